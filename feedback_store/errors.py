@@ -1,0 +1,5 @@
+"""What can be wrong with stored judgments."""
+
+
+class FeedbackError(Exception):
+    """A file, line or answer that cannot be accepted, with the reason and what to do; nothing stored was changed."""

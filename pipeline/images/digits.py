@@ -1,0 +1,45 @@
+"""The embedded data: scikit-learn's 1,797 handwritten digits, written to disk as images, no download.
+
+Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TEST_SHARE = 0.3
+
+
+def _split(name: str) -> str:
+    """The split depends on the file's name alone, so that it is the same on every machine and for every seed."""
+    return "test" if hashlib.sha256(name.encode()).digest()[0] < 256 * TEST_SHARE else "train"
+
+
+def write_digits(root: Path) -> Path:
+    """Write `root`/{train,test}/<digit>/<number>.png, 8 x 8 pixels, once; later calls find them there. Returns root."""
+    if root.is_dir():
+        return root
+    from sklearn.datasets import load_digits  # a second to import: only when the images have to be written
+
+    images, labels = load_digits(return_X_y=True)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=root.parent))
+    for number, (pixels, label) in enumerate(zip(images.reshape(-1, 8, 8), labels, strict=True)):
+        name = f"{number:04d}.png"
+        folder = fresh / _split(name) / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(folder / name)
+    try:
+        os.rename(fresh, root)  # noqa: PTH104  whole or not at all, also when two processes write at once
+    except OSError:
+        shutil.rmtree(fresh)
+        if not root.is_dir():
+            raise
+    return root

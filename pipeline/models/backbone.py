@@ -1,0 +1,246 @@
+"""Any torchvision classification network with C outputs, cut into a frozen prefix and a trainable suffix.
+
+`trainable` says where the cut lies: before the last linear layer (`head`), before the last block of layers that holds
+weights (`last_block`), or before everything (`all`: the prefix is empty). The cut is found in the network's traced
+graph (torch.fx), so it needs no list of architectures. Weights keep torchvision's names throughout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, fx, nn
+
+from pipeline.config import ModelConfig, Trainable
+from pipeline.errors import UserError
+
+IMAGENET_CLASSES = 1000
+# Sub-modules that only hold the blocks of a network; the block is what lies one level below.
+CONTAINERS = ("features", "layers", "blocks", "stages", "trunk_output", "encoder", "encoder.layers")
+
+
+def backbone_names() -> list[str]:
+    return sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def _construct(name: str, weights: str | None) -> nn.Module:
+    if name not in backbone_names():
+        close = difflib.get_close_matches(name, backbone_names(), n=1, cutoff=0.0)
+        raise UserError(f"model.backbone: torchvision has no classification network '{name}'; did you mean '{close[0]}'?")
+    options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
+    network: nn.Module = torchvision.models.get_model(name, weights=weights, **options)
+    if weights and hasattr(network, "aux_logits"):  # the auxiliary classifiers serve training from scratch only
+        network.aux_logits = False
+        for part in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, part):
+                setattr(network, part, None)
+    return network
+
+
+def _head_path(network: nn.Module) -> str:
+    """Dotted name of the layer that yields the class scores: the last one with as many outputs as ImageNet has classes."""
+    outputs = [name for name, m in network.named_modules() if getattr(m, "out_features", None) == IMAGENET_CLASSES]
+    if not outputs:
+        raise UserError("model.backbone: found no final linear layer to put this task's classes on; choose another network")
+    return outputs[-1]
+
+
+def _replace_head(network: nn.Module, classes: int) -> None:
+    """Put a linear layer of `classes` outputs, all zero, where ImageNet's stood.
+
+    A zero head says nothing about any class: training starts from the uniform distribution, and a network that is
+    never trained is the uniform policy. SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
+    cannot output a negative score) becomes pooling and a linear layer, like every other network's.
+    """
+    if isinstance(network, torchvision.models.SqueezeNet):
+        features = network.classifier[1].in_channels  # type: ignore[union-attr]
+        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
+        network.forward = lambda x: network.classifier(network.features(x))  # type: ignore[operator]
+        head = network.classifier[2]
+    else:
+        parent, _, leaf = _head_path(network).rpartition(".")
+        head = nn.Linear(network.get_submodule(_head_path(network)).in_features, classes)  # type: ignore[arg-type]
+        setattr(network.get_submodule(parent), leaf, head)
+    nn.init.zeros_(head.weight)  # type: ignore[arg-type]
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors file, or of a .pth file read without running any code it may hold."""
+    if not path.is_file():
+        raise UserError(f"model.weights: there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"model.weights: {path} is not a safetensors or weights-only .pth file: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"model.weights: {path} does not hold a state dict (names to tensors)")
+    return state
+
+
+def _difference(network: nn.Module, state: dict[str, Tensor]) -> str:
+    """The first way in which a state dict does not fit, or nothing."""
+    own = network.state_dict()
+    for name, value in own.items():
+        if name not in state and not name.endswith("num_batches_tracked"):
+            return f"'{name}' is missing"
+        if name in state and state[name].shape != value.shape:
+            return f"'{name}' has shape {list(state[name].shape)}, not {list(value.shape)}"
+    extra = sorted(set(state) - set(own))
+    return f"'{extra[0]}' has no place in it" if extra else ""
+
+
+def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
+    """A torchvision network with `classes` outputs, in the channels-last layout, in eval mode.
+
+    Args:
+        config: backbone and weights: `imagenet` (torchvision's download), `none` (random from `seed`), or a file.
+
+    Raises:
+        UserError: unknown backbone; weights that cannot be had, read or fitted.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if config.weights == "imagenet":
+            network = _download(config.backbone)
+            _replace_head(network, classes)
+        elif config.weights == "none":
+            network = _construct(config.backbone, None)
+            _replace_head(network, classes)
+        else:
+            network = _from_file(config.backbone, Path(config.weights), classes)
+    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+
+
+def _download(backbone: str) -> nn.Module:
+    try:
+        return _construct(backbone, "DEFAULT")
+    except OSError as error:  # URLError is one
+        raise UserError(
+            f"model.weights: the ImageNet weights of {backbone} are not in torchvision's cache and cannot be downloaded "
+            f"({getattr(error, 'reason', error)}). Two ways out: put a file of torchvision's keys on this machine and set "
+            "model.weights=/path/to/weights.pth, or start from random weights with model.weights=none"
+        ) from error
+
+
+def _from_file(backbone: str, path: Path, classes: int) -> nn.Module:
+    """ImageNet weights (the head is then replaced), or weights of a network with this task's own head."""
+    state = _read_weights(path)
+    network = _construct(backbone, None)
+    imagenet = _difference(network, state)
+    if not imagenet:
+        network.load_state_dict(state, strict=False)
+    _replace_head(network, classes)
+    if imagenet:
+        if own := _difference(network, state):
+            raise UserError(
+                f"model.weights: {path} does not fit {backbone}: as ImageNet weights, {imagenet}; as weights of a "
+                f"{classes}-class network, {own}"
+            )
+        network.load_state_dict(state, strict=False)
+    return network
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A network in two pieces that share its parameters: suffix(prefix(x)) is network(x).
+
+    Attributes:
+        prefix: frozen; None when it is empty and its output the image itself.
+        suffix: what learns; maps the prefix's output to [B, C].
+    """
+
+    network: nn.Module
+    prefix: nn.Module | None
+    suffix: nn.Module
+
+
+def split(network: nn.Module, trainable: Trainable) -> Split:
+    """Cut a network made by `build_network`; the prefix is frozen and in eval mode, the suffix's gradients are on."""
+    network.requires_grad_(True)
+    if trainable == "all":
+        return Split(network, None, network)
+    graph = fx.symbolic_trace(network.eval()).graph
+    cut = _head_cut(network, graph) if trainable == "head" else _last_block_cut(network, graph)
+    prefix, suffix = _subgraph_before(network, graph, cut), _subgraph_after(network, graph, cut)
+    network.requires_grad_(False)
+    for parameter in suffix.parameters():
+        parameter.requires_grad_(True)
+    return Split(network, prefix.eval(), suffix.eval())
+
+
+def _path(node: fx.Node) -> str:
+    """Dotted name of the module a node belongs to."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(node.target) if node.op == "call_module" else (list(stack.values())[-1][0] if stack else "")
+
+
+def _block(path: str) -> str:
+    parts = path.split(".")
+    depth = 1
+    while ".".join(parts[:depth]) in CONTAINERS and depth < len(parts):
+        depth += 1
+    return ".".join(parts[:depth])
+
+
+def _final_linear(network: nn.Module, graph: fx.Graph) -> fx.Node:
+    linear = [n for n in graph.nodes if n.op == "call_module" and isinstance(network.get_submodule(str(n.target)), nn.Linear)]
+    return linear[-1]
+
+
+def _head_cut(network: nn.Module, graph: fx.Graph) -> fx.Node:
+    return _final_linear(network, graph).all_input_nodes[0]
+
+
+def _last_block_cut(network: nn.Module, graph: fx.Graph) -> fx.Node:
+    head = _block(_path(_final_linear(network, graph)))
+    members: dict[str, list[fx.Node]] = {}
+    for node in graph.nodes:
+        members.setdefault(_block(_path(node)), []).append(node)
+    modules = dict(network.named_modules())
+    with_weights = [
+        block for block in members
+        if block and block != head and block in modules and any(p.dim() > 1 for p in modules[block].parameters())
+    ]  # fmt: skip
+    inside = set(members[with_weights[-1]])
+    entries = {source for node in inside for source in node.all_input_nodes if source not in inside and source.op != "get_attr"}
+    if len(entries) != 1:
+        raise UserError(f"model.trainable: cannot cut {type(network).__name__} before its last block; use head or all")
+    return entries.pop()
+
+
+def _subgraph_before(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
+    needed, todo = set(), [cut]
+    while todo:
+        node = todo.pop()
+        if node not in needed:
+            needed.add(node)
+            todo += node.all_input_nodes
+    piece, copies = fx.Graph(), {}
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = piece.node_copy(node, copies.__getitem__)
+    piece.output(copies[cut])
+    return fx.GraphModule(network, piece)
+
+
+def _subgraph_after(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
+    piece = fx.Graph()
+    copies = {cut: piece.placeholder("features")}
+    following = list(graph.nodes)[list(graph.nodes).index(cut) + 1 :]
+    try:
+        for node in following:
+            copies[node] = piece.node_copy(node, copies.__getitem__)
+    except KeyError:
+        raise UserError(f"model.trainable: {type(network).__name__} has connections across the cut; use all") from None
+    return fx.GraphModule(network, piece)

@@ -1,0 +1,79 @@
+"""The KL-regularised objective, its exact optimum, and how near a policy is (METHOD 3).
+
+Classes can be enumerated, so nothing here is an estimate. All tables are [N, C]: log pi, log pi_ref, and the
+normalised reward r~; beta > 0.
+
+    J(pi)  = E_x [ sum_a pi(a|x) r~(x,a) - beta KL(pi || pi_ref) ]
+    pi*    = pi_ref e^{r~/beta} / Z,    J* = beta E_x log Z(x),    J* - J(pi) = beta E_x KL(pi || pi*)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) of each row, [N], in nats. A class with p = 0 adds nothing."""
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_q), torch.zeros_like(p)).sum(-1)
+
+
+def entropy(log_p: Tensor) -> Tensor:
+    """Entropy of each row, [N], in nats."""
+    p = log_p.exp()
+    return -torch.where(p > 0, p * log_p, torch.zeros_like(p)).sum(-1)
+
+
+def objective(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """J(pi), a scalar."""
+    return ((log_pi.exp() * reward).sum(-1) - beta * kl(log_pi, log_ref)).mean()
+
+
+def log_optimal_policy(log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """log pi*(.|x), [N, C]: the policy that no other exceeds in J."""
+    return torch.log_softmax(log_ref + reward / beta, dim=-1)
+
+
+def optimal_objective(log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """J*, a scalar."""
+    return beta * torch.logsumexp(log_ref + reward / beta, dim=-1).mean()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a policy stands between the reference (attained 0) and the optimum (attained 1)."""
+
+    J: float
+    J_ref: float
+    J_star: float
+    attained: float
+    kl: float
+    kl_star: float
+    entropy: float
+    reward: float
+
+
+def standing(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Standing:
+    """Exact J, J*, attained = (J - J_ref) / (J* - J_ref), KL to the reference, entropy and mean reward.
+
+    Where the optimum is the reference itself (a reward that does not depend on the class), attained is 1 for a policy
+    equal to it and NaN for any other: there is nothing to attain.
+    """
+    log_pi, log_ref, reward = log_pi.double(), log_ref.double(), reward.double()
+    j, j_ref = objective(log_pi, log_ref, reward, beta), objective(log_ref, log_ref, reward, beta)
+    j_star = optimal_objective(log_ref, reward, beta)
+    room = float(j_star - j_ref)
+    attained = float(j - j_ref) / room if room > 1e-12 else (1.0 if float(j_star - j) < 1e-12 else float("nan"))
+    return Standing(
+        J=float(j),
+        J_ref=float(j_ref),
+        J_star=float(j_star),
+        attained=attained,
+        kl=float(kl(log_pi, log_ref).mean()),
+        kl_star=float(kl(log_optimal_policy(log_ref, reward, beta), log_ref).mean()),
+        entropy=float(entropy(log_pi).mean()),
+        reward=float((log_pi.exp() * reward).sum(-1).mean()),
+    )

@@ -1,0 +1,128 @@
+"""runs/<name>/<stage>/: where a stage writes, what it was made from, and whether it is still up to date.
+
+A finished stage has a manifest: the hash of every input file, of the configuration it depends on and of every output.
+The manifest is written last, so that an interrupted stage has none and is simply run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+from pipeline.config import Config, dump_config
+from pipeline.errors import UserError
+from pipeline.files import read_json, sha256_of, write_atomically, write_json
+from pipeline.runtime import peak_memory_mb
+
+# The target that makes each stage, for messages, and the sections of the configuration each depends on.
+TARGETS = {"reference": "reference", "collect": "collect", "reward": "train-reward", "ppo": "ppo"}
+SECTIONS = {
+    "reference": ("images", "model", "reference"),
+    "collect": ("images", "collect"),
+    "reward": ("images", "model", "reward"),
+    "ppo": ("images", "model", "ppo"),
+}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """All stages of one run."""
+
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        return self.config.runs / self.config.name
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images, features and tables, shared by all runs; safe to delete."""
+        return self.config.runs / ".cache"
+
+    @property
+    def feedback(self) -> Path:
+        return self.config.collect.folder or self.path / "feedback"
+
+    def stage(self, name: str) -> StageFolder:
+        return StageFolder(self, name)
+
+    def require(self, stage: str, file: str) -> Path:
+        """A file that an earlier stage makes.
+
+        Raises:
+            UserError: it is missing; the message names it and the target that makes it.
+        """
+        path = self.path / stage / file
+        if not path.is_file() or not (self.path / stage / "manifest.json").is_file():
+            raise UserError(f"{path} is missing: run `make {TARGETS[stage]}` first (run '{self.config.name}')")
+        return path
+
+    def write_summary(self) -> dict[str, Any]:
+        """summary.json: the results of every finished stage, assembled anew from their own result.json files."""
+        summary: dict[str, Any] = {"name": self.config.name, "seed": self.config.seed, "seconds": {}, "peak_rss_mb": 0.0}
+        for stage in ("reference", "collect", "reward", "ppo", "infer"):
+            path = self.path / stage / "result.json"
+            if path.is_file():
+                result = read_json(path)
+                summary["seconds"][stage] = result.pop("seconds")
+                summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
+                summary.update(result)
+        write_json(self.path / "summary.json", summary)
+        return summary
+
+
+@dataclass
+class StageFolder:
+    """One stage's folder: opened when the stage starts, closed by `finish`."""
+
+    run: RunFolder
+    name: str
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def path(self) -> Path:
+        return self.run.path / self.name
+
+    def _settings(self) -> str:
+        config = self.run.config.model_dump(mode="json")
+        relevant = {name: config[name] for name in ("seed", *SECTIONS[self.name])}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+    def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
+        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        return {"inputs": inputs, "settings": self._settings(), "versions": versions}
+
+    def is_current(self, inputs: dict[str, str]) -> bool:
+        """Whether the stage finished with exactly these inputs and settings, and its outputs still stand untouched."""
+        manifest = self.path / "manifest.json"
+        if not manifest.is_file():
+            return False
+        made = read_json(manifest)
+        if any(made[key] != value for key, value in self._described(inputs).items()):
+            return False
+        return all(
+            (self.path / name).is_file() and sha256_of(self.path / name) == digest
+            for name, digest in made["outputs"].items()
+        )  # fmt: skip
+
+    def begin(self) -> None:
+        """Declare the stage unfinished: what stands in its folder no longer counts."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "manifest.json").unlink(missing_ok=True)
+        write_atomically(self.path / "config.yaml", dump_config(self.run.config).encode())
+
+    def finish(self, inputs: dict[str, str], outputs: Iterable[str], result: dict[str, Any]) -> None:
+        """Write result.json, the manifest and the run's summary."""
+        seconds = round(time.perf_counter() - self.started, 2)
+        write_json(self.path / "result.json", {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)})
+        made = {name: sha256_of(self.path / name) for name in outputs}
+        write_json(self.path / "manifest.json", {"stage": self.name, **self._described(inputs), "outputs": made})
+        self.run.write_summary()

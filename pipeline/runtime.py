@@ -1,0 +1,116 @@
+"""Where and how a stage computes: device, threads, determinism, one process or many (Hugging Face accelerate)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import RuntimeConfig
+from pipeline.errors import UserError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """A process's place among those that run the stage together (one, unless started by torchrun or accelerate).
+
+    Every process draws the same minibatches from the same generators and works on `share` of each; gradients are
+    averaged over processes by DistributedDataParallel.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def prepare(self, module: Module) -> Module:
+        """Wrap what learns for training in several processes; with one process, the module itself."""
+        if self.world == 1:
+            return module
+        return torch.nn.parallel.DistributedDataParallel(module)  # type: ignore[return-value]
+
+    def share(self, rows: Tensor) -> Tensor:
+        """This process's part of a minibatch."""
+        return rows[self.rank :: self.world]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over processes of a tensor that each computed on its share."""
+        if self.world > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        if self.world > 1:
+            torch.distributed.barrier()
+
+
+def start(config: RuntimeConfig) -> Runtime:
+    """Set up device and determinism for this process. Idempotent; joins the process group that a launcher prepared.
+
+    Raises:
+        UserError: a device that this machine does not have.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _join(config)
+    return Runtime(_device(config.device))
+
+
+def _join(config: RuntimeConfig) -> Runtime:
+    from accelerate import Accelerator  # a second to import, and only needed here
+
+    accelerator = Accelerator(cpu=_device(config.device).type == "cpu")
+    return Runtime(accelerator.device, accelerator.process_index, accelerator.num_processes)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"runtime.device: this machine has no device '{name}'; use auto or cpu") from error
+    return device
+
+
+def generator(*seeds: int) -> torch.Generator:
+    """A random stream of its own for each purpose: the seeds are hashed together, so that (1, 2) and (2, 1) differ."""
+    mixed = 0
+    for seed in seeds:
+        mixed = (mixed * 6364136223846793005 + seed + 1442695040888963407) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+def minibatches(rows: Tensor, size: int, random: torch.Generator) -> Iterator[Tensor]:
+    """Rows in random order, in as few parts of at most `size` as possible, all nearly equal.
+
+    Nearly equal, because BatchNorm cannot train on a last part of one image.
+    """
+    return iter(rows[torch.randperm(len(rows), generator=random)].tensor_split(-(-len(rows) // size)))
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process, in MiB."""
+    try:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    except ImportError:  # Windows, where psutil knows the peak
+        return float(psutil.Process().memory_info().peak_wset) / 2**20

@@ -1,0 +1,45 @@
+"""Tables [N, C]: what a network says of every image, computed once for each set of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from pipeline.features import BATCH, Features
+from pipeline.files import short_hash
+from pipeline.images.transforms import Transform
+from pipeline.models.files import weights_hash
+
+
+@torch.no_grad()
+def score(suffix: nn.Module, features: Features, rows: Tensor | None = None) -> Tensor:
+    """Outputs [len(rows), C], float32 on the CPU, of a network in eval mode; of every image if no rows are given."""
+    was_training = suffix.training
+    suffix.eval()
+    chunk = BATCH if features.stored is None or features.stored.ndim > 2 else 65_536
+    rows = torch.arange(len(features)) if rows is None else rows
+    outputs = [suffix(features.batch(part)).float().cpu() for part in rows.split(chunk)]
+    suffix.train(was_training)
+    return torch.cat(outputs)
+
+
+def cached_scores(
+    network: nn.Module, suffix: nn.Module, features: Features, ids: Sequence[str], transform: Transform, cache: Path
+) -> Tensor:
+    """`score` of every image, kept on disk under the hash of the weights, the images and the transform."""
+    key = short_hash(weights_hash(network), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
+    path = cache / "scores" / f"{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.save(file, score(suffix, features).numpy())
+            partial.replace(path)
+    return torch.from_numpy(np.load(path))

@@ -1,0 +1,104 @@
+"""What every stage opens first: the run's folder, the runtime, the images and the class names. No gold labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import Config, Trainable
+from pipeline.errors import UserError
+from pipeline.features import Features, load_features
+from pipeline.files import sha256_of
+from pipeline.gold import class_names
+from pipeline.images.pixels import Pixels
+from pipeline.images.table import ImageTable, read_images
+from pipeline.images.transforms import Transform
+from pipeline.models.backbone import Split, split
+from pipeline.models.files import ModelHeader, load_model
+from pipeline.models.policy import log_policy
+from pipeline.run_folder import RunFolder
+from pipeline.runtime import Runtime, start
+from pipeline.scores import cached_scores
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Attributes as named; `classes` are in the order of the models' outputs."""
+
+    config: Config
+    run: RunFolder
+    runtime: Runtime
+    table: ImageTable
+    pixels: Pixels
+    classes: tuple[str, ...]
+
+    @property
+    def transform(self) -> Transform:
+        return Transform.of(self.config.images)
+
+    def header(self, kind: str) -> ModelHeader:
+        images = self.transform
+        return ModelHeader(kind, self.config.model.backbone, self.classes, images.size, images.resize)  # type: ignore[arg-type]
+
+    def rows(self, name: str) -> Tensor:
+        """Row numbers of a split, as a tensor."""
+        return torch.from_numpy(self.table.rows(name))
+
+    def cut(self, network: nn.Module, trainable: Trainable | None = None) -> tuple[Split, Features]:
+        """Split a network and have its prefix's outputs for every image at hand."""
+        pieces = split(network.to(self.runtime.device), trainable or self.config.model.trainable)
+        features = load_features(
+            pieces, self.pixels, self.table.ids, self.transform, self.run.cache,
+            self.config.model.cache_limit_mb, self.runtime.device,
+        )  # fmt: skip
+        return pieces, features
+
+    def scores(self, pieces: Split, features: Features) -> Tensor:
+        """Outputs [N, C] of a network on every image, from the cache if they were computed before."""
+        return cached_scores(pieces.network, pieces.suffix, features, self.table.ids, self.transform, self.run.cache)
+
+    def load_policy(self, path: Path) -> nn.Module:
+        """A saved policy, checked to have this run's classes and image size."""
+        network, header, _ = load_model(path, "policy")
+        self._check(path, header)
+        return network
+
+    def _check(self, path: Path, header: ModelHeader) -> None:
+        if header.classes != self.classes:
+            raise UserError(f"{path}: made for the classes {', '.join(header.classes)}, not {', '.join(self.classes)}")
+        if header.transform != self.transform:
+            raise UserError(f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to that")
+
+    @cached_property
+    def log_reference(self) -> Tensor:
+        """log pi_ref [N, C] of every image, from the frozen reference policy of this run."""
+        network = self.load_policy(self.run.require("reference", "model.safetensors"))
+        return log_policy(self.scores(*self.cut(network)))
+
+    def weights_input(self) -> dict[str, str]:
+        """The hash of the weights file the configuration names, if it names one."""
+        path = Path(self.config.model.weights)
+        return {"weights": sha256_of(path)} if path.is_file() else {}
+
+
+def open_workspace(config: Config) -> Workspace:
+    """Read the images (from the cache, mostly), write images.csv, and say what was left out."""
+    runtime = start(config.runtime)
+    run = RunFolder(config)
+    table, pixels = read_images(config.images, run.cache, config.model.cache_limit_mb)
+    classes = class_names(table, config.images.classes)
+    if runtime.is_main:
+        table.write(run.path / "images.csv")
+        if table.skipped:
+            first = table.skipped[0]
+            click.echo(
+                f"{len(table)} images used, {len(table.skipped)} files left out (listed in {run.path / 'images.csv'}); "
+                f"the first: {first.path}: {first.reason}",
+                err=True,
+            )
+    return Workspace(config, run, runtime, table, pixels, classes)

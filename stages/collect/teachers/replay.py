@@ -1,0 +1,107 @@
+"""A teacher that answers from a CSV of judgments that people gave before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import ReplayConfig
+from pipeline.errors import UserError
+from pipeline.images.pixels import identity
+from pipeline.images.table import ImageTable
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Labels people gave, one entry each, in the file's order.
+
+    Attributes:
+        rows: [V] row numbers of the image table.
+        labels: [V] class numbers.
+        annotators: [V] who gave them, as far as it is known.
+        elsewhere: labels of the file that are not of this table's training images.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    annotators: np.ndarray
+    elsewhere: int
+
+
+def _column(frame: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
+    if column not in frame:
+        raise UserError(f"{path}, line 1: no column '{column}' among {', '.join(frame.columns)}; set collect.replay.{key}")
+    return frame[column].str.strip()
+
+
+def _image_rows(names: pd.Series, table: ImageTable, root: Path) -> np.ndarray:
+    """Row of each image named by a path relative to root, or by id; -1 where it is not in the table.
+
+    A file that was moved is recognised by its content, a copy of another by that other's row.
+    """
+    by_name = {path: row for row, path in enumerate(table.paths)} | table.position
+    relative = {} if root.resolve() == table.root.resolve() else None
+    rows = {}
+    for name in names.unique():
+        row = by_name.get(name, -1) if relative is not None or name in table.position else -1
+        if row < 0 and (root / name).is_file():
+            row = table.position.get(identity((root / name).read_bytes()), -1)
+        rows[name] = row
+    return names.map(rows).to_numpy(np.int64)
+
+
+def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, ...]) -> Recorded:
+    """Read recorded labels of training images.
+
+    Raises:
+        UserError: no file, a missing column, a label that is no class (with its line), or nothing about these images.
+    """
+    if config.csv is None:
+        raise UserError("collect.replay.csv is needed by the replay teacher: the CSV of recorded judgments")
+    if not config.csv.is_file():
+        raise UserError(f"collect.replay.csv: there is no file {config.csv}")
+    try:
+        frame = pd.read_csv(config.csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{config.csv}: not a readable CSV file: {str(error).splitlines()[0]}") from error
+    images = _column(frame, config.image_column, "image_column", config.csv)
+    labels = _column(frame, config.label_column, "label_column", config.csv)
+    numbers = labels.map({name: number for number, name in enumerate(classes)})
+    if numbers.isna().any():
+        line = int(numbers.isna().argmax())
+        raise UserError(
+            f"{config.csv}, line {line + 2}: the label {labels[line]!r} is not one of the classes {', '.join(classes)}; "
+            "correct it or name it in images.classes"
+        )
+    rows = _image_rows(images, table, config.root or table.root)
+    usable = np.isin(rows, table.rows("train"))
+    if config.votes_per_image:
+        usable &= (frame.groupby(images).cumcount() < config.votes_per_image).to_numpy()
+    if not usable.any():
+        raise UserError(f"{config.csv}: none of its images is a training image in {table.root}; check collect.replay.root")
+    who = _column(frame, config.annotator_column, "annotator_column", config.csv) if config.annotator_column else None
+    annotators = np.full(len(frame), "recorded") if who is None else who.replace("", "recorded").to_numpy()
+    return Recorded(rows[usable], numbers.to_numpy(np.int64)[usable], annotators[usable], int((~usable).sum()))
+
+
+def answer_pairs(recorded: Recorded, rows: np.ndarray, label_a: np.ndarray, label_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Choices [Q] and annotators [Q] for comparisons of two labels on one image.
+
+    Each query is answered by one recorded label of its image, the next one each time the image is asked about again:
+    the side that label names, or `cant_tell` where it names neither.
+    """
+    entries: dict[int, list[int]] = {}
+    for entry, row in enumerate(recorded.rows):
+        entries.setdefault(int(row), []).append(entry)
+    asked: dict[int, int] = {}
+    choices, annotators = [], []
+    for row, a, b in zip(rows.tolist(), label_a.tolist(), label_b.tolist(), strict=True):
+        turn = asked[row] = asked.get(row, -1) + 1
+        entry = entries[row][turn % len(entries[row])]
+        label = recorded.labels[entry]
+        choices.append("a" if label == a else "b" if label == b else "cant_tell")
+        annotators.append(str(recorded.annotators[entry]))
+    return np.array(choices), np.array(annotators)

@@ -1,0 +1,131 @@
+"""Stored judgments as tensors of row and class numbers, split by image and batched by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from feedback_store.judgments import NO_ANSWER
+from feedback_store.store import FeedbackStore
+from pipeline.errors import UserError
+from stages.reward.likelihoods import TIE, A, B
+
+CHOICES = {"a": A, "b": B, "tie": TIE}
+
+
+@dataclass(frozen=True, eq=False)
+class JudgmentSet:
+    """Answers of both kinds; int64 tensors.
+
+    Attributes:
+        rows_a, class_a, rows_b, class_b, choice: [M] comparisons.
+        rows, answer: [L] label choices.
+        unknown: judgments about images that are not in the table.
+    """
+
+    rows_a: Tensor
+    class_a: Tensor
+    rows_b: Tensor
+    class_b: Tensor
+    choice: Tensor
+    rows: Tensor
+    answer: Tensor
+    unknown: int = 0
+
+    def __len__(self) -> int:
+        return len(self.choice) + len(self.answer)
+
+    @property
+    def images(self) -> Tensor:
+        """Distinct rows that are judged, ascending."""
+        return torch.unique(torch.cat([self.rows_a, self.rows_b, self.rows]))
+
+    def pick(self, comparisons: Tensor, labels: Tensor) -> JudgmentSet:
+        """Some comparisons and label choices, by mask or position."""
+        pairs = (t[comparisons] for t in (self.rows_a, self.class_a, self.rows_b, self.class_b, self.choice))
+        return JudgmentSet(*pairs, self.rows[labels], self.answer[labels])
+
+    def among(self, images: Tensor) -> JudgmentSet:
+        """Judgments all of whose images are among those given: no image is on both sides of a split."""
+        both = torch.isin(self.rows_a, images) & torch.isin(self.rows_b, images)
+        return self.pick(both, torch.isin(self.rows, images))
+
+    def batches(self, images: int, random: torch.Generator) -> Iterator[JudgmentSet]:
+        """All judgments in random order of their (first) image, those of about `images` images at a time.
+
+        Judgments of one image stay together, so that the network sees it once an epoch however often it was judged.
+        """
+        distinct = torch.unique(torch.cat([self.rows_a, self.rows]))
+        parts = -(-len(distinct) // images)
+        place = torch.randperm(len(distinct), generator=random) * parts // len(distinct)
+        part_a = place[torch.searchsorted(distinct, self.rows_a)]
+        part = place[torch.searchsorted(distinct, self.rows)]
+        by_a, by = part_a.argsort(stable=True), part.argsort(stable=True)
+        sizes_a, sizes = part_a.bincount(minlength=parts).tolist(), part.bincount(minlength=parts).tolist()
+        for comparisons, labels in zip(by_a.split(sizes_a), by.split(sizes), strict=True):
+            yield self.pick(comparisons, labels)
+
+
+def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> np.ndarray:
+    numbers = frame[column].map({name: number for number, name in enumerate(classes)})
+    if numbers.isna().any():
+        bad = frame[numbers.isna()].iloc[0]
+        raise UserError(
+            f"{path}: judgment {bad['id']}: {column} is {bad[column]!r}, which is not one of the classes "
+            f"{', '.join(classes)}; correct images.classes or retract the judgment"
+        )
+    return numbers.to_numpy(np.int64)
+
+
+def read_judgments(store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: str) -> JudgmentSet:
+    """The answers that an objective trains on; `cant_tell` and `bad_image` are none.
+
+    Args:
+        position: row number of each image id.
+        objective: bradley_terry takes comparisons, supervised label choices, joint both.
+
+    Raises:
+        UserError: a class that does not exist, or no answer of the kind needed.
+    """
+    pairs = store.comparisons()
+    pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
+    labels = store.per_image_judgments("label")
+    labels = labels[~labels["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else labels.iloc[:0]
+    here = pairs["image_a"].isin(position) & pairs["image_b"].isin(position)
+    here_too = labels["image"].isin(position)
+    unknown = int((~here).sum() + (~here_too).sum())
+    pairs, labels = pairs[here], labels[here_too]
+    if not len(pairs) + len(labels):
+        kind = {"bradley_terry": "comparisons", "supervised": "label choices", "joint": "comparisons or label choices"}[objective]
+        gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
+        raise UserError(f"{store.folder} holds no {kind} of these images{gone}: run `make collect` first, or set reward.objective")
+    columns = [
+        pairs["image_a"].map(position), _classes_of(pairs, "label_a", classes, store.pairwise.path),
+        pairs["image_b"].map(position), _classes_of(pairs, "label_b", classes, store.pairwise.path),
+        pairs["choice"].map(CHOICES),
+        labels["image"].map(position), _classes_of(labels, "answer", classes, store.per_image.path),
+    ]  # fmt: skip
+    return JudgmentSet(*(torch.from_numpy(np.array(column, dtype=np.int64)) for column in columns), unknown=unknown)
+
+
+def split_by_image(judgments: JudgmentSet, heldout_fraction: float, random: torch.Generator) -> tuple[JudgmentSet, JudgmentSet]:
+    """Judgments to train on and to hold out; no image is in both.
+
+    Raises:
+        UserError: fewer than two judged images.
+    """
+    images = judgments.images
+    if len(images) < 2:
+        raise UserError("judgments of at least two images are needed, one of them to be held out; run `make collect` for more")
+    held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
+    order = images[torch.randperm(len(images), generator=random)]
+    train, heldout = judgments.among(order[held:]), judgments.among(order[:held])
+    if not len(train) or not len(heldout):
+        raise UserError("too few judgments to hold any out by image; run `make collect` for more")
+    return train, heldout
