@@ -81,7 +81,9 @@ class CsvLog:
                     file.truncate(size)
                     raise
         except OSError as error:
-            raise FeedbackError(f"{self.path}: the judgment was not stored ({error.strerror}); free space and send it again") from error
+            raise FeedbackError(
+                f"{self.path}: the judgment was not stored ({error.strerror}); free space and send it again"
+            ) from error
         if not size:
             _sync_folder(self.path.parent)
         self._seen = size + len(data)
@@ -121,7 +123,9 @@ class CsvLog:
 
     def _check_header(self, line: bytes) -> None:
         if line.decode("utf-8-sig", errors="replace").strip() != ",".join(self.columns):
-            raise FeedbackError(f"{self.path}, line 1: the header is not {','.join(self.columns)}; it is not a file of judgments")
+            raise FeedbackError(
+                f"{self.path}, line 1: the header is not {','.join(self.columns)}; it is not a file of judgments"
+            )
 
     def read(self) -> pd.DataFrame:
         """All whole rows as strings, with the columns of this log; empty if there is no file.
@@ -137,12 +141,16 @@ class CsvLog:
         frame = self._parse(data)
         if (repeated := frame.iloc[:, 0].duplicated()).any():
             line = int(repeated.argmax()) + 2
-            raise FeedbackError(f"{self.path}, line {line}: the id {frame.iloc[line - 2, 0]!r} stands twice; delete one of the rows")
+            raise FeedbackError(
+                f"{self.path}, line {line}: the id {frame.iloc[line - 2, 0]!r} stands twice; delete one of the rows"
+            )
         return frame.apply(_unguarded)
 
     def _parse(self, data: bytes) -> pd.DataFrame:
         try:
-            frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", header=None, skiprows=1)
+            frame = pd.read_csv(
+                io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", header=None, skiprows=1
+            )
         except pd.errors.EmptyDataError:
             frame = pd.DataFrame(columns=range(len(self.columns)), dtype=str)
         except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -151,7 +159,9 @@ class CsvLog:
             raise FeedbackError(self._first_bad_line(data))
         frame.columns = list(self.columns)
         if (short := frame.isna().any(axis=1)).any():
-            raise FeedbackError(f"{self.path}, line {int(short.argmax()) + 2}: fewer than {len(self.columns)} cells; mend or delete the line")
+            raise FeedbackError(
+                f"{self.path}, line {int(short.argmax()) + 2}: fewer than {len(self.columns)} cells; mend or delete the line"
+            )
         return frame
 
     def _first_bad_line(self, data: bytes) -> str:

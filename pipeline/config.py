@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 class AugmentConfig(Section):
-    """Random transforms of reference and reward training with `trainable: all`; PPO never sees them (METHOD 4)."""
+    """Random views of training images, with `trainable: all`; what is measured or predicted is never augmented."""
 
     shift: Annotated[int, Field(ge=0)] = Field(0, description="largest translation, in pixels, each way")
     flip: bool = Field(False, description="mirror left to right with probability 1/2")
@@ -169,6 +169,9 @@ class PPOConfig(Section):
     target_kl: PositiveFloat | None = Field(0.05, description="stop an iteration's epochs at 1.5 times this approx_kl")
     max_grad_norm: PositiveFloat = 1.0
     entropy_bonus: NonNegativeFloat = 0.0
+    augment: bool = Field(
+        False, description="draw a view of each image a rollout by images.augment; the frozen models score that view"
+    )
     evaluate_every: PositiveInt = Field(10, description="iterations between exact evaluations on every image")
 
 

@@ -6,7 +6,6 @@ With an empty prefix (`trainable: all`) the features are the images themselves, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,9 @@ class Features:
         device: where batches are put.
     """
 
-    def __init__(self, pixels: Pixels, prefix: torch.nn.Module | None, stored: np.ndarray | None, device: torch.device) -> None:
+    def __init__(
+        self, pixels: Pixels, prefix: torch.nn.Module | None, stored: np.ndarray | None, device: torch.device
+    ) -> None:
         self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
 
     def __len__(self) -> int:
@@ -46,22 +47,29 @@ class Features:
         if self.stored is not None:
             features = torch.from_numpy(self.stored[rows.numpy()]).to(self.device)
             return features.contiguous(memory_format=torch.channels_last) if features.dim() == 4 else features
-        return self._encode(self.pixels.batch(rows))
+        return self.encode(self.pixels.batch(rows))
 
     def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
         """As `batch`, of randomly moved and mirrored images; stored prefix outputs cannot be, and come unchanged."""
         if self.prefix is not None or not (config.shift or config.flip):
             return self.batch(rows)
-        return self._encode(augment(self.pixels.batch(rows), config, random))
+        return self.encode(augment(self.pixels.batch(rows), config, random))
 
     @torch.no_grad()
-    def _encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 images [B, H, W, 3] that need not be the table's to features [B, ...]."""
         images = normalise(pixels.to(self.device))
         return images if self.prefix is None else self.prefix(images)
 
 
 def load_features(
-    split: Split, pixels: Pixels, ids: Sequence[str], transform: Transform, cache: Path, limit_mb: float, device: torch.device
+    split: Split,
+    pixels: Pixels,
+    ids: np.ndarray,
+    transform: Transform,
+    cache: Path,
+    limit_mb: float,
+    device: torch.device,
 ) -> Features:
     """Features of all images of a table, from the cache if they were computed before.
 

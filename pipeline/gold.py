@@ -58,7 +58,9 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     if len(names) == 1:
         raise UserError(f"{table.root}: one class only, '{names[0]}'; a classifier needs at least two class folders")
     if not names:
-        raise UserError(f"{table.root}: no class folders; name the classes in the configuration: images.classes: [ant, bee]")
+        raise UserError(
+            f"{table.root}: no class folders; name the classes in the configuration: images.classes: [ant, bee]"
+        )
     return tuple(names)
 
 

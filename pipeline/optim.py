@@ -9,9 +9,13 @@ import torch
 from torch import nn
 
 
-def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, eps: float = 1e-8) -> torch.optim.AdamW:
+def adamw(
+    parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0, eps: float = 1e-8
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019), fused: on two cores twice as fast as the plain loop over tensors."""
-    return torch.optim.AdamW([p for p in parameters if p.requires_grad], lr, weight_decay=weight_decay, eps=eps, fused=True)
+    return torch.optim.AdamW(
+        [p for p in parameters if p.requires_grad], lr, weight_decay=weight_decay, eps=eps, fused=True
+    )
 
 
 def warmup_cosine(step: int, total: int, warmup_fraction: float) -> float:

@@ -67,7 +67,12 @@ class RunFolder:
 
     def write_summary(self) -> dict[str, Any]:
         """summary.json: the results of every finished stage, assembled anew from their own result.json files."""
-        summary: dict[str, Any] = {"name": self.config.name, "seed": self.config.seed, "seconds": {}, "peak_rss_mb": 0.0}
+        summary: dict[str, Any] = {
+            "name": self.config.name,
+            "seed": self.config.seed,
+            "seconds": {},
+            "peak_rss_mb": 0.0,
+        }
         for stage in ("reference", "collect", "reward", "ppo", "infer"):
             path = self.path / stage / "result.json"
             if path.is_file():

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -106,11 +105,10 @@ def minibatches(rows: Tensor, size: int, random: torch.Generator) -> Iterator[Te
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process, in MiB."""
+    """Peak resident memory of this process so far, in MiB; 0 where the system does not tell (Windows)."""
     try:
         import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)
-    except ImportError:  # Windows, where psutil knows the peak
-        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

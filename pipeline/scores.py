@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def score(suffix: nn.Module, features: Features, rows: Tensor | None = None) -> 
 
 
 def cached_scores(
-    network: nn.Module, suffix: nn.Module, features: Features, ids: Sequence[str], transform: Transform, cache: Path
+    network: nn.Module, suffix: nn.Module, features: Features, ids: np.ndarray, transform: Transform, cache: Path
 ) -> Tensor:
     """`score` of every image, kept on disk under the hash of the weights, the images and the transform."""
     key = short_hash(weights_hash(network), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)

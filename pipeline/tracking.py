@@ -24,7 +24,9 @@ class Metrics:
             self._writer: csv.DictWriter[str] | None = None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.path:
             self._file.close()
 

@@ -72,7 +72,9 @@ class Workspace:
         if header.classes != self.classes:
             raise UserError(f"{path}: made for the classes {', '.join(header.classes)}, not {', '.join(self.classes)}")
         if header.transform != self.transform:
-            raise UserError(f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to that")
+            raise UserError(
+                f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to that"
+            )
 
     @cached_property
     def log_reference(self) -> Tensor:
@@ -94,11 +96,11 @@ def open_workspace(config: Config) -> Workspace:
     classes = class_names(table, config.images.classes)
     if runtime.is_main:
         table.write(run.path / "images.csv")
-        if table.skipped:
-            first = table.skipped[0]
+        bad = [file for file in table.skipped if not file.reason.startswith("excluded")]
+        if bad:
             click.echo(
-                f"{len(table)} images used, {len(table.skipped)} files left out (listed in {run.path / 'images.csv'}); "
-                f"the first: {first.path}: {first.reason}",
+                f"{len(table)} images used, {len(bad)} files left out (listed in {run.path / 'images.csv'}); "
+                f"the first: {bad[0].path}: {bad[0].reason}",
                 err=True,
             )
     return Workspace(config, run, runtime, table, pixels, classes)

@@ -56,7 +56,9 @@ def run(config: Config, force: bool = False) -> bool:
                 divide_logits(pieces, temperature)
     if ws.runtime.is_main:
         save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
-        listed = pd.DataFrame({"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]})
+        listed = pd.DataFrame(
+            {"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]}
+        )
         write_atomically(stage.path / "labelled.csv", listed.to_csv(index=False).encode())
         result = evaluate(ws, pieces, features, gold) | {"temperature": temperature, "labelled_images": len(labelled)}
         stage.finish(inputs, ["model.safetensors", "labelled.csv", "metrics.csv"], {"reference": result})
@@ -99,13 +101,22 @@ def fresh_network(ws: Workspace) -> tuple[Split, Features]:
 
 
 def fit_labels(
-    ws: Workspace, pieces: Split, features: Features, rows: Tensor, labels: Tensor, config: TrainingConfig, metrics: Metrics
+    ws: Workspace,
+    pieces: Split,
+    features: Features,
+    rows: Tensor,
+    labels: Tensor,
+    config: TrainingConfig,
+    metrics: Metrics,
 ) -> None:
     """Cross-entropy on images `rows` [n] with classes `labels` [n]; changes the suffix in place, leaves it in eval mode."""
     of_row = torch.zeros(len(features), dtype=torch.long)
     of_row[rows] = labels
     random, augment_random = generator(ws.config.seed, 2), generator(ws.config.seed, 3, ws.runtime.rank)
-    suffix, optimiser = ws.runtime.prepare(pieces.suffix), adamw(pieces.suffix.parameters(), config.lr, config.weight_decay)
+    suffix, optimiser = (
+        ws.runtime.prepare(pieces.suffix),
+        adamw(pieces.suffix.parameters(), config.lr, config.weight_decay),
+    )
     total, step = config.epochs * -(-len(rows) // config.batch_size), 0
     suffix.train()
     for epoch in tqdm(range(config.epochs), "reference", unit="epoch", leave=False, disable=None):
@@ -114,7 +125,9 @@ def fit_labels(
             set_lr(optimiser, config.lr * warmup_cosine(step, total, config.warmup_fraction))
             part = ws.runtime.share(batch)
             logits = suffix(features.augmented(part, ws.config.images.augment, augment_random))
-            loss = cross_entropy(logits, of_row[part].to(logits.device), reduction="sum") * ws.runtime.world / len(batch)
+            loss = (
+                cross_entropy(logits, of_row[part].to(logits.device), reduction="sum") * ws.runtime.world / len(batch)
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -71,7 +70,9 @@ class PixelCache:
         self._handle = os.open(self.folder / "pixels.u8", os.O_RDWR | os.O_CREAT)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if self._changed:
                 os.fsync(self._handle)  # the index must never name a row that is not on disk
@@ -98,7 +99,9 @@ class PixelCache:
 
     def _read(self, path: Path, size: int) -> Scanned:
         if size > self.config.max_megabytes * 2**20:
-            return Scanned(None, f"too large: {size / 2**20:.0f} MB, more than images.max_megabytes = {self.config.max_megabytes}")
+            return Scanned(
+                None, f"too large: {size / 2**20:.0f} MB, more than images.max_megabytes = {self.config.max_megabytes}"
+            )
         try:
             data = path.read_bytes()
             image = identity(data)
@@ -117,7 +120,7 @@ class PixelCache:
             row = self._rows[image] = len(self._rows)
         os.pwrite(self._handle, pixels.tobytes(), row * self._bytes)
 
-    def reader(self, root: Path, ids: Sequence[str], paths: Sequence[str]) -> Pixels:
+    def reader(self, root: Path, ids: np.ndarray, paths: np.ndarray) -> Pixels:
         """Rows of a table as a source of batches."""
         return Pixels(self, root, ids, paths)
 
@@ -125,11 +128,13 @@ class PixelCache:
 class Pixels:
     """uint8 images [N, size, size, 3] of a table, by row number; what the cache had no room for is decoded again."""
 
-    def __init__(self, cache: PixelCache, root: Path, ids: Sequence[str], paths: Sequence[str]) -> None:
+    def __init__(self, cache: PixelCache, root: Path, ids: np.ndarray, paths: np.ndarray) -> None:
         self._cache, self._root, self._paths = cache, root, paths
         self._row = np.array([cache._rows.get(i, -1) for i in ids], dtype=np.int64)
         stored = (cache.folder / "pixels.u8").stat().st_size // cache._bytes
-        self._map = np.memmap(cache.folder / "pixels.u8", np.uint8, "r", shape=(stored, *cache.shape)) if stored else None
+        self._map = (
+            np.memmap(cache.folder / "pixels.u8", np.uint8, "r", shape=(stored, *cache.shape)) if stored else None
+        )
 
     def __len__(self) -> int:
         return len(self._row)

@@ -76,7 +76,9 @@ class ImageTable:
     def write(self, path: Path) -> None:
         """images.csv: every file found, used or not, and why not."""
         used = pd.DataFrame({"path": self.paths, "image": self.ids, "split": self.splits, "used": True, "reason": ""})
-        left = pd.DataFrame([{"path": s.path, "image": "", "split": "", "used": False, "reason": s.reason} for s in self.skipped])
+        left = pd.DataFrame(
+            [{"path": s.path, "image": "", "split": "", "used": False, "reason": s.reason} for s in self.skipped]
+        )
         write_atomically(path, pd.concat([used, left]).to_csv(index=False).encode())
 
 

@@ -11,6 +11,7 @@ import difflib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -33,11 +34,15 @@ def backbone_names() -> list[str]:
 def _construct(name: str, weights: str | None) -> nn.Module:
     if name not in backbone_names():
         close = difflib.get_close_matches(name, backbone_names(), n=1, cutoff=0.0)
-        raise UserError(f"model.backbone: torchvision has no classification network '{name}'; did you mean '{close[0]}'?")
-    options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
+        raise UserError(
+            f"model.backbone: torchvision has no classification network '{name}'; did you mean '{close[0]}'?"
+        )
+    options = (
+        {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
+    )
     network: nn.Module = torchvision.models.get_model(name, weights=weights, **options)
     if weights and hasattr(network, "aux_logits"):  # the auxiliary classifiers serve training from scratch only
-        network.aux_logits = False
+        setattr(network, "aux_logits", False)  # noqa: B010  a module's attributes are typed as modules
         for part in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, part):
                 setattr(network, part, None)
@@ -45,10 +50,16 @@ def _construct(name: str, weights: str | None) -> nn.Module:
 
 
 def _head_path(network: nn.Module) -> str:
-    """Dotted name of the layer that yields the class scores: the last one with as many outputs as ImageNet has classes."""
-    outputs = [name for name, m in network.named_modules() if getattr(m, "out_features", None) == IMAGENET_CLASSES]
+    """Dotted name of the layer that yields the class scores: the last one with ImageNet's number of outputs."""
+    outputs = [
+        name
+        for name, module in network.named_modules()
+        if IMAGENET_CLASSES in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
+    ]
     if not outputs:
-        raise UserError("model.backbone: found no final linear layer to put this task's classes on; choose another network")
+        raise UserError(
+            "model.backbone: found no final linear layer to put this task's classes on; choose another network"
+        )
     return outputs[-1]
 
 
@@ -59,17 +70,17 @@ def _replace_head(network: nn.Module, classes: int) -> None:
     never trained is the uniform policy. SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
     cannot output a negative score) becomes pooling and a linear layer, like every other network's.
     """
+    path = _head_path(network)
+    old: Any = network.get_submodule(path)
     if isinstance(network, torchvision.models.SqueezeNet):
-        features = network.classifier[1].in_channels  # type: ignore[union-attr]
-        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
-        network.forward = lambda x: network.classifier(network.features(x))  # type: ignore[operator]
-        head = network.classifier[2]
+        head = nn.Linear(old.in_channels, classes)
+        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     else:
-        parent, _, leaf = _head_path(network).rpartition(".")
-        head = nn.Linear(network.get_submodule(_head_path(network)).in_features, classes)  # type: ignore[arg-type]
+        parent, _, leaf = path.rpartition(".")
+        head = nn.Linear(old.in_features, classes)
         setattr(network.get_submodule(parent), leaf, head)
-    nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -119,7 +130,7 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
             _replace_head(network, classes)
         else:
             network = _from_file(config.backbone, Path(config.weights), classes)
-    return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last).eval()
 
 
 def _download(backbone: str) -> nn.Module:
@@ -194,7 +205,9 @@ def _block(path: str) -> str:
 
 
 def _final_linear(network: nn.Module, graph: fx.Graph) -> fx.Node:
-    linear = [n for n in graph.nodes if n.op == "call_module" and isinstance(network.get_submodule(str(n.target)), nn.Linear)]
+    linear = [
+        n for n in graph.nodes if n.op == "call_module" and isinstance(network.get_submodule(str(n.target)), nn.Linear)
+    ]
     return linear[-1]
 
 
@@ -213,20 +226,24 @@ def _last_block_cut(network: nn.Module, graph: fx.Graph) -> fx.Node:
         if block and block != head and block in modules and any(p.dim() > 1 for p in modules[block].parameters())
     ]  # fmt: skip
     inside = set(members[with_weights[-1]])
-    entries = {source for node in inside for source in node.all_input_nodes if source not in inside and source.op != "get_attr"}
+    entries = {
+        source for node in inside for source in node.all_input_nodes if source not in inside and source.op != "get_attr"
+    }
     if len(entries) != 1:
         raise UserError(f"model.trainable: cannot cut {type(network).__name__} before its last block; use head or all")
     return entries.pop()
 
 
 def _subgraph_before(network: nn.Module, graph: fx.Graph, cut: fx.Node) -> fx.GraphModule:
-    needed, todo = set(), [cut]
+    needed: set[fx.Node] = set()
+    todo = [cut]
     while todo:
         node = todo.pop()
         if node not in needed:
             needed.add(node)
             todo += node.all_input_nodes
-    piece, copies = fx.Graph(), {}
+    piece = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         if node in needed:
             copies[node] = piece.node_copy(node, copies.__getitem__)

@@ -22,5 +22,5 @@ def divide_logits(split: Split, temperature: float) -> None:
     """Temperature scaling (Guo et al. 2017) folded into the head: the network then outputs its logits / temperature."""
     head = final_linear(split.network)
     with torch.no_grad():
-        head.weight /= temperature
-        head.bias /= temperature
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)

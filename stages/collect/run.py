@@ -23,7 +23,6 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.files import sha256_of
 from pipeline.gold import GoldLabels, folder_labels
-from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator
 from pipeline.workspace import Workspace, open_workspace
 from stages.collect.queries import PairQueries, spread_over, uniform_pairs
@@ -81,7 +80,9 @@ def _pool(ws: Workspace) -> np.ndarray:
     train = ws.table.rows("train")
     pool = train[[image not in known for image in ws.table.ids[train]]]
     if not len(pool):
-        raise UserError("no image is left to be judged: the reference was given the labels of all; lower reference.labelled_per_class")
+        raise UserError(
+            "no image is left to be judged: the reference was given the labels of all; lower reference.labelled_per_class"
+        )
     return pool
 
 
@@ -89,7 +90,9 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     pool = _pool(ws)
     pool = pool[gold.known[pool]]
     if not len(pool):
-        raise UserError(f"collect.teacher: the simulated teacher needs gold labels (class folders), and {ws.table.root} has none")
+        raise UserError(
+            f"collect.teacher: the simulated teacher needs gold labels (class folders), and {ws.table.root} has none"
+        )
     utility = gold.utility(pool)
     mean_utility = float((ws.log_reference[pool].exp().numpy() * utility).sum(-1).mean())
     settings = ws.config.collect.simulated
@@ -114,7 +117,9 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         pool = torch.from_numpy(np.unique(recorded.rows))
         rows = spread_over(pool, ws.config.collect.count or len(recorded.rows), random)
         queries = uniform_pairs(rows, ws.log_reference, random)
-        yield from _comparisons(ws, queries, *answer_pairs(recorded, rows.numpy(), queries.label_a.numpy(), queries.label_b.numpy()))
+        yield from _comparisons(
+            ws, queries, *answer_pairs(recorded, rows.numpy(), queries.label_a.numpy(), queries.label_b.numpy())
+        )
 
 
 def _question_id(ws: Workspace, number: int, *what: str) -> str:
@@ -131,7 +136,9 @@ def _label_choices(ws: Workspace, rows: np.ndarray, labels: np.ndarray, annotato
         )
 
 
-def _comparisons(ws: Workspace, queries: PairQueries, choices: np.ndarray, annotators: np.ndarray) -> Iterator[Judgment]:
+def _comparisons(
+    ws: Workspace, queries: PairQueries, choices: np.ndarray, annotators: np.ndarray
+) -> Iterator[Judgment]:
     for number in range(len(queries)):
         image = ws.table.ids[int(queries.rows[number])]
         a, b = ws.classes[int(queries.label_a[number])], ws.classes[int(queries.label_b[number])]
@@ -141,5 +148,6 @@ def _comparisons(ws: Workspace, queries: PairQueries, choices: np.ndarray, annot
         )  # fmt: skip
 
 
-def describe(summary: dict[str, Any], run: RunFolder) -> str:
-    return click.style("collect", bold=True) + f"    {summary['judgments']} judgments in {run.feedback}"
+def describe(summary: dict[str, Any]) -> str:
+    """One line for the terminal."""
+    return click.style("collect", bold=True) + f"    {summary['judgments']} judgments in {summary['collect']['folder']}"

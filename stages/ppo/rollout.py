@@ -7,12 +7,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.features import Features
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The images of a rollout: rows of the table, or views of them that were drawn for this rollout.
+
+    A view is drawn once and kept, so that every epoch sees what the policy acted on and the ratio starts at 1.
+    """
+
+    features: Features
+    rows: Tensor
+    views: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, part: Tensor) -> Tensor:
+        """Features of the images at positions `part` of the rollout."""
+        if self.views is None:
+            return self.features.batch(self.rows[part])
+        return self.features.encode(self.views[part])
+
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """Attributes: rows [B]; log_old, log_ref, reward, advantage [B, C]; actions [B], sampled from pi_old."""
+    """What the update learns from.
 
-    rows: Tensor
+    Attributes:
+        inputs: the images [B], as `Inputs`.
+        log_old, log_ref, reward, advantage: [B, C].
+        actions: [B], sampled from pi_old.
+    """
+
+    inputs: Inputs
     log_old: Tensor
     log_ref: Tensor
     reward: Tensor
@@ -31,7 +60,9 @@ def advantages(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) ->
     return penalised - (log_old.exp() * penalised).sum(-1, keepdim=True)
 
 
-def make_rollout(rows: Tensor, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator) -> Rollout:
-    """Rollout of images `rows` [B] under a policy with log-probabilities `log_old` [B, C]."""
+def make_rollout(
+    inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator
+) -> Rollout:
+    """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C]."""
     actions = torch.multinomial(log_old.exp(), 1, generator=random)[:, 0]
-    return Rollout(rows, log_old, log_ref, reward, advantages(log_old, log_ref, reward, beta), actions)
+    return Rollout(inputs, log_old, log_ref, reward, advantages(log_old, log_ref, reward, beta), actions)

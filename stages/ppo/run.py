@@ -26,13 +26,13 @@ from pipeline.metrics import gold_accuracy
 from pipeline.models.backbone import Split
 from pipeline.models.files import save_model
 from pipeline.models.policy import log_policy
-from pipeline.models.reward_model import RewardModel, normalised
 from pipeline.objective import Standing, entropy, standing
 from pipeline.optim import adamw, set_lr
 from pipeline.runtime import Runtime, generator, minibatches
 from pipeline.scores import score
 from pipeline.tracking import Metrics
-from pipeline.workspace import Workspace, open_workspace
+from pipeline.workspace import open_workspace
+from stages.ppo.environment import Environment, forward
 from stages.ppo.kl_controller import KLController
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate
 from stages.ppo.rollout import Rollout, make_rollout
@@ -51,30 +51,22 @@ def run(config: Config, force: bool = False) -> bool:
         return False
     if ws.runtime.is_main:
         stage.begin()
-    reward = reward_table(ws)
+    environment = Environment.open(ws)
     pieces, features = ws.cut(ws.load_policy(reference))
     with Metrics(stage.path / "metrics.csv" if ws.runtime.is_main else None) as metrics:
-        beta = optimise(ws, pieces, features, reward, metrics)
+        beta = optimise(environment, pieces, features, metrics)
     if ws.runtime.is_main:
         save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
         log_pi = log_policy(ws.scores(pieces, features))
-        result = evaluate(ws, log_pi, reward, beta) | {"estimator": config.ppo.estimator, "beta": beta}
+        result = evaluate(environment, log_pi, beta) | {"estimator": config.ppo.estimator, "beta": beta}
         stage.finish(inputs, ["model.safetensors", "metrics.csv"], {"policy": result})
     ws.runtime.wait()
     return True
 
 
-def reward_table(ws: Workspace) -> Tensor:
-    """R~ [N, C], the normalised reward of every class of every image, in one pass of the frozen reward model."""
-    model, header = RewardModel.load(ws.run.require("reward", "model.safetensors"))
-    if header.classes != ws.classes:
-        raise UserError(f"the reward model knows the classes {', '.join(header.classes)}, not {', '.join(ws.classes)}")
-    utilities = ws.scores(*ws.cut(model.network))
-    return normalised(utilities, ws.log_reference, float(model.scale))
-
-
-def optimise(ws: Workspace, pieces: Split, features: Features, reward: Tensor, metrics: Metrics) -> float:
+def optimise(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> float:
     """PPO; changes the policy in place and returns the last beta."""
+    ws = environment.ws
     config, runtime = ws.config.ppo, ws.runtime
     controller = KLController(config.beta, config.kl_target, config.kl_horizon)
     policy, optimiser = runtime.prepare(pieces.suffix), adamw(pieces.suffix.parameters(), config.lr, eps=1e-5)
@@ -83,50 +75,60 @@ def optimise(ws: Workspace, pieces: Split, features: Features, reward: Tensor, m
     for iteration in tqdm(range(1, config.iterations + 1), "ppo", unit="iteration", leave=False, disable=None):
         set_lr(optimiser, config.lr * (1 - (iteration - 1) / config.iterations))
         rows = next(batches)
-        log_old = log_policy(score(pieces.suffix, features, rows))
-        rollout = make_rollout(rows, log_old, ws.log_reference[rows], reward[rows], controller.beta, random)
-        measured = update(policy, optimiser, features, rollout, config, runtime, random, first=iteration == 1)
+        inputs, log_ref, reward = environment.inputs(features, rows, random)
+        log_old = log_policy(forward(pieces.suffix, inputs))
+        rollout = make_rollout(inputs, log_old, log_ref, reward, controller.beta, random)
+        measured = update(policy, optimiser, rollout, config, runtime, random, first=iteration == 1)
         before = standing(log_old, rollout.log_ref, rollout.reward, controller.beta)
         metrics.add(
             iteration=iteration, images=iteration * len(rows), **asdict(before), **measured, beta=controller.beta,
-            lr=optimiser.param_groups[0]["lr"], **_full_evaluation(ws, pieces, features, reward, controller.beta, iteration),
+            lr=optimiser.param_groups[0]["lr"], **_full_evaluation(environment, pieces, features, controller.beta, iteration),
         )  # fmt: skip
         controller = controller.after(before.kl, len(rows))
     return controller.beta
 
 
 def update(
-    policy: nn.Module, optimiser: torch.optim.Optimizer, features: Features, rollout: Rollout, config: PPOConfig,
+    policy: nn.Module, optimiser: torch.optim.Optimizer, rollout: Rollout, config: PPOConfig,
     runtime: Runtime, random: torch.Generator, first: bool = False,
 ) -> dict[str, float]:  # fmt: skip
     """Epochs of minibatch steps on one rollout; stops before the step at which approx_kl passes 1.5 times its target."""
     policy.eval()
-    position = torch.arange(len(rollout.rows))
+    position = torch.arange(len(rollout.inputs))
     sums = {"approx_kl": 0.0, "clip_fraction": 0.0, "grad_norm": 0.0, "surrogate": 0.0}
     steps = 0
     for _ in range(config.epochs):
         for batch in minibatches(position, config.minibatch_size, random):
             part = runtime.share(batch)
-            log_new = log_policy(policy(features.batch(rollout.rows[part])))
+            log_new = log_policy(policy(rollout.inputs.batch(part)))
             log_old, advantage = rollout.log_old[part].to(log_new.device), rollout.advantage[part].to(log_new.device)
             if first and not steps:
                 check_ratio(log_new.detach(), log_old)
             with torch.no_grad():
-                sizes = torch.stack([approx_kl(log_new, log_old).sum(), clip_fraction(log_new, log_old, config.clip).sum()])
+                sizes = torch.stack(
+                    [approx_kl(log_new, log_old).sum(), clip_fraction(log_new, log_old, config.clip).sum()]
+                )
                 moved, outside = (runtime.total(sizes) / len(batch)).tolist()
             if config.target_kl and moved > 1.5 * config.target_kl:
                 return _means(sums, steps)
             if config.estimator == "expected":
                 surrogate = expected_surrogate(log_new, log_old, advantage, config.clip)
             else:
-                surrogate = sampled_surrogate(log_new, log_old, rollout.actions[part].to(log_new.device), advantage, config.clip)
+                surrogate = sampled_surrogate(
+                    log_new, log_old, rollout.actions[part].to(log_new.device), advantage, config.clip
+                )
             loss = -(surrogate + config.entropy_bonus * entropy(log_new)).sum() * runtime.world / len(batch)
             optimiser.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_((p for p in policy.parameters() if p.requires_grad), config.max_grad_norm)
             optimiser.step()
             steps += 1
-            for name, value in (("approx_kl", moved), ("clip_fraction", outside), ("grad_norm", norm), ("surrogate", -loss.detach())):
+            for name, value in (
+                ("approx_kl", moved),
+                ("clip_fraction", outside),
+                ("grad_norm", norm),
+                ("surrogate", -loss.detach()),
+            ):
                 sums[name] += float(value)
     return _means(sums, steps)
 
@@ -156,21 +158,29 @@ def _endless_batches(rows: Tensor, size: int, random: torch.Generator) -> Iterat
 
 
 def _full_evaluation(
-    ws: Workspace, pieces: Split, features: Features, reward: Tensor, beta: float, iteration: int
+    environment: Environment, pieces: Split, features: Features, beta: float, iteration: int
 ) -> dict[str, float | None]:
     """Exact standing on all training and held-out images and accuracy where gold exists, every so many iterations."""
-    if iteration % ws.config.ppo.evaluate_every and iteration != ws.config.ppo.iterations:
+    config = environment.ws.config.ppo
+    if iteration % config.evaluate_every and iteration != config.iterations:
         return dict.fromkeys(("attained_train", "attained_heldout", "kl_heldout", "accuracy"))
-    made = evaluate(ws, log_policy(score(pieces.suffix, features)), reward, beta)
-    keys = {"attained_train": "attained", "attained_heldout": "attained_heldout", "kl_heldout": "kl_heldout", "accuracy": "accuracy"}
+    made = evaluate(environment, log_policy(score(pieces.suffix, features)), beta)
+    keys = {
+        "attained_train": "attained",
+        "attained_heldout": "attained_heldout",
+        "kl_heldout": "kl_heldout",
+        "accuracy": "accuracy",
+    }
     return {name: made[key] for name, key in keys.items()}
 
 
-def evaluate(ws: Workspace, log_pi: Tensor, reward: Tensor, beta: float) -> dict[str, Any]:
+def evaluate(environment: Environment, log_pi: Tensor, beta: float) -> dict[str, Any]:
     """Where the policy stands, exactly, on the images PPO trains on and on held-out ones; log_pi is [N, C]."""
 
+    ws = environment.ws
+
     def of(rows: Tensor) -> Standing:
-        return standing(log_pi[rows], ws.log_reference[rows], reward[rows], beta)
+        return standing(log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
 
     train, heldout = of(ws.rows("train")), of(ws.rows("heldout"))
     gold = folder_labels(ws.table, ws.classes)
@@ -188,6 +198,7 @@ def describe(summary: dict[str, Any]) -> str:
     made = summary["policy"]
     accuracy = "" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}, "
     return (
-        click.style("ppo", bold=True) + f"        {accuracy}{made['attained']:.1%} of the way from the reference to the exact optimum "
+        click.style("ppo", bold=True)
+        + f"        {accuracy}{made['attained']:.1%} of the way from the reference to the exact optimum "
         f"({made['attained_heldout']:.1%} on held-out images), KL {made['kl']:.2f} nats"
     )

@@ -48,8 +48,15 @@ class JudgmentSet:
 
     def pick(self, comparisons: Tensor, labels: Tensor) -> JudgmentSet:
         """Some comparisons and label choices, by mask or position."""
-        pairs = (t[comparisons] for t in (self.rows_a, self.class_a, self.rows_b, self.class_b, self.choice))
-        return JudgmentSet(*pairs, self.rows[labels], self.answer[labels])
+        return JudgmentSet(
+            rows_a=self.rows_a[comparisons],
+            class_a=self.class_a[comparisons],
+            rows_b=self.rows_b[comparisons],
+            class_b=self.class_b[comparisons],
+            choice=self.choice[comparisons],
+            rows=self.rows[labels],
+            answer=self.answer[labels],
+        )
 
     def among(self, images: Tensor) -> JudgmentSet:
         """Judgments all of whose images are among those given: no image is on both sides of a split."""
@@ -72,7 +79,7 @@ class JudgmentSet:
             yield self.pick(comparisons, labels)
 
 
-def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> np.ndarray:
+def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> pd.Series:
     numbers = frame[column].map({name: number for number, name in enumerate(classes)})
     if numbers.isna().any():
         bad = frame[numbers.isna()].iloc[0]
@@ -80,10 +87,12 @@ def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path
             f"{path}: judgment {bad['id']}: {column} is {bad[column]!r}, which is not one of the classes "
             f"{', '.join(classes)}; correct images.classes or retract the judgment"
         )
-    return numbers.to_numpy(np.int64)
+    return numbers
 
 
-def read_judgments(store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: str) -> JudgmentSet:
+def read_judgments(
+    store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: str
+) -> JudgmentSet:
     """The answers that an objective trains on; `cant_tell` and `bad_image` are none.
 
     Args:
@@ -102,19 +111,33 @@ def read_judgments(store: FeedbackStore, position: dict[str, int], classes: tupl
     unknown = int((~here).sum() + (~here_too).sum())
     pairs, labels = pairs[here], labels[here_too]
     if not len(pairs) + len(labels):
-        kind = {"bradley_terry": "comparisons", "supervised": "label choices", "joint": "comparisons or label choices"}[objective]
+        kind = {"bradley_terry": "comparisons", "supervised": "label choices", "joint": "comparisons or label choices"}[
+            objective
+        ]
         gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
-        raise UserError(f"{store.folder} holds no {kind} of these images{gone}: run `make collect` first, or set reward.objective")
-    columns = [
-        pairs["image_a"].map(position), _classes_of(pairs, "label_a", classes, store.pairwise.path),
-        pairs["image_b"].map(position), _classes_of(pairs, "label_b", classes, store.pairwise.path),
-        pairs["choice"].map(CHOICES),
-        labels["image"].map(position), _classes_of(labels, "answer", classes, store.per_image.path),
-    ]  # fmt: skip
-    return JudgmentSet(*(torch.from_numpy(np.array(column, dtype=np.int64)) for column in columns), unknown=unknown)
+        raise UserError(
+            f"{store.folder} holds no {kind} of these images{gone}: run `make collect` first, or set reward.objective"
+        )
+    row, pair_file, label_file = position.__getitem__, store.pairwise.path, store.per_image.path
+    return JudgmentSet(
+        rows_a=_tensor(pairs["image_a"].map(row)),
+        class_a=_tensor(_classes_of(pairs, "label_a", classes, pair_file)),
+        rows_b=_tensor(pairs["image_b"].map(row)),
+        class_b=_tensor(_classes_of(pairs, "label_b", classes, pair_file)),
+        choice=_tensor(pairs["choice"].map(CHOICES)),
+        rows=_tensor(labels["image"].map(row)),
+        answer=_tensor(_classes_of(labels, "answer", classes, label_file)),
+        unknown=unknown,
+    )
 
 
-def split_by_image(judgments: JudgmentSet, heldout_fraction: float, random: torch.Generator) -> tuple[JudgmentSet, JudgmentSet]:
+def _tensor(column: pd.Series) -> Tensor:
+    return torch.from_numpy(np.array(column, dtype=np.int64))
+
+
+def split_by_image(
+    judgments: JudgmentSet, heldout_fraction: float, random: torch.Generator
+) -> tuple[JudgmentSet, JudgmentSet]:
     """Judgments to train on and to hold out; no image is in both.
 
     Raises:
@@ -122,7 +145,9 @@ def split_by_image(judgments: JudgmentSet, heldout_fraction: float, random: torc
     """
     images = judgments.images
     if len(images) < 2:
-        raise UserError("judgments of at least two images are needed, one of them to be held out; run `make collect` for more")
+        raise UserError(
+            "judgments of at least two images are needed, one of them to be held out; run `make collect` for more"
+        )
     held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
     order = images[torch.randperm(len(images), generator=random)]
     train, heldout = judgments.among(order[held:]), judgments.among(order[:held])

@@ -60,7 +60,9 @@ def run(config: Config, force: bool = False) -> bool:
     rows = ws.rows("train")
     scale = reference_scale(utilities[rows], ws.log_reference[rows])
     if not scale > 0:
-        raise UserError("the reward model gives every class of every image the same utility: the judgments taught it nothing")
+        raise UserError(
+            "the reward model gives every class of every image the same utility: the judgments taught it nothing"
+        )
     if ws.runtime.is_main:
         RewardModel(pieces.network, scale, fitted.tie).save(stage.path / "model.safetensors", ws.header("reward"))
         correct, total = heldout_accuracy(score(pieces.suffix, features, heldout.images), heldout)
@@ -74,7 +76,9 @@ def run(config: Config, force: bool = False) -> bool:
             "tie": fitted.tie,
             "judgments_used": len(judgments),
             "judgments_of_missing_images": judgments.unknown,
-            "argmax_accuracy": gold_accuracy(utilities, folder_labels(ws.table, ws.classes), ws.table.rows("evaluation")),
+            "argmax_accuracy": gold_accuracy(
+                utilities, folder_labels(ws.table, ws.classes), ws.table.rows("evaluation")
+            ),
         }
         stage.finish(inputs, ["model.safetensors", "metrics.csv"], {"reward": result})
     ws.runtime.wait()
@@ -96,7 +100,9 @@ class Fitted:
     tie: float
 
 
-def fit(ws: Workspace, pieces: Split, features: Features, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics) -> Fitted:
+def fit(
+    ws: Workspace, pieces: Split, features: Features, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics
+) -> Fitted:
     """Maximise the likelihood; leaves in `pieces` the weights of the epoch with the best held-out likelihood."""
     config = ws.config.reward
     random, augment_random = generator(ws.config.seed, 21), generator(ws.config.seed, 22, ws.runtime.rank)
@@ -125,7 +131,12 @@ def fit(ws: Workspace, pieces: Split, features: Features, train: JudgmentSet, he
             optimiser.step()
             loss_sum += float(loss.detach()) * len(batch)
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, log_nu)
-        metrics.add(epoch=epoch, train_log_loss=loss_sum / len(train), heldout_log_loss=log_loss, lr=optimiser.param_groups[0]["lr"])
+        metrics.add(
+            epoch=epoch,
+            train_log_loss=loss_sum / len(train),
+            heldout_log_loss=log_loss,
+            lr=optimiser.param_groups[0]["lr"],
+        )
         if log_loss < best.log_loss:
             best, best_weights = Fitted(epoch, log_loss, _tie(log_nu)), copy.deepcopy(pieces.suffix.state_dict())
         elif epoch - best.epoch >= config.patience:
@@ -139,7 +150,9 @@ def _tie(log_nu: Tensor | None) -> float:
     return 0.0 if log_nu is None else float(log_nu.detach().exp())
 
 
-def log_likelihood(utilities: Tensor, images: Tensor, judgments: JudgmentSet, log_nu: Tensor | None, smoothing: float = 0.0) -> Tensor:
+def log_likelihood(
+    utilities: Tensor, images: Tensor, judgments: JudgmentSet, log_nu: Tensor | None, smoothing: float = 0.0
+) -> Tensor:
     """log P of every judgment, [len(judgments)].
 
     Args:
@@ -183,6 +196,7 @@ def describe(summary: dict[str, Any]) -> str:
     low, high = made["heldout_interval"]
     argmax = "" if made["argmax_accuracy"] is None else f", argmax accuracy {made['argmax_accuracy']:.1%}"
     return (
-        click.style("reward model", bold=True) + f"  agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of "
+        click.style("reward model", bold=True)
+        + f"  agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of "
         f"{made['heldout_judgments']} held-out judgments{argmax}"
     )

@@ -33,7 +33,9 @@ class Recorded:
 
 def _column(frame: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
     if column not in frame:
-        raise UserError(f"{path}, line 1: no column '{column}' among {', '.join(frame.columns)}; set collect.replay.{key}")
+        raise UserError(
+            f"{path}, line 1: no column '{column}' among {', '.join(frame.columns)}; set collect.replay.{key}"
+        )
     return frame[column].str.strip()
 
 
@@ -43,10 +45,10 @@ def _image_rows(names: pd.Series, table: ImageTable, root: Path) -> np.ndarray:
     A file that was moved is recognised by its content, a copy of another by that other's row.
     """
     by_name = {path: row for row, path in enumerate(table.paths)} | table.position
-    relative = {} if root.resolve() == table.root.resolve() else None
-    rows = {}
+    same_root = root.resolve() == table.root.resolve()
+    rows: dict[str, int] = {}
     for name in names.unique():
-        row = by_name.get(name, -1) if relative is not None or name in table.position else -1
+        row = by_name.get(name, -1) if same_root or name in table.position else -1
         if row < 0 and (root / name).is_file():
             row = table.position.get(identity((root / name).read_bytes()), -1)
         rows[name] = row
@@ -81,13 +83,17 @@ def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, .
     if config.votes_per_image:
         usable &= (frame.groupby(images).cumcount() < config.votes_per_image).to_numpy()
     if not usable.any():
-        raise UserError(f"{config.csv}: none of its images is a training image in {table.root}; check collect.replay.root")
+        raise UserError(
+            f"{config.csv}: none of its images is a training image in {table.root}; check collect.replay.root"
+        )
     who = _column(frame, config.annotator_column, "annotator_column", config.csv) if config.annotator_column else None
     annotators = np.full(len(frame), "recorded") if who is None else who.replace("", "recorded").to_numpy()
     return Recorded(rows[usable], numbers.to_numpy(np.int64)[usable], annotators[usable], int((~usable).sum()))
 
 
-def answer_pairs(recorded: Recorded, rows: np.ndarray, label_a: np.ndarray, label_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def answer_pairs(
+    recorded: Recorded, rows: np.ndarray, label_a: np.ndarray, label_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Choices [Q] and annotators [Q] for comparisons of two labels on one image.
 
     Each query is answered by one recorded label of its image, the next one each time the image is asked about again:

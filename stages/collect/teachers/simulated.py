@@ -37,7 +37,9 @@ def parameters(config: SimulatedConfig) -> Parameters:
     return Parameters(**{**NAMED[config.name].__dict__, **given})
 
 
-def choose(utility_a: np.ndarray, utility_b: np.ndarray, mean: float, p: Parameters, random: np.random.Generator) -> np.ndarray:
+def choose(
+    utility_a: np.ndarray, utility_b: np.ndarray, mean: float, p: Parameters, random: np.random.Generator
+) -> np.ndarray:
     """Choices [Q] of `a`, `b`, `tie` or `cant_tell` for gold utilities [Q] of the two sides.
 
     Args:
@@ -76,8 +78,9 @@ class SimulatedTeacher:
     def compare(self, queries: PairQueries, random: np.random.Generator) -> np.ndarray:
         """Choices [Q]."""
         utility = self.gold.utility(queries.rows.numpy())
-        sides = [np.take_along_axis(utility, side.numpy()[:, None], 1)[:, 0] for side in (queries.label_a, queries.label_b)]
-        return choose(*sides, self.mean_utility, self.p, random)
+        every = np.arange(len(queries))
+        utility_a, utility_b = utility[every, queries.label_a.numpy()], utility[every, queries.label_b.numpy()]
+        return choose(utility_a, utility_b, self.mean_utility, self.p, random)
 
     def label(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Classes [Q]: the true one, or with probability eps_mistake another."""

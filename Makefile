@@ -1,0 +1,58 @@
+# image-rlhf: `make` alone prints the targets. All of them take CONFIG=configs/....yaml and SET="ppo.lr=1e-5 seed=3".
+CONFIG ?= configs/digits.yaml
+SET ?=
+DATA ?= ants_bees
+IMAGES ?=
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RLHF = $(BIN)/image-rlhf
+OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo reference collect train-reward ppo infer data test lint bench clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nOptions: CONFIG=configs/digits.yaml  SET="ppo.lr=1e-5 seed=3"  FORCE=1 (do a finished stage again)\n'
+
+setup: $(READY)  ## make .venv with the project and its dependencies at tested versions
+
+$(READY): pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the project into $(VENV); once, and it takes a few minutes ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## the whole pipeline on the embedded digits (or CONFIG), ending with reference beside aligned policy
+	@$(RLHF) run $(OPTIONS)
+
+reference collect train-reward ppo: $(READY)
+	@$(RLHF) $@ $(OPTIONS)
+
+reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
+collect:  ## stage 1a: ask for judgments and append them to feedback/
+train-reward:  ## stage 1b: train the reward model on the judgments
+ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
+
+infer: $(READY)  ## classify images with the aligned policy: make infer IMAGES=folder
+	@test -n "$(IMAGES)" || { echo "name a file, a folder or a glob: make infer IMAGES=path/to/images"; exit 2; }
+	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --images "$(IMAGES)"
+
+data: $(READY)  ## download a data set: make data DATA=ants_bees
+	@$(RLHF) data "$(DATA)"
+
+test: $(READY)  ## lint, types and the tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+lint: $(READY)  ## reformat and lint
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
+
+bench: $(READY)  ## speed, as ratios measured in one run
+	@$(BIN)/python -m benchmarks.speed
+
+clean:  ## remove the environment and caches; runs and judgments stay
+	rm -rf $(VENV) runs/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

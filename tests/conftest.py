@@ -1,0 +1,51 @@
+"""Fixtures: small folders of images that a network can tell apart, and the real data where it is present."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and weights beside the project, named by IMAGE_RLHF_SHARED; tests that need them skip without."""
+    folder = Path(os.environ.get("IMAGE_RLHF_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("no real data here: set IMAGE_RLHF_SHARED to a folder with data/ and weights/")
+    return folder
+
+
+def stripes(label: int, random: np.random.Generator, size: int = 16) -> Image.Image:
+    """Class 0: horizontal stripes; 1: vertical; 2: a chequerboard. Random phase, contrast and noise: no two are alike."""
+    phase = random.integers(0, 4)
+    rows, columns = np.mgrid[:size, :size]
+    pattern = [(rows + phase) // 2 % 2, (columns + phase) // 2 % 2, (rows // 2 + columns // 2 + phase) % 2][label]
+    grey = 128 + (pattern - 0.5) * random.uniform(80, 200) + random.normal(0, 15, (size, size))
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of images: {split: images a class}, in as many classes as asked for, at most three."""
+
+    def make(name: str = "images", classes: int = 2, seed: int = 0, **splits: int) -> Path:
+        random = np.random.default_rng(seed)
+        root = tmp_path / name
+        for split, count in (splits or {"train": 12, "test": 6}).items():
+            for label in range(classes):
+                folder = root / split / "abc"[label]
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    stripes(label, random).save(folder / f"{number:03d}.png")
+        return root
+
+    return make

@@ -1,0 +1,103 @@
+"""The gradient table of METHOD 4: which form of the KL penalty has which gradient, and that ours is the right one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.objective import kl, objective
+from stages.ppo.loss import expected_surrogate, sampled_surrogate
+from stages.ppo.rollout import advantages
+
+BETA = 0.7
+
+
+@pytest.fixture
+def problem() -> tuple[Tensor, Tensor, Tensor]:
+    """logits [N, C] that require a gradient, log pi_ref, reward; double precision."""
+    random = torch.Generator().manual_seed(5)
+    draw = torch.randn(3, 6, 4, generator=random, dtype=torch.double)
+    return draw[0].requires_grad_(), torch.log_softmax(draw[1], -1), draw[2]
+
+
+def gradient(value: Tensor, logits: Tensor) -> Tensor:
+    return torch.autograd.grad(value, logits, retain_graph=True)[0]
+
+
+def policy_gradient(reward: Tensor, logits: Tensor) -> Tensor:
+    """Gradient of E_x sum_a pi_old(a) ratio(a) A(a) at ratio 1, for per-class rewards [N, C] taken as constants."""
+    log_pi = torch.log_softmax(logits, -1)
+    old = log_pi.detach()
+    advantage = reward - (old.exp() * reward).sum(-1, keepdim=True)
+    return gradient((old.exp() * (log_pi - old).exp() * advantage).sum(-1).mean(), logits)
+
+
+def test_finite_differences(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    """The autograd gradient of J is what moving each logit a little does to J."""
+    logits, log_ref, reward = problem
+    exact = gradient(objective(torch.log_softmax(logits, -1), log_ref, reward, BETA), logits)
+    step = 1e-6
+    with torch.no_grad():
+        for i in range(logits.shape[0]):
+            for a in range(logits.shape[1]):
+                moved = [logits.clone(), logits.clone()]
+                moved[0][i, a] += step
+                moved[1][i, a] -= step
+                up, down = (objective(torch.log_softmax(m, -1), log_ref, reward, BETA) for m in moved)
+                assert torch.isclose((up - down) / (2 * step), exact[i, a], rtol=1e-5, atol=1e-9)
+
+
+def test_surrogate_has_the_gradient_of_the_objective(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    """k1 in the reward of each class: the surrogate at ratio 1 has exactly J's gradient."""
+    logits, log_ref, reward = problem
+    log_pi = torch.log_softmax(logits, -1)
+    old = log_pi.detach()
+    surrogate = expected_surrogate(log_pi, old, advantages(old, log_ref, reward, BETA), clip=0.2).mean()
+    assert torch.allclose(gradient(surrogate, logits), gradient(objective(log_pi, log_ref, reward, BETA), logits))
+
+
+def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Weighted by pi_old over every class that could be sampled, it is the expected one, clipped ratios included."""
+    logits, log_ref, reward = problem
+    log_pi = torch.log_softmax(logits, -1)
+    old = torch.log_softmax(logits.detach() + 0.5 * torch.sin(torch.arange(24.0)).reshape(6, 4), -1)
+    advantage = advantages(old, log_ref, reward, BETA)
+    total = torch.zeros(6, dtype=torch.double)
+    for a in range(4):
+        total = total + old[:, a].exp() * sampled_surrogate(log_pi, old, torch.full((6,), a), advantage, 0.2)
+    assert torch.allclose(total, expected_surrogate(log_pi, old, advantage, 0.2))
+
+
+def test_exact_kl_inside_the_reward_vanishes(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    """The trap: it is the same for every class of an image, so the baseline takes all of it away."""
+    logits, log_ref, reward = problem
+    penalty = kl(torch.log_softmax(logits, -1).detach(), log_ref)[:, None].expand_as(reward)
+    assert torch.allclose(policy_gradient(reward - BETA * penalty, logits), policy_gradient(reward, logits))
+
+
+def test_k1_in_the_loss_has_no_gradient(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    logits, log_ref, _ = problem
+    log_pi = torch.log_softmax(logits, -1)
+    k1 = (log_pi.detach().exp() * (log_pi - log_ref)).sum(-1).mean()  # expectation over sampled classes
+    assert torch.allclose(gradient(k1, logits), torch.zeros_like(logits), atol=1e-12)
+
+
+def test_k3_in_the_reward_is_another_divergence(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    """k3 = ratio_ref - 1 - log ratio_ref in the reward gives the gradient of KL(pi||ref) minus that of KL(ref||pi)."""
+    logits, log_ref, _ = problem
+    log_pi = torch.log_softmax(logits, -1)
+    log_ratio = log_ref - log_pi.detach()
+    got = policy_gradient(log_ratio.exp() - 1 - log_ratio, logits)
+    reverse, forward = gradient(kl(log_pi, log_ref).mean(), logits), gradient(kl(log_ref, log_pi).mean(), logits)
+    assert torch.allclose(got, reverse - forward)
+    assert not torch.allclose(got, reverse, atol=1e-3)
+
+
+def test_advantage_has_mean_zero_and_no_offset_left(problem: tuple[Tensor, Tensor, Tensor]) -> None:
+    logits, log_ref, reward = problem
+    old = torch.log_softmax(logits.detach(), -1)
+    a = advantages(old, log_ref, reward, BETA)
+    assert torch.allclose((old.exp() * a).sum(-1), torch.zeros(6, dtype=torch.double), atol=1e-12)
+    offset = torch.randn(6, 1, dtype=torch.double)
+    assert torch.allclose(a, advantages(old, log_ref, reward + offset, BETA))
