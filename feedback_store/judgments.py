@@ -88,12 +88,12 @@ class PerImage(Judgment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_text("image", self.image)
-        _check_text("answer", self.answer)
-        _check_text("label", self.label, may_be_empty=self.question == "label")
         allowed = {"label": None, "verdict": ("yes", "no"), "rating": None}
         if self.question not in allowed:
             raise FeedbackError(f"question is {self.question!r}; it must be one of {', '.join(allowed)}")
+        _check_text("image", self.image)
+        _check_text("answer", self.answer)
+        _check_text("label", self.label, may_be_empty=self.question == "label")
         answers = allowed[self.question]
         if self.answer not in NO_ANSWER and answers and self.answer not in answers:
             raise FeedbackError(f"answer is {self.answer!r}; it must be one of {', '.join((*answers, *NO_ANSWER))}")

@@ -48,7 +48,9 @@ class ImagesConfig(Section):
     size: PositiveInt = Field(224, description="side in pixels of the square the network sees")
     resize: PositiveInt | None = Field(None, description="shorter side before the centre crop; default: size")
     heldout_fraction: Fraction = Field(0.2, description="held out by content hash when there is no val/ or test/")
-    max_pixels: PositiveInt = Field(100_000_000, description="a larger image is left out unread")
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(  # above that Pillow refuses, too
+        100_000_000, description="a larger image is left out unread"
+    )
     max_megabytes: PositiveInt = Field(100, description="a larger file is left out unread")
     augment: AugmentConfig = AugmentConfig()
 
@@ -164,13 +166,17 @@ class PPOConfig(Section):
     batch_size: PositiveInt = Field(512, description="images a rollout")
     epochs: PositiveInt = Field(4, description="passes over each rollout")
     minibatch_size: PositiveInt = 128
-    lr: PositiveFloat = Field(1e-4, description="Adam's learning rate, decayed linearly to zero")
+    lr: PositiveFloat = Field(1e-4, description="Adam's peak learning rate, then decayed linearly to zero")
+    warmup_fraction: Fraction = Field(0.05, description="share of the iterations in which the learning rate rises")
     clip: Annotated[float, Field(gt=0)] = 0.2
     target_kl: PositiveFloat | None = Field(0.05, description="stop an iteration's epochs at 1.5 times this approx_kl")
     max_grad_norm: PositiveFloat = 1.0
     entropy_bonus: NonNegativeFloat = 0.0
     augment: bool = Field(
         False, description="draw a view of each image a rollout by images.augment; the frozen models score that view"
+    )
+    refresh_batchnorm: bool = Field(
+        False, description="gather BatchNorm's statistics anew before each rollout; frozen in between"
     )
     evaluate_every: PositiveInt = Field(10, description="iterations between exact evaluations on every image")
 

@@ -26,6 +26,12 @@ def warmup_cosine(step: int, total: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
+def warmup_linear(step: int, total: int, warmup_fraction: float) -> float:
+    """Factor of the learning rate at `step` of `total`: a linear rise, then a line that would reach zero at `total`."""
+    warmup = total * warmup_fraction
+    return min((step + 1) / (warmup + 1), (total - step) / (total - warmup))
+
+
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = lr

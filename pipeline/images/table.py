@@ -94,9 +94,10 @@ def image_root(config: ImagesConfig, cache: Path) -> Path:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Every regular file below root, sorted; hidden files and folders are not looked at."""
+    """Every regular file (and broken link) below root, sorted; hidden files and folders are not looked at."""
     for path in sorted(root.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and (path.is_file() or (path.is_symlink() and not path.exists())):
             yield path
 
 

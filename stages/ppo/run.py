@@ -27,11 +27,12 @@ from pipeline.models.backbone import Split
 from pipeline.models.files import save_model
 from pipeline.models.policy import log_policy
 from pipeline.objective import Standing, entropy, standing
-from pipeline.optim import adamw, set_lr
+from pipeline.optim import adamw, set_lr, warmup_linear
 from pipeline.runtime import Runtime, generator, minibatches
 from pipeline.scores import score
 from pipeline.tracking import Metrics
 from pipeline.workspace import open_workspace
+from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.environment import Environment, forward
 from stages.ppo.kl_controller import KLController
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate
@@ -73,9 +74,11 @@ def optimise(environment: Environment, pieces: Split, features: Features, metric
     random = generator(ws.config.seed, 30)
     batches = _endless_batches(ws.rows("train"), config.batch_size, random)
     for iteration in tqdm(range(1, config.iterations + 1), "ppo", unit="iteration", leave=False, disable=None):
-        set_lr(optimiser, config.lr * (1 - (iteration - 1) / config.iterations))
+        set_lr(optimiser, config.lr * warmup_linear(iteration - 1, config.iterations, config.warmup_fraction))
         rows = next(batches)
         inputs, log_ref, reward = environment.inputs(features, rows, random)
+        if config.refresh_batchnorm:
+            refresh_batchnorm(pieces.suffix, inputs)
         log_old = log_policy(forward(pieces.suffix, inputs))
         rollout = make_rollout(inputs, log_old, log_ref, reward, controller.beta, random)
         measured = update(policy, optimiser, rollout, config, runtime, random, first=iteration == 1)

@@ -1,0 +1,100 @@
+"""A configuration over several seeds: mean, median and spread of every figure, and supervised training beside PPO.
+
+    python -m benchmarks.seeds --config configs/ants_bees.yaml --seeds 10 --supervised
+
+Runs that are there already are not made again. `--supervised` also trains the policy on the same judgments by maximum
+likelihood, starting at the reference (what one would do without a reward model), and gives PPO's paired difference.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pipeline.config import Config, load_config
+from pipeline.files import read_json
+from stages.cli import STAGES
+
+FIGURES = {
+    "reference": ("reference", "accuracy"),
+    "reward argmax": ("reward", "argmax_accuracy"),
+    "reward held-out": ("reward", "heldout_accuracy"),
+    "ppo": ("policy", "accuracy"),
+    "attained": ("policy", "attained"),
+    "attained held-out": ("policy", "attained_heldout"),
+    "KL": ("policy", "kl"),
+}
+
+
+def run_all(config: Config) -> dict[str, Any]:
+    """All stages up to ppo in this process; returns summary.json plus the wall time of this call."""
+    begin = time.perf_counter()
+    for _, module, _ in STAGES:
+        importlib.import_module(module).run(config)
+    summary: dict[str, Any] = read_json(config.runs / config.name / "summary.json")
+    return summary | {"wall": time.perf_counter() - begin}
+
+
+def supervised_accuracy(path: Path, overrides: list[str], config: Config) -> float:
+    """Accuracy of the policy trained on the same judgments by maximum likelihood from the reference's weights."""
+    folder = config.collect.folder or config.runs / config.name / "feedback"
+    twin = load_config(
+        path, [*overrides, f"name={config.name}-supervised", f"collect.folder={folder}", "reward.start=reference"]
+    )
+    for _, module, _ in STAGES[:3]:
+        importlib.import_module(module).run(twin)
+    accuracy: float = read_json(twin.runs / twin.name / "summary.json")["reward"]["argmax_accuracy"]
+    return accuracy
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean with its 95 % t interval."""
+    if len(values) < 2:
+        return f"{values.mean():.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return f"{values.mean():.3f} +- {half:.3f}"
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True)
+@click.option("--set", "overrides", default="", help="Overrides, as for the stages.")
+@click.option("--seeds", default=3, show_default=True, help="Seeds 0 to N-1.")
+@click.option("--supervised", is_flag=True, help="Also train on the judgments directly.")
+def main(path: Path, overrides: str, seeds: int, supervised: bool) -> None:
+    """Run a configuration over seeds and print the table."""
+    rows = []
+    for seed in range(seeds):
+        given = [*overrides.split(), f"seed={seed}"]
+        name = load_config(path, given).name
+        config = load_config(path, [*given, f"name={name}-s{seed}"])
+        summary = run_all(config)
+        row = {title: summary[section][key] for title, (section, key) in FIGURES.items()}
+        row |= {
+            "seconds": sum(summary["seconds"].values()),
+            "this call": summary["wall"],
+            "peak MB": summary["peak_rss_mb"],
+        }
+        if supervised:
+            row["supervised"] = supervised_accuracy(path, given, config)
+        rows.append(row)
+        click.echo(json.dumps({"seed": seed, **{k: round(v, 4) for k, v in row.items()}}))
+    table = pd.DataFrame(rows)
+    click.echo(f"\n{path.name} {overrides}: {seeds} seeds, {os.cpu_count()} cores")
+    for column in table:
+        click.echo(f"{column:18} mean {interval(table[column].to_numpy()):18} median {table[column].median():.3f}")
+    for other in ("reference", "reward argmax", "supervised"):
+        if other in table:
+            click.echo(f"ppo - {other:14} {interval((table['ppo'] - table[other]).to_numpy())}")
+
+
+if __name__ == "__main__":
+    main()

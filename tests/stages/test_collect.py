@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import ReplayConfig, SimulatedConfig
+from pipeline.errors import UserError
+from pipeline.gold import GoldLabels
+from pipeline.images.table import ImageTable
+from stages.collect.queries import spread_over, uniform_pairs
+from stages.collect.teachers.replay import Recorded, answer_pairs, read_recorded
+from stages.collect.teachers.simulated import NAMED, Parameters, SimulatedTeacher, choose, parameters
+
+MANY = 20_000
+
+
+def choices(a: float, b: float, p: Parameters, mean: float = 1.0) -> dict[str, float]:
+    """Frequencies of each choice over many identical questions."""
+    made = choose(np.full(MANY, a), np.full(MANY, b), mean, p, np.random.default_rng(0))
+    names, counts = np.unique(made, return_counts=True)
+    return dict(zip(names.tolist(), (counts / MANY).tolist(), strict=True))
+
+
+def test_named_teachers() -> None:
+    """METHOD 6, each against its probability worked out by hand."""
+    assert choices(1, 0, NAMED["oracle"]) == {"a": 1.0}
+    assert choices(0, 1, NAMED["oracle"]) == {"b": 1.0}
+    assert choices(0, 1, NAMED["mistake"])["a"] == pytest.approx(0.1, abs=0.01)
+    assert choices(1, 0, NAMED["noisy"])["a"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.01)
+    assert choices(0.04, 0.05, NAMED["skip"], mean=0.6) == {"cant_tell": 1.0}
+    assert choices(0.07, 0.05, NAMED["skip"], mean=0.6) == {"a": 1.0}
+    assert choices(0.50, 0.55, NAMED["equal"], mean=0.6) == {"tie": 1.0}
+    assert choices(0.50, 0.57, NAMED["equal"], mean=0.6) == {"b": 1.0}
+
+
+def test_equal_sides_are_no_win_for_the_first() -> None:
+    assert choices(0, 0, NAMED["oracle"])["a"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_skipping_comes_before_equality() -> None:
+    assert choices(0, 0, Parameters(eps_skip=0.1, eps_equal=0.1)) == {"cant_tell": 1.0}
+
+
+def test_given_parameters_win_over_the_name() -> None:
+    assert parameters(SimulatedConfig(name="mistake", eps_mistake=0.3, beta=2)) == Parameters(beta=2, eps_mistake=0.3)
+    assert parameters(SimulatedConfig(name="mistake", eps_mistake=0.0)) == Parameters()
+
+
+def test_mistaken_label_is_another_class() -> None:
+    gold = GoldLabels(("a", "b", "c"), np.arange(3).repeat(5000))
+    teacher = SimulatedTeacher(gold, Parameters(eps_mistake=0.3), 1.0, "t")
+    labels = teacher.label(np.arange(15_000), np.random.default_rng(0))
+    assert (labels != gold.labels).mean() == pytest.approx(0.3, abs=0.015)
+    wrong = labels[(gold.labels == 0) & (labels != 0)]
+    assert (wrong == 1).mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_pairs_are_drawn_from_the_policy() -> None:
+    """First class by pi, second by pi without it: P({0, 1}) = .6 (.3 / .4) + .3 (.6 / .7); which is A, by a coin."""
+    pi = torch.tensor([[0.6, 0.3, 0.1]])
+    pairs = uniform_pairs(torch.zeros(MANY, dtype=torch.long), pi.log(), torch.Generator().manual_seed(0))
+    assert (pairs.label_a != pairs.label_b).all()
+    both = {0, 1}
+    share = np.mean([{a, b} == both for a, b in zip(pairs.label_a.tolist(), pairs.label_b.tolist(), strict=True)])
+    assert share == pytest.approx(0.6 * 0.3 / 0.4 + 0.3 * 0.6 / 0.7, abs=0.015)
+    assert (pairs.label_a < pairs.label_b).float().mean().item() == pytest.approx(0.5, abs=0.015)
+
+
+def test_questions_are_spread_evenly() -> None:
+    asked = spread_over(torch.arange(7), 17, torch.Generator().manual_seed(0))
+    counts = asked.bincount(minlength=7)
+    assert counts.sum() == 17
+    assert set(counts.tolist()) == {2, 3}
+    assert sorted(asked[:7].tolist()) == list(range(7))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> ImageTable:
+    ids = np.array(["img-1", "img-2", "img-3"], dtype=object)
+    paths = np.array(["train/a/1.png", "train/b/2.png", "val/a/3.png"], dtype=object)
+    return ImageTable(tmp_path, ids, paths, np.array(["train", "train", "val"], dtype=object), ())
+
+
+def recorded(tmp_path: Path, table: ImageTable, text: str, **config: object) -> Recorded:
+    path = tmp_path / "votes.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_recorded(ReplayConfig(csv=path, **config), table, ("a", "b"))  # type: ignore[arg-type]
+
+
+def test_recorded_labels(tmp_path: Path, table: ImageTable) -> None:
+    text = "image,label,who\ntrain/a/1.png,a,ann\ntrain/a/1.png,b,bob\nimg-2,b,ann\nval/a/3.png,a,ann\ngone.png,a,\n"
+    found = recorded(tmp_path, table, text, annotator_column="who")
+    assert found.rows.tolist() == [0, 0, 1]
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.annotators.tolist() == ["ann", "bob", "ann"]
+    assert found.elsewhere == 2, "a held-out image's label and one of an image that is not there"
+    assert recorded(tmp_path, table, text, votes_per_image=1).rows.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,label\nx,a\n", "line 1: no column 'image'"),
+        ("image,label\nimg-1,a\nimg-1,cat\n", "line 3: the label 'cat'"),
+        ("image,label\nx,a\n", "none of its images"),
+        ("", "not a readable CSV"),
+    ],
+)
+def test_recorded_labels_that_cannot_be_used(tmp_path: Path, table: ImageTable, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recorded(tmp_path, table, text)
+
+
+def test_pairs_answered_from_votes() -> None:
+    votes = Recorded(np.array([5, 5, 9]), np.array([0, 1, 2]), np.array(["x", "y", "z"]), 0)
+    asked = (np.array([5, 5, 5, 9]), np.array([0, 0, 2, 0]), np.array([1, 1, 1, 1]))
+    made, who = answer_pairs(votes, *asked)
+    assert made.tolist() == ["a", "b", "cant_tell", "cant_tell"]
+    assert who.tolist() == ["x", "y", "x", "z"]

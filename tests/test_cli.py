@@ -1,0 +1,291 @@
+"""The whole pipeline through the real command line, on real images; and what a user sees when something is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from stages.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {
+    "name": "small",
+    "images": {"source": "digits", "size": 16},
+    "model": {"backbone": "resnet18", "weights": "none", "trainable": "all"},
+    "reference": {"labelled_per_class": 2, "epochs": 4, "batch_size": 20, "calibration_folds": 2},
+    "collect": {"count": 60, "simulated": {"name": "mistake"}},
+    "reward": {"epochs": 2, "batch_size": 32},
+    "ppo": {"iterations": 3, "batch_size": 128, "epochs": 2, "evaluate_every": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run of the small configuration, made by the installed command."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    finished = command(folder, "run", "--config", "small.yaml")
+    assert finished.returncode == 0, finished.stderr
+    (folder / "first.txt").write_text(finished.stdout)
+    return folder
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The installed `image-rlhf`, in a process of its own."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("image-rlhf"), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> tuple[int, str]:
+    """The same in this process: exit code, and what was printed to either stream."""
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(main, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def fingerprint(run: Path) -> dict[str, bytes]:
+    return {stage: (run / stage / "model.safetensors").read_bytes() for stage in ("reference", "reward", "ppo")}
+
+
+def test_what_a_run_leaves(workplace: Path) -> None:
+    run = workplace / "runs" / "small"
+    summary = json.loads((run / "summary.json").read_text())
+    assert 0 < summary["reference"]["accuracy"] < 1
+    assert 0 <= summary["reward"]["heldout_accuracy"] <= 1
+    assert 0 <= summary["reward"]["argmax_accuracy"] <= 1
+    policy = summary["policy"]
+    assert policy["J_ref"] < policy["J"] <= policy["J_star"]
+    assert 0 < policy["attained"] <= 1
+    assert policy["attained_heldout"] is not None
+    assert policy["kl"] > 0
+    assert summary["judgments"] == 60
+    assert set(summary["seconds"]) == {"reference", "collect", "reward", "ppo"}
+    assert summary["peak_rss_mb"] > 100
+    for stage in ("reference", "reward", "ppo"):
+        assert {"model.safetensors", "config.yaml", "metrics.csv", "manifest.json"} <= {
+            p.name for p in (run / stage).iterdir()
+        }
+    assert len(pd.read_csv(run / "feedback" / "pairwise.csv")) == 60
+    metrics = pd.read_csv(run / "ppo" / "metrics.csv")
+    columns = {"J", "attained", "kl", "entropy", "clip_fraction", "approx_kl", "grad_norm", "accuracy", "beta", "lr"}
+    assert columns <= set(metrics.columns)
+    assert len(metrics) == 3
+    assert not list(run.rglob("*.partial"))
+    last_lines = (workplace / "first.txt").read_text().strip().splitlines()[-6:]
+    assert "reference" in last_lines[0]
+    assert "aligned" in last_lines[0]
+    assert last_lines[1].startswith("accuracy")
+
+
+def test_finished_stages_are_up_to_date(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = workplace / "runs" / "small"
+    stamps = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
+    for stage in ("reference", "collect", "train-reward", "ppo"):
+        code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml")
+        assert code == 0
+        assert "up to date" in output
+        assert f"make {stage} FORCE=1" in output
+    assert stamps == {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
+
+
+def test_same_inputs_same_bits(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forced and in another process, with nothing cached: the same weights, and no judgment is lost or added."""
+    run = workplace / "runs" / "small"
+    before, judged = fingerprint(run), (run / "feedback" / "pairwise.csv").read_bytes()
+    shutil.rmtree(workplace / "runs" / ".cache")
+    code, _ = invoke(monkeypatch, workplace, "run", "--config", "small.yaml", "--force")
+    assert code == 0
+    assert fingerprint(run) == before
+    assert (run / "feedback" / "pairwise.csv").read_bytes() == judged
+
+
+def test_another_seed_gives_other_weights(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _ = invoke(monkeypatch, workplace, "reference", "--config", "small.yaml", "--set", "seed=1 name=other")
+    assert code == 0
+    other = (workplace / "runs" / "other" / "reference" / "model.safetensors").read_bytes()
+    assert other != fingerprint(workplace / "runs" / "small")["reference"]
+
+
+def test_gold_labels_of_the_pool_do_not_matter(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decision 2: once judgments are recorded, shuffling the class folders of all unlabelled training images changes no bit."""
+    folder = workplace / "shuffled"
+    shutil.copytree(workplace / "runs", folder / "runs")
+    images = folder / "runs" / ".cache" / "digits"
+    labelled = set(pd.read_csv(folder / "runs/small/reference/labelled.csv")["image"])
+    known = pd.read_csv(folder / "runs/small/images.csv").set_index("path")["image"]
+    pool = sorted(p for p in images.glob("train/*/*.png") if known[p.relative_to(images).as_posix()] not in labelled)
+    moved = 0
+    for number, path in enumerate(pool):
+        target = images / "train" / str((int(path.parent.name) + 1 + number % 9) % 10) / path.name
+        path.rename(target)
+        moved += 1
+    assert moved > 1000
+    before = fingerprint(workplace / "runs" / "small")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    for stage in ("train-reward", "ppo"):
+        code, output = invoke(monkeypatch, folder, stage, "--config", "small.yaml", "--force")
+        assert code == 0, output
+    after = fingerprint(folder / "runs" / "small")
+    assert after["reward"] == before["reward"]
+    assert after["ppo"] == before["ppo"]
+
+
+def test_infer(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = workplace / "new pictures"
+    some.mkdir(exist_ok=True)
+    for number, path in enumerate(sorted((workplace / "runs/.cache/digits/test").rglob("*.png"))[:7]):
+        shutil.copy(path, some / f"ü {number}.png")
+    (some / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (some / "notes.txt").write_text("hello")
+    code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", str(some))
+    assert code == 0
+    assert "7 predictions" in output
+    assert "broken.jpg" in output
+    assert "notes.txt" in output
+    made = pd.read_csv(workplace / "runs/small/infer/predictions.csv", dtype={"label": str})
+    assert list(made.columns) == ["path", "label", *"0123456789"]
+    assert len(made) == 7
+    assert made[list("0123456789")].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert (made[list("0123456789")].idxmax(axis=1) == made["label"]).all()
+    code, output = invoke(
+        monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", str(some / "*.png"), "--output", "o.csv"
+    )
+    assert code == 0
+    assert (workplace / "o.csv").read_text() == (workplace / "runs/small/infer/predictions.csv").read_text()
+    for pattern, message in (("nowhere/*.png", "no such file"), (str(some / "notes.txt"), "none of 1 files")):
+        code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", pattern)
+        assert code == 2
+        assert message in output
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing", "target"),
+    [
+        ("collect", "reference/model.safetensors", "make reference"),
+        ("train-reward", "reference/model.safetensors", "make reference"),
+        ("ppo", "reference/model.safetensors", "make reference"),
+    ],
+)
+def test_missing_input(workplace: Path, monkeypatch: pytest.MonkeyPatch, stage: str, missing: str, target: str) -> None:
+    code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", "--set", "name=empty")
+    assert code == 2
+    assert missing in output
+    assert target in output
+
+
+def test_missing_judgments_and_reward(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(workplace / "runs/small/reference", workplace / "runs/partial/reference", dirs_exist_ok=True)
+    for stage, missing, target in (
+        ("train-reward", "pairwise.csv", "make collect"),
+        ("ppo", "reward/model.safetensors", "make train-reward"),
+    ):
+        code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", "--set", "name=partial")
+        assert code == 2
+        assert missing in output
+        assert target in output
+
+
+def test_bad_settings_exit_with_2_and_one_sentence(workplace: Path) -> None:
+    finished = command(workplace, "ppo", "--config", "small.yaml", "--set", "ppo.betta=1")
+    assert finished.returncode == 2
+    assert "did you mean 'ppo.beta'" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_help_names_every_stage_quickly() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for stage in ("reference", "collect", "train-reward", "ppo", "infer", "run", "data"):
+        assert stage in result.output
+    check = "import stages.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_an_interrupted_collection_goes_on(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a part of the judgments is there, the last row torn: the rest is asked again, nothing twice."""
+    run = workplace / "runs" / "interrupted"
+    shutil.copytree(workplace / "runs/small/reference", run / "reference")
+    whole = ("collect", "--config", "small.yaml", "--set", "name=interrupted")
+    assert invoke(monkeypatch, workplace, *whole)[0] == 0
+    path = run / "feedback" / "pairwise.csv"
+    complete = pd.read_csv(path).drop(columns="created_at")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 7])
+    shutil.rmtree(run / "collect")
+    assert invoke(monkeypatch, workplace, *whole)[0] == 0
+    again = pd.read_csv(path).drop(columns="created_at")
+    assert again.equals(complete)
+    assert len(list(path.parent.glob("*.torn-*"))) == 1
+
+
+def test_two_processes_give_the_same_ppo(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by torchrun, the update is the same up to the order of sums: metrics agree to float precision."""
+    pytest.importorskip("torch.distributed")
+    folder = workplace / "runs" / "two"
+    shutil.copytree(workplace / "runs/small", folder)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29731"]
+    options = ["-m", "stages.cli", "ppo", "--config", "small.yaml", "--set", "name=two", "--force"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(
+        [*torchrun, *options], cwd=workplace, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    one = pd.read_csv(workplace / "runs/small/ppo/metrics.csv")
+    two = pd.read_csv(folder / "ppo/metrics.csv")
+    assert two["J"].to_numpy() == pytest.approx(one["J"].to_numpy(), abs=2e-3)
+    assert two["approx_kl"].to_numpy() == pytest.approx(one["approx_kl"].to_numpy(), rel=0.05, abs=1e-5)
+
+
+def test_a_killed_stage_is_simply_run_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL in the middle leaves no manifest, so that the stage counts as not done."""
+    run = workplace / "runs" / "killed"
+    shutil.copytree(workplace / "runs/small", run)
+    (run / "reward" / "manifest.json").unlink()
+    program = [str(Path(sys.executable).with_name("image-rlhf")), "ppo", "--config", "small.yaml"]
+    code, output = invoke(monkeypatch, workplace, "ppo", "--config", "small.yaml", "--set", "name=killed")
+    assert code == 2
+    assert "make train-reward" in output
+    shutil.copy(workplace / "runs/small/reward/manifest.json", run / "reward" / "manifest.json")
+    process = subprocess.Popen(
+        [*program, "--set", "name=killed ppo.iterations=500"], cwd=workplace, stderr=subprocess.DEVNULL
+    )
+    metrics = run / "ppo" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while (
+        (run / "ppo" / "manifest.json").exists()
+        or not metrics.is_file()
+        or not 2 < len(metrics.read_text().splitlines()) < 100
+    ):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "ppo" / "manifest.json").exists()
+    code, _ = invoke(monkeypatch, workplace, "ppo", "--config", "small.yaml", "--set", "name=killed")
+    assert code == 0
+    assert fingerprint(run)["ppo"] == fingerprint(workplace / "runs/small")["ppo"]
+
+
+def test_makefile_prints_its_targets() -> None:
+    printed = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "reference", "collect", "train-reward", "ppo", "infer"):
+        assert f"make {target} " in printed
