@@ -154,7 +154,7 @@ class RewardConfig(TrainingConfig):
     start: Literal["reference", "backbone"] = Field("reference", description="whose weights the reward model starts at")
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of judged images held out")
     patience: PositiveInt = Field(5, description="epochs without a better held-out likelihood before it stops")
-    labels_smoothed: Fraction = Field(0.0, description="label smoothing of label choices")
+    label_smoothing: Fraction = Field(0.0, description="label smoothing of label choices")
 
 
 class PPOConfig(Section):

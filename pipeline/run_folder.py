@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 import torchvision
 
@@ -30,6 +31,8 @@ SECTIONS = {
     "reward": ("images", "model", "reward"),
     "ppo": ("images", "model", "ppo"),
 }
+
+_WARNED: set[tuple[Path, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,21 @@ class RunFolder:
         path = self.path / stage / file
         if not path.is_file() or not (self.path / stage / "manifest.json").is_file():
             raise UserError(f"{path} is missing: run `make {TARGETS[stage]}` first (run '{self.config.name}')")
+        self._warn_if_stale(stage)
         return path
+
+    def _warn_if_stale(self, stage: str) -> None:
+        """Say, once a process, that an earlier stage was made with settings other than those in force."""
+        folder = self.stage(stage)
+        if (folder.path, folder.settings) not in _WARNED and read_json(folder.path / "manifest.json")[
+            "settings"
+        ] != folder.settings:
+            _WARNED.add((folder.path, folder.settings))
+            click.echo(
+                f"warning: {folder.path} was made with other settings (see its config.yaml); "
+                f"`make {TARGETS[stage]}` makes it anew with the present ones",
+                err=True,
+            )
 
     def write_summary(self) -> dict[str, Any]:
         """summary.json: the results of every finished stage, assembled anew from their own result.json files."""
@@ -96,14 +113,16 @@ class StageFolder:
     def path(self) -> Path:
         return self.run.path / self.name
 
-    def _settings(self) -> str:
+    @property
+    def settings(self) -> str:
+        """Hash of the settings this stage depends on."""
         config = self.run.config.model_dump(mode="json")
         relevant = {name: config[name] for name in ("seed", *SECTIONS[self.name])}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
         versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        return {"inputs": inputs, "settings": self._settings(), "versions": versions}
+        return {"inputs": inputs, "settings": self.settings, "versions": versions}
 
     def is_current(self, inputs: dict[str, str]) -> bool:
         """Whether the stage finished with exactly these inputs and settings, and its outputs still stand untouched."""

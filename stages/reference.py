@@ -28,6 +28,7 @@ from pipeline.models.backbone import Split, build_network
 from pipeline.models.files import save_model
 from pipeline.models.policy import divide_logits, log_policy
 from pipeline.optim import adamw, set_lr, warmup_cosine
+from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator, minibatches
 from pipeline.scores import score
 from pipeline.tracking import Metrics
@@ -36,10 +37,11 @@ from pipeline.workspace import Workspace, open_workspace
 
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/reference/. Returns whether there was anything to do."""
+    stage = RunFolder(config).stage("reference")
     ws = open_workspace(config)
     gold = folder_labels(ws.table, ws.classes)
     labelled = choose_labelled(ws, gold)
-    stage, inputs = ws.run.stage("reference"), _inputs(ws, gold, labelled)
+    inputs = _inputs(ws, gold, labelled)
     if stage.is_current(inputs) and not force:
         return False
     if ws.runtime.is_main:

@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.files import sha256_of
 from pipeline.gold import GoldLabels, folder_labels
+from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator
 from pipeline.workspace import Workspace, open_workspace
 from stages.collect.queries import PairQueries, spread_over, uniform_pairs
@@ -34,9 +35,10 @@ ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can s
 
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do."""
+    stage = RunFolder(config).stage("collect")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
-    stage, inputs = ws.run.stage("collect"), {"images": ws.table.fingerprint, "reference": sha256_of(reference)}
+    inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference)}
     if config.collect.teacher == "replay" and config.collect.replay.csv and config.collect.replay.csv.is_file():
         inputs["replay"] = sha256_of(config.collect.replay.csv)
     store = FeedbackStore(ws.run.feedback)

@@ -28,6 +28,7 @@ from pipeline.models.files import save_model
 from pipeline.models.policy import log_policy
 from pipeline.objective import Standing, entropy, standing
 from pipeline.optim import adamw, set_lr, warmup_linear
+from pipeline.run_folder import RunFolder
 from pipeline.runtime import Runtime, generator, minibatches
 from pipeline.scores import score
 from pipeline.tracking import Metrics
@@ -43,8 +44,8 @@ RATIO_TOLERANCE = 1e-4
 
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/ppo/. Returns whether there was anything to do."""
+    stage = RunFolder(config).stage("ppo")
     ws = open_workspace(config)
-    stage = ws.run.stage("ppo")
     reference = ws.run.require("reference", "model.safetensors")
     reward_file = ws.run.require("reward", "model.safetensors")
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), "reward": sha256_of(reward_file)}

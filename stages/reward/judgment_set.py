@@ -63,6 +63,14 @@ class JudgmentSet:
         both = torch.isin(self.rows_a, images) & torch.isin(self.rows_b, images)
         return self.pick(both, torch.isin(self.rows, images))
 
+    def share(self, rank: int, world: int) -> JudgmentSet:
+        """One process's part: every `world`-th (first) image with all judgments of it."""
+        if world == 1:
+            return self
+        distinct = torch.unique(torch.cat([self.rows_a, self.rows]))
+        mine_a, mine = (torch.searchsorted(distinct, rows) % world == rank for rows in (self.rows_a, self.rows))
+        return self.pick(mine_a, mine)
+
     def batches(self, images: int, random: torch.Generator) -> Iterator[JudgmentSet]:
         """All judgments in random order of their (first) image, those of about `images` images at a time.
 

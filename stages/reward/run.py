@@ -26,6 +26,7 @@ from pipeline.metrics import gold_accuracy, wilson_interval
 from pipeline.models.backbone import Split, build_network
 from pipeline.models.reward_model import RewardModel, reference_scale
 from pipeline.optim import adamw, set_lr, warmup_cosine
+from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator
 from pipeline.scores import score
 from pipeline.tracking import Metrics
@@ -36,8 +37,8 @@ from stages.reward.likelihoods import TIE, A, B, bradley_terry, davidson, label_
 
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/reward/. Returns whether there was anything to do."""
+    stage = RunFolder(config).stage("reward")
     ws = open_workspace(config)
-    stage = ws.run.stage("reward")
     reference = ws.run.require("reference", "model.safetensors")
     store = FeedbackStore(ws.run.feedback)
     if not store.files:
@@ -121,15 +122,17 @@ def fit(
         for batch in train.batches(config.batch_size, random):
             set_lr(optimiser, config.lr * warmup_cosine(step, total, config.warmup_fraction))
             step += 1
-            images = batch.images
-            if len(images) < 2 and config.batch_size > 1 and pieces.prefix is None:
-                continue  # BatchNorm cannot train on one image
+            part = batch.share(ws.runtime.rank, ws.runtime.world)
+            images = part.images
             utilities = suffix(features.augmented(images, ws.config.images.augment, augment_random))
-            loss = -log_likelihood(utilities, images, batch, log_nu, config.labels_smoothed).mean()
+            log_p = log_likelihood(utilities, images, part, log_nu, config.label_smoothing)
+            loss = -log_p.sum() * ws.runtime.world / len(batch)
             optimiser.zero_grad()
             loss.backward()
+            if log_nu is not None and log_nu.grad is not None:  # DistributedDataParallel knows the network only
+                log_nu.grad = ws.runtime.total(log_nu.grad) / ws.runtime.world
             optimiser.step()
-            loss_sum += float(loss.detach()) * len(batch)
+            loss_sum += float(loss.detach()) * len(batch) / ws.runtime.world
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, log_nu)
         metrics.add(
             epoch=epoch,
