@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,18 +17,44 @@ from pipeline.optim import adamw
 from pipeline.runtime import Runtime, generator
 from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.kl_controller import KLController
-from stages.ppo.loss import approx_kl, clip_fraction, clipped, expected_surrogate
+from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate
 from stages.ppo.rollout import make_rollout
 from stages.ppo.run import check_ratio, update
 
 ONE = Runtime(torch.device("cpu"))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_clipping_by_hand() -> None:
-    """The four corners of PPO's figure 1: only moves that already went too far in the good direction stop counting."""
-    ratio = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.1])
-    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0])
-    assert clipped(ratio, advantage, 0.2).tolist() == pytest.approx([1.2, -1.5, 0.5, -0.8, 2.2])
+    """The corners of PPO's figure 1: only moves that already went too far in the good direction stop counting."""
+    ratio, advantage = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.1]), torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0])
+    two = torch.full((5, 2), 0.5).log()
+    new = two + torch.stack([ratio.log(), torch.zeros(5)], -1)
+    both = torch.stack([advantage, torch.full((5,), 99.0)], -1)
+    first = torch.zeros(5, dtype=torch.long)
+    assert sampled_surrogate(new, two, first, both, 0.2).tolist() == pytest.approx([1.2, -1.5, 0.5, -0.8, 2.2])
+
+
+def test_underflow_makes_no_nan() -> None:
+    """pi_old(a) = 0 in float32 and a ratio beyond its range: finite loss, finite gradient."""
+    old = torch.tensor([[0.0, -300.0]])
+    logits = torch.tensor([[0.0, 5.0]], requires_grad=True)
+    new = torch.log_softmax(logits, -1)
+    advantage = torch.tensor([[1.0, -400.0]])
+    value = expected_surrogate(new, old, advantage, 0.2).sum() + approx_kl(new, old).sum()
+    value.backward()
+    assert logits.grad is not None
+    assert torch.isfinite(value)
+    assert torch.isfinite(logits.grad).all()
+    assert torch.isfinite(clip_fraction(new, old, 1.5)).all()
 
 
 def test_surrogate_and_diagnostics_by_hand() -> None:
@@ -36,7 +63,7 @@ def test_surrogate_and_diagnostics_by_hand() -> None:
     assert expected_surrogate(new, old, advantage, 0.2).item() == pytest.approx(0.5 * 1.2 - 0.5 * 0.8)
     assert approx_kl(new, old).item() == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
     assert clip_fraction(new, old, 0.2).item() == pytest.approx(1.0)
-    assert clip_fraction(new, old, 0.5).item() == pytest.approx(0.0)
+    assert clip_fraction(new, old, 0.6).item() == pytest.approx(0.0)
 
 
 def test_a_clipped_class_has_no_gradient() -> None:

@@ -1,0 +1,147 @@
+"""Must learn, end to end in one process: trivial images, and real photographs where they are present."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config import Config, ReplayConfig, load_config, parse_config
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.gold import folder_labels
+from pipeline.models.files import load_model, weights_hash
+from pipeline.workspace import open_workspace
+from stages.cli import STAGES
+from stages.collect.teachers.replay import read_recorded
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def run(config: Config) -> dict[str, Any]:
+    for _, module, _ in STAGES:
+        importlib.import_module(module).run(config)
+    summary: dict[str, Any] = read_json(config.runs / config.name / "summary.json")
+    return summary
+
+
+def stripes_config(root: Path, runs: Path, **changes: dict[str, Any]) -> Config:
+    tree: dict[str, dict[str, Any]] = {
+        "images": {"root": str(root), "size": 16},
+        "model": {"backbone": "resnet18", "weights": "none"},
+        "reference": {"labelled_per_class": 2, "epochs": 6, "calibration_folds": 0, "lr": 3e-4},
+        "collect": {"count": 120, "simulated": {"name": "oracle"}},
+        "reward": {"epochs": 6, "batch_size": 16, "start": "backbone"},
+        "ppo": {"beta": 0.2, "iterations": 12, "batch_size": 60, "minibatch_size": 30},
+    }
+    for section, values in changes.items():
+        tree.setdefault(section, {}).update(values)
+    return parse_config({"runs": str(runs), **tree}, "test")
+
+
+@pytest.mark.parametrize("question", ["comparison", "label"])
+def test_stripes_and_chequerboards(image_folder: Callable[..., Path], tmp_path: Path, question: str) -> None:
+    """Three classes that two labelled images each do not teach, and judgments do.
+
+    Of comparisons a third may be about two wrong labels, which the teacher answers by a coin.
+    """
+    root = image_folder(classes=3, train=40, test=20)
+    objective = {"comparison": "bradley_terry", "label": "supervised"}[question]
+    config = stripes_config(root, tmp_path / "runs", collect={"question": question}, reward={"objective": objective})
+    summary = run(config)
+    assert summary["reward"]["heldout_accuracy"] > {"comparison": 0.6, "label": 0.9}[question]
+    assert summary["policy"]["accuracy"] > 0.9
+    assert summary["policy"]["attained"] > 0.8
+    assert summary["policy"]["attained_heldout"] > 0.7
+
+
+def test_frozen_models_stay_frozen(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """PPO changes neither reference nor reward model, BatchNorm's buffers included."""
+    config = stripes_config(
+        image_folder(classes=3, train=20, test=10), tmp_path / "runs", images={"augment": {"shift": 2}},
+        ppo={"augment": True, "refresh_batchnorm": True, "iterations": 3},
+    )  # fmt: skip
+    run(config)
+    folder = config.runs / config.name
+    from stages.ppo import run as ppo
+    from stages.ppo.environment import Environment
+
+    environment = Environment.open(open_workspace(config))
+    before = weights_hash(environment.reference), weights_hash(environment.reward_model)
+    pieces, features = environment.ws.cut(environment.ws.load_policy(folder / "reference" / "model.safetensors"))
+    with ppo.Metrics(None) as metrics:
+        ppo.optimise(environment, pieces, features, metrics)
+    assert (weights_hash(environment.reference), weights_hash(environment.reward_model)) == before
+    trained, _, _ = load_model(folder / "ppo" / "model.safetensors", "policy")
+    assert weights_hash(pieces.network) == weights_hash(trained), "and the same seed gives the same policy"
+
+
+def test_without_any_gold_label(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """A flat folder, named classes, recorded judgments: everything runs, figures that need gold labels are null."""
+    source = image_folder(classes=2, train=60)
+    flat, lines = tmp_path / "flat", ["image,label"]
+    flat.mkdir()
+    for path in sorted(source.rglob("*.png")):
+        path.rename(flat / f"{path.parent.name}{path.name}")
+        lines.append(f"{path.parent.name}{path.name},{path.parent.name}")
+    (tmp_path / "votes.csv").write_text("\n".join(lines))
+    config = stripes_config(
+        flat, tmp_path / "runs", images={"classes": ["a", "b"]}, reference={"labelled_per_class": 0},
+        collect={"question": "label", "teacher": "replay", "count": None, "replay": {"csv": str(tmp_path / "votes.csv")}},
+        reward={"objective": "supervised"},
+    )  # fmt: skip
+    summary = run(config)
+    assert summary["reference"]["accuracy"] is None
+    assert summary["policy"]["accuracy"] is None
+    assert summary["policy"]["kl_star"] <= np.log(2) + 1e-6
+    assert summary["policy"]["attained_heldout"] > 0.7
+    assert summary["reward"]["heldout_accuracy"] > 0.9
+
+
+def test_labels_that_are_not_there_are_asked_for(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    config = stripes_config(image_folder(), tmp_path / "runs", reference={"labelled_per_class": 13})
+    with pytest.raises(UserError, match=r"class 'a' has 12 labelled training images"):
+        run(config)
+
+
+def test_given_checkpoint_becomes_the_reference(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = image_folder()
+    first = stripes_config(root, tmp_path / "runs")
+    importlib.import_module("stages.reference").run(first)
+    made = tmp_path / "runs" / "default" / "reference" / "model.safetensors"
+    again = stripes_config(root, tmp_path / "other", reference={"checkpoint": str(made)})
+    importlib.import_module("stages.reference").run(again)
+    copied, _, _ = load_model(tmp_path / "other" / "default" / "reference" / "model.safetensors", "policy")
+    original, _, _ = load_model(made, "policy")
+    assert weights_hash(copied) == weights_hash(original)
+    wrong = stripes_config(image_folder("three", classes=3), tmp_path / "third", reference={"checkpoint": str(made)})
+    with pytest.raises(UserError, match="made for the classes a, b, not a, b, c"):
+        importlib.import_module("stages.reference").run(wrong)
+
+
+def test_ants_and_bees(shared: Path, tmp_path: Path) -> None:
+    """Real photographs, pretrained SqueezeNet, head only: PPO beats the reference and reaches the optimum."""
+    weights = shared / "weights" / "squeezenet1_1_imagenet.safetensors"
+    given = [f"images.root={shared / 'data' / 'hymenoptera'}", f"model.weights={weights}", f"runs={tmp_path}"]
+    summary = run(load_config(CONFIGS / "ants_bees.yaml", given))
+    skipped = (tmp_path / "ants_bees" / "images.csv").read_text()
+    assert "imageNotFound.gif" in skipped
+    assert summary["policy"]["accuracy"] > summary["reference"]["accuracy"]
+    assert summary["policy"]["accuracy"] > 0.75
+    assert summary["policy"]["attained"] > 0.99
+
+
+def test_recorded_votes_of_real_people(shared: Path, tmp_path: Path) -> None:
+    """CIFAR-10N: 30,000 labels by people, 18 % of them wrong, all attached to the right images."""
+    given = [f"images.root={shared / 'data' / 'cifar10n'}", f"runs={tmp_path}"]
+    ws = open_workspace(load_config(CONFIGS / "cifar10n.yaml", given))
+    votes = ReplayConfig(csv=shared / "data" / "cifar10n" / "human_labels.csv", annotator_column="vote")
+    found = read_recorded(votes, ws.table, ws.classes)
+    assert len(found.rows) == 30_000
+    assert found.elsewhere == 0
+    gold = folder_labels(ws.table, ws.classes)
+    assert (found.labels != gold.labels[found.rows]).mean() == pytest.approx(0.18, abs=0.01)
