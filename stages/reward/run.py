@@ -107,7 +107,8 @@ def fit(
     """Maximise the likelihood; leaves in `pieces` the weights of the epoch with the best held-out likelihood."""
     config = ws.config.reward
     random, augment_random = generator(ws.config.seed, 21), generator(ws.config.seed, 22, ws.runtime.rank)
-    log_nu = nn.Parameter(torch.tensor(-1.0)) if (train.choice == TIE).any() else None
+    ties = bool((train.choice == TIE).any() or (heldout.choice == TIE).any())
+    log_nu = nn.Parameter(torch.tensor(-1.0)) if ties else None
     suffix = ws.runtime.prepare(pieces.suffix)
     optimiser = adamw(pieces.suffix.parameters(), config.lr, config.weight_decay)
     if log_nu is not None:
@@ -117,13 +118,13 @@ def fit(
     best = Fitted(0, mean_nll(score(pieces.suffix, features, heldout.images), heldout, log_nu), _tie(log_nu))
     best_weights = copy.deepcopy(pieces.suffix.state_dict())
     for epoch in tqdm(range(1, config.epochs + 1), "reward model", unit="epoch", leave=False, disable=None):
-        suffix.train()
         loss_sum = 0.0
         for batch in train.batches(config.batch_size, random):
             set_lr(optimiser, config.lr * warmup_cosine(step, total, config.warmup_fraction))
             step += 1
             part = batch.share(ws.runtime.rank, ws.runtime.world)
             images = part.images
+            suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
             utilities = suffix(features.augmented(images, ws.config.images.augment, augment_random))
             log_p = log_likelihood(utilities, images, part, log_nu, config.label_smoothing)
             loss = -log_p.sum() * ws.runtime.world / len(batch)
@@ -172,12 +173,7 @@ def log_likelihood(
 
 
 def mean_nll(utilities: Tensor, judgments: JudgmentSet, log_nu: Tensor | None) -> float:
-    """Mean negative log-likelihood of held-out judgments, in nats; utilities [U, C] of `judgments.images`.
-
-    Ties are judged by Davidson's model only where training saw some.
-    """
-    if log_nu is None:
-        judgments = judgments.pick(judgments.choice != TIE, torch.ones(len(judgments.answer), dtype=torch.bool))
+    """Mean negative log-likelihood of judgments, in nats; utilities [U, C] of `judgments.images`."""
     with torch.no_grad():
         return float(-log_likelihood(utilities, judgments.images, judgments, log_nu).mean())
 
@@ -196,10 +192,13 @@ def heldout_accuracy(utilities: Tensor, judgments: JudgmentSet) -> tuple[int, in
 def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     made = summary["reward"]
-    low, high = made["heldout_interval"]
     argmax = "" if made["argmax_accuracy"] is None else f", argmax accuracy {made['argmax_accuracy']:.1%}"
-    return (
-        click.style("reward model", bold=True)
-        + f"  agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of "
-        f"{made['heldout_judgments']} held-out judgments{argmax}"
-    )
+    if made["heldout_interval"] is None:
+        agreement = "every held-out judgment is a tie"
+    else:
+        low, high = made["heldout_interval"]
+        agreement = (
+            f"agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of {made['heldout_judgments']} "
+            "held-out judgments"
+        )
+    return click.style("reward model", bold=True) + f"  {agreement}{argmax}"

@@ -145,3 +145,22 @@ def test_recorded_votes_of_real_people(shared: Path, tmp_path: Path) -> None:
     assert found.elsewhere == 0
     gold = folder_labels(ws.table, ws.classes)
     assert (found.labels != gold.labels[found.rows]).mean() == pytest.approx(0.18, abs=0.01)
+
+
+def test_ties_are_learned_and_few_judgments_do_not_break(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """Every answer a tie, and three judged images: each trains or says in a sentence why not."""
+    root = image_folder(classes=3, train=10, test=5)
+    tied = stripes_config(
+        root, tmp_path / "runs", collect={"count": 20, "simulated": {"name": "custom", "eps_equal": 9.0}}, reward={"epochs": 1}
+    )  # fmt: skip
+    for stage in ("stages.reference", "stages.collect.run"):
+        importlib.import_module(stage).run(tied)
+    try:
+        importlib.import_module("stages.reward.run").run(tied)
+        assert read_json(tmp_path / "runs/default/reward/result.json")["reward"]["tie"] > 0
+    except UserError as error:
+        assert "taught it nothing" in str(error)
+    few = stripes_config(root, tmp_path / "few", collect={"count": 3}, reward={"epochs": 3, "start": "reference"})
+    for _, module, _ in STAGES[:3]:
+        importlib.import_module(module).run(few)
+    assert np.isfinite(read_json(tmp_path / "few/default/reward/result.json")["reward"]["heldout_log_loss"])
