@@ -12,16 +12,14 @@ from PIL import Image
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real data and weights beside the project, named by IMAGE_RLHF_SHARED; tests that need them skip without."""
-    folder = Path(os.environ.get("IMAGE_RLHF_SHARED", REPOSITORY.parent / "shared"))
-    if not (folder / "data").is_dir():
+    folder = os.environ.get("IMAGE_RLHF_SHARED", "")
+    if not folder or not (Path(folder) / "data").is_dir():
         pytest.skip("no real data here: set IMAGE_RLHF_SHARED to a folder with data/ and weights/")
-    return folder
+    return Path(folder)
 
 
 def stripes(label: int, random: np.random.Generator, size: int = 16) -> Image.Image:
