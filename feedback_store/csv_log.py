@@ -2,7 +2,7 @@
 
 A row is acknowledged only after fsync. Writers of several processes take turns behind a file lock. What a power cut
 left of a last line is set aside in a file beside it. No cell can be taken for a formula by a spreadsheet, and reading
-undoes exactly what writing did to prevent that.
+undoes exactly what writing did to prevent that. Every append is sealed by a checksum (`feedback_store.seal`).
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 
-from feedback_store.errors import FeedbackError
+from feedback_store.errors import FeedbackError, FeedbackWarning
+from feedback_store.parse import parse_rows
+from feedback_store.seal import Seal
 
-END = b"\r\n"
 _FORMULA = ("=", "+", "-", "@", "'")
 
 
 def _guarded(cell: str) -> str:
-    """A leading apostrophe makes a spreadsheet show the cell as text; `_unguarded` takes it off again."""
+    """A leading apostrophe makes a spreadsheet show the cell as text; reading takes it off again."""
     return "'" + cell if cell.startswith(_FORMULA) else cell
-
-
-def _unguarded(cells: pd.Series) -> pd.Series:
-    guarded = cells.str.startswith("'")
-    return cells.mask(guarded, cells.str[1:]) if guarded.any() else cells
 
 
 def _line(cells: Iterable[str]) -> bytes:
@@ -39,7 +37,7 @@ def _line(cells: Iterable[str]) -> bytes:
 
 
 class CsvLog:
-    """Rows of strings under fixed columns, of which the first is a unique id.
+    """Rows of strings under fixed columns, of which the first is a unique id. Safe to share between threads.
 
     Args:
         path: the CSV file; made, with its header, by the first append.
@@ -49,7 +47,9 @@ class CsvLog:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self.columns = tuple(columns)
+        self.seal = Seal(path.with_name(path.name + ".seal"))
         self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._thread = threading.Lock()
         self._ids: set[str] = set()
         self._seen = 0  # bytes of the file whose ids are in `_ids`
 
@@ -59,34 +59,63 @@ class CsvLog:
         Raises:
             FeedbackError: the file is not what this log writes, or the disk refused; nothing stored has changed.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            size = self._repair_tail()
-            self._learn_ids(size)
-            fresh = {row[0]: row for row in rows if row[0] not in self._ids}
-            if fresh:
-                self._write(b"".join(_line(row) for row in fresh.values()), size)
-                self._ids |= fresh.keys()
+        with self._thread:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+            except OSError as error:
+                raise self._refused(error) from error
+            try:
+                size = self._repair_tail()
+                self._learn_ids(size)
+                fresh = {row[0]: row for row in rows if row[0] not in self._ids}
+                if fresh:
+                    self._write(b"".join(_line(row) for row in fresh.values()), size)
+                    self._ids |= fresh.keys()
+            except OSError as error:
+                raise self._refused(error) from error
+            finally:
+                self._lock.release()
         return len(fresh)
+
+    def _refused(self, error: OSError) -> FeedbackError:
+        return FeedbackError(
+            f"{self.path}: the judgment was not stored ({error.strerror}); mend that and send it again"
+        )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.path}: {what}", FeedbackWarning, stacklevel=3)
 
     def _write(self, data: bytes, size: int) -> None:
         if not size:
             data = _line(self.columns) + data
-        try:
-            with self.path.open("ab", buffering=0) as file:
-                try:
-                    _write_all(file.fileno(), data)
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(size)
-                    raise
-        except OSError as error:
-            raise FeedbackError(
-                f"{self.path}: the judgment was not stored ({error.strerror}); free space and send it again"
-            ) from error
+        with self.path.open("ab", buffering=0) as file:
+            try:
+                self._seal_what_is_not(size)
+                _write_all(file.fileno(), data)
+                os.fsync(file.fileno())
+                self.seal.add(data, size + len(data))
+            except OSError:
+                file.truncate(size)
+                self.seal.end_within(size)
+                raise
         if not size:
             _sync_folder(self.path.parent)
         self._seen = size + len(data)
+
+    def _seal_what_is_not(self, size: int) -> None:
+        """Rows another program added, or whose seal a power cut tore off, are sealed as they are."""
+        sealed = self.seal.end_within(size)
+        if sealed < size:
+            with self.path.open("rb") as file:
+                file.seek(sealed)
+                self.seal.add(file.read(size - sealed), size)
+
+    def accept(self) -> None:
+        """Seal the file as it is now: its owner changed it on purpose."""
+        with self._thread, self._lock:
+            self.seal.end_within(0)
+            self._seal_what_is_not(self._repair_tail())
 
     def _repair_tail(self) -> int:
         """Set aside what follows the last whole line, if anything; returns the file's size."""
@@ -104,6 +133,7 @@ class CsvLog:
                     os.fsync(keep.fileno())
                 file.truncate(whole)
                 os.fsync(file.fileno())
+                self._warn(f"the last line was torn; set aside in {aside.name}")
         return whole
 
     def _learn_ids(self, size: int) -> None:
@@ -112,17 +142,33 @@ class CsvLog:
             self._ids, self._seen = set(), 0
         if size == self._seen:
             return
-        with self.path.open("rb") as file:
-            if not self._seen:
-                self._check_header(file.readline())
-                self._seen = file.tell()
-            file.seek(self._seen)
-            lines = file.read(size - self._seen).decode("utf-8", errors="replace")
-        self._ids.update(row[0].removeprefix("'") for row in csv.reader(io.StringIO(lines, newline="")) if row)
+        self._ids.update(row[0] for row in self._rows(self._seen, size))
         self._seen = size
 
+    def _rows(self, start: int, end: int) -> Iterator[list[str]]:
+        """Rows between two byte offsets, unguarded; checked only as far as the header."""
+        with self.path.open("rb") as file:
+            if not start:
+                self._check_header(file.readline())
+                start = file.tell()
+            file.seek(start)
+            lines = file.read(end - start).decode("utf-8", errors="replace")
+        for row in csv.reader(io.StringIO(lines, newline="")):
+            if row:
+                yield [cell.removeprefix("'") for cell in row]
+
+    def rows_since(self, offset: int) -> tuple[list[dict[str, str]], int]:
+        """Whole rows added after a byte offset (0 at first), and the offset to go on from."""
+        if not self.path.is_file():
+            return [], 0
+        with self.path.open("rb") as file:
+            end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
+        if end <= offset:
+            return [], offset
+        return [dict(zip(self.columns, row, strict=True)) for row in self._rows(offset, end)], end
+
     def _check_header(self, line: bytes) -> None:
-        if line.decode("utf-8-sig", errors="replace").strip() != ",".join(self.columns):
+        if line.decode("utf-8-sig", errors="replace").rstrip("\r\n") != ",".join(self.columns):
             raise FeedbackError(
                 f"{self.path}, line 1: the header is not {','.join(self.columns)}; it is not a file of judgments"
             )
@@ -131,48 +177,41 @@ class CsvLog:
         """All whole rows as strings, with the columns of this log; empty if there is no file.
 
         Raises:
-            FeedbackError: wrong header, a row with too many or too few cells, or an id that stands twice.
+            FeedbackError: wrong header, a row with too many or too few cells, an id that stands twice, or a line that
+                is not what was stored.
         """
         if not self.path.is_file():
             return pd.DataFrame({name: pd.Series(dtype=str) for name in self.columns})
-        data = self.path.read_bytes()
-        data = data[: data.rfind(b"\n") + 1]
-        self._check_header(data.partition(b"\n")[0])
-        frame = self._parse(data)
+        entries = self.seal.entries()  # before the rows, since rows are written before their entry
+        with self.path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            end = _end_of_last_line(file, size)
+            file.seek(0)
+            whole = memoryview(file.read(end))
+        if end < size:
+            self._warn("the last line is torn and left out")
+        if (lost := (int(entries["end"][-1]) if len(entries) else 0) - size) > 0:
+            self._warn(f"{lost} bytes that were stored are gone from its end; restore a copy if you have one")
+        self._check_header(bytes(whole[:4096]).partition(b"\n")[0])
+        frame = parse_rows(whole, self.columns, self.path)
+        if damage := self.seal.first_damage(whole, entries):
+            raise FeedbackError(self._changed(whole, *damage))
         if (repeated := frame.iloc[:, 0].duplicated()).any():
-            line = int(repeated.argmax()) + 2
+            line = int(repeated.to_numpy().argmax()) + 2
             raise FeedbackError(
                 f"{self.path}, line {line}: the id {frame.iloc[line - 2, 0]!r} stands twice; delete one of the rows"
             )
-        return frame.apply(_unguarded)
-
-    def _parse(self, data: bytes) -> pd.DataFrame:
-        try:
-            frame = pd.read_csv(
-                io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", header=None, skiprows=1
-            )
-        except pd.errors.EmptyDataError:
-            frame = pd.DataFrame(columns=range(len(self.columns)), dtype=str)
-        except (pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise FeedbackError(self._first_bad_line(data)) from error
-        if frame.shape[1] != len(self.columns):
-            raise FeedbackError(self._first_bad_line(data))
-        frame.columns = list(self.columns)
-        if (short := frame.isna().any(axis=1)).any():
-            raise FeedbackError(
-                f"{self.path}, line {int(short.argmax()) + 2}: fewer than {len(self.columns)} cells; mend or delete the line"
-            )
+        frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")
         return frame
 
-    def _first_bad_line(self, data: bytes) -> str:
-        for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-            try:
-                cells = len(next(csv.reader([line.decode("utf-8").rstrip("\r")]), []))
-            except UnicodeDecodeError:
-                return f"{self.path}, line {number}: not UTF-8; mend or delete the line"
-            if cells != len(self.columns):
-                return f"{self.path}, line {number}: {cells} cells where {len(self.columns)} belong; mend or delete the line"
-        return f"{self.path}: cannot be read as CSV"
+    def _changed(self, data: memoryview, start: int, end: int) -> str:
+        first = bytes(data[:start]).count(b"\n") + 1
+        last = max(first, bytes(data[:end]).count(b"\n"))
+        lines = f"line {first}" if first == last else f"lines {first} to {last}"
+        return (
+            f"{self.path}, {lines}: not what was stored; put the old text back, or if the change was meant, run "
+            "`image-rlhf feedback check --accept`"
+        )
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -181,7 +220,7 @@ def _write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _end_of_last_line(file: io.BufferedRandom, size: int) -> int:
+def _end_of_last_line(file: io.BufferedRandom | io.BufferedReader, size: int) -> int:
     """Offset just behind the last line end, looked for from the back."""
     position = size
     while position > 0:

@@ -11,7 +11,11 @@ from feedback_store.errors import FeedbackError
 
 COMPARISON_CHOICES = ("a", "b", "tie", "cant_tell", "bad_image")
 NO_ANSWER = ("cant_tell", "bad_image")  # kept, because somebody said so, but never counted as an answer
+QUESTIONS = ("label", "verdict", "rating")
+VERDICTS = ("yes", "no")
+CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"  # as RE2, which pyarrow matches with, writes it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
 
 
 def now() -> str:
@@ -24,6 +28,15 @@ def _check_text(name: str, value: str, *, may_be_empty: bool = False) -> None:
         raise FeedbackError(f"{name} is empty")
     if _CONTROL.search(value):
         raise FeedbackError(f"{name} holds a control character or line break: {value!r}")
+
+
+def _check_time(value: str) -> None:
+    try:
+        if not _TIME.fullmatch(value):
+            raise ValueError
+        datetime.fromisoformat(value)
+    except ValueError:
+        raise FeedbackError(f"created_at is {value!r}; it must be UTC as 2026-01-31T12:00:00.000Z") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,7 @@ class Judgment:
         for name in ("id", "created_at", "annotator", "source"):
             _check_text(name, getattr(self, name))
         _check_text("retracts", self.retracts, may_be_empty=True)
+        _check_time(self.created_at)
         if self.round < 0 or (self.response_ms is not None and self.response_ms < 0):
             raise FeedbackError("round and response_ms cannot be negative")
 
@@ -88,17 +102,17 @@ class PerImage(Judgment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = {"label": None, "verdict": ("yes", "no"), "rating": None}
-        if self.question not in allowed:
-            raise FeedbackError(f"question is {self.question!r}; it must be one of {', '.join(allowed)}")
+        if self.question not in QUESTIONS:
+            raise FeedbackError(f"question is {self.question!r}; it must be one of {', '.join(QUESTIONS)}")
         _check_text("image", self.image)
         _check_text("answer", self.answer)
         _check_text("label", self.label, may_be_empty=self.question == "label")
-        answers = allowed[self.question]
-        if self.answer not in NO_ANSWER and answers and self.answer not in answers:
-            raise FeedbackError(f"answer is {self.answer!r}; it must be one of {', '.join((*answers, *NO_ANSWER))}")
-        if self.question == "rating" and self.answer not in NO_ANSWER and not self.answer.isdecimal():
-            raise FeedbackError(f"answer is {self.answer!r}; a rating is a whole number from 1")
+        if self.answer in NO_ANSWER:
+            return
+        if self.question == "verdict" and self.answer not in VERDICTS:
+            raise FeedbackError(f"answer is {self.answer!r}; it must be one of {', '.join((*VERDICTS, *NO_ANSWER))}")
+        if self.question == "rating" and not re.fullmatch(r"[1-9]\d?", self.answer):
+            raise FeedbackError(f"answer is {self.answer!r}; a rating is a whole number from 1 to 99")
 
 
 def label_choice(image: str, answer: str, **common: object) -> PerImage:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
+from feedback_store.checks import check_names, check_pairwise, check_per_image
 from feedback_store.csv_log import CsvLog
 from feedback_store.judgments import Comparison, Judgment, PerImage
 
@@ -39,14 +40,38 @@ class FeedbackStore:
         images = [_cells(j, PER_IMAGE) for j in judgments if isinstance(j, PerImage)]
         return (self.pairwise.append(pairs) if pairs else 0) + (self.per_image.append(images) if images else 0)
 
+    def all_comparisons(self) -> pd.DataFrame:
+        """Every row of pairwise.csv, checked, with its line number as index; all columns are strings."""
+        frame = self.pairwise.read()
+        check_pairwise(frame, self.pairwise.path)
+        return frame
+
+    def all_per_image(self) -> pd.DataFrame:
+        """Every row of per_image.csv, checked, with its line number as index; all columns are strings."""
+        frame = self.per_image.read()
+        check_per_image(frame, self.per_image.path)
+        return frame
+
     def comparisons(self) -> pd.DataFrame:
         """Comparisons that were not taken back, in the order they were given."""
-        return _standing(self.pairwise.read())
+        return _standing(self.all_comparisons())
 
     def per_image_judgments(self, question: str | None = None) -> pd.DataFrame:
         """Label choices, verdicts and ratings that were not taken back; of one question, if it is named."""
-        frame = _standing(self.per_image.read())
-        return frame if question is None else frame[frame["question"] == question].reset_index(drop=True)
+        frame = _standing(self.all_per_image())
+        return frame if question is None else frame[frame["question"] == question]
+
+    def check(self, images: Collection[str] | None = None, classes: Collection[str] | None = None) -> int:
+        """Read all and raise FeedbackError at the first thing that is wrong; returns the number of rows.
+
+        Args:
+            images: ids that exist; None if they are not known here.
+            classes: class names that exist; None likewise.
+        """
+        pairs, per_image = self.all_comparisons(), self.all_per_image()
+        check_names(pairs, self.pairwise.path, images, classes)
+        check_names(per_image, self.per_image.path, images, classes)
+        return len(pairs) + len(per_image)
 
     @property
     def files(self) -> list[Path]:
@@ -60,4 +85,4 @@ def _standing(frame: pd.DataFrame) -> pd.DataFrame:
     if not retracting.any():
         return frame
     taken_back = set(frame.loc[retracting, "retracts"])
-    return frame[~retracting & ~frame["id"].isin(taken_back)].reset_index(drop=True)
+    return frame[~retracting & ~frame["id"].isin(taken_back)]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
+import os
+import re
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feedback_store.csv_log import CsvLog
-from feedback_store.errors import FeedbackError
+from feedback_store.errors import FeedbackError, FeedbackWarning
 from feedback_store.judgments import Comparison, PerImage, label_choice, rating, verdict
 from feedback_store.store import PAIRWISE, PER_IMAGE, FeedbackStore
 
@@ -114,10 +118,13 @@ def test_truncation_at_every_byte_of_the_last_row(tmp_path: Path) -> None:
         folder = tmp_path / str(length)
         folder.mkdir()
         cut = CsvLog(folder / "x.csv", COLUMNS)
+        shutil.copy(log.seal.path, cut.seal.path)
         cut.path.write_bytes(full[:length])
         expected = ["1", "2", "3"] if length == len(full) else ["1", "2"]
-        assert list(cut.read()["id"]) == expected
-        cut.append([("4", "vier", "")])
+        with nullcontext() if length == len(full) else pytest.warns(FeedbackWarning):
+            assert list(cut.read()["id"]) == expected
+        with nullcontext() if length in (len(whole), len(full)) else pytest.warns(FeedbackWarning, match="set aside"):
+            cut.append([("4", "vier", "")])
         assert list(cut.read()["id"]) == [*expected, "4"]
         aside = list(folder.glob("x.csv.torn-*"))
         assert len(aside) == (0 if length in (len(whole), len(full)) else 1)
@@ -159,7 +166,6 @@ def test_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def full(handle: int, data: memoryview) -> None:
         import errno
-        import os
 
         os.write(handle, data[:3])
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -189,3 +195,162 @@ def test_concurrent_writers(tmp_path: Path) -> None:
     stored = FeedbackStore(tmp_path).comparisons()
     assert len(stored) == 160
     assert set(stored["id"]) == {f"{w}-{n}" for w in range(4) for n in range(40)}
+
+
+def sealed(folder: Path, rows: int) -> CsvLog:
+    """A log of that many appends."""
+    log = CsvLog(folder / "x.csv", COLUMNS)
+    for number in range(rows):
+        log.append([(f"id{number}", f"text {number}", "é, and more")])
+    return log
+
+
+@given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_flipped_byte_is_accepted_in_silence(
+    tmp_path_factory: pytest.TempPathFactory, place: float, mask: int
+) -> None:
+    """Any other value of any byte is an error that names the line, or (a lost line end) a warning with the rest intact."""
+    log = sealed(tmp_path_factory.mktemp("flip"), 4)
+    stored = log.read()
+    data = bytearray(log.path.read_bytes())
+    position = int(place * len(data))
+    data[position] ^= mask
+    log.path.write_bytes(data)
+    line = bytes(data[:position]).count(b"\n") + 1
+    if position == len(data) - 1:
+        with pytest.warns(FeedbackWarning, match="torn"):
+            assert log.read().equals(stored.iloc[:-1])
+    else:
+        with pytest.raises(FeedbackError) as error:
+            log.read()
+        named = [int(n) for n in re.search(r", lines? (\d+)(?: to (\d+))?", str(error.value)).groups() if n]  # type: ignore[union-attr]
+        assert min(named) - 1 <= line <= max(named) + 1
+
+
+def test_a_changed_line_is_named_and_can_be_accepted(tmp_path: Path) -> None:
+    log = sealed(tmp_path, 5)
+    log.path.write_bytes(log.path.read_bytes().replace(b"text 2", b"texT 2"))
+    with pytest.raises(FeedbackError, match=r"line 4: not what was stored.*--accept"):
+        log.read()
+    assert log.append([("6", "appending", "goes on")]) == 1
+    with pytest.raises(FeedbackError, match="line 4"):
+        CsvLog(log.path, COLUMNS).read()
+    log.accept()
+    assert len(log.read()) == 6
+
+
+def test_a_deleted_line_is_noticed(tmp_path: Path) -> None:
+    log = sealed(tmp_path, 5)
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    log.path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    with pytest.warns(FeedbackWarning, match="gone from its end"), pytest.raises(FeedbackError, match="line 3"):
+        log.read()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 12, 20, 29])
+def test_a_torn_seal_leaves_every_row_readable(tmp_path: Path, kept: int) -> None:
+    log = sealed(tmp_path, 3)
+    log.seal.path.write_bytes(log.seal.path.read_bytes()[:kept])
+    assert len(log.read()) == 3
+    CsvLog(log.path, COLUMNS).append([("new", "", "")])
+    assert len(log.read()) == 4
+    assert log.seal.entries()["end"][-1] == log.path.stat().st_size
+    log.path.write_bytes(log.path.read_bytes().replace(b"text 1", b"text 7"))
+    with pytest.raises(FeedbackError, match="not what was stored"):
+        log.read()
+
+
+def test_rows_since(tmp_path: Path) -> None:
+    log = CsvLog(tmp_path / "x.csv", COLUMNS)
+    assert log.rows_since(0) == ([], 0)
+    log.append([("1", "=a", 'b "c", d')])
+    rows, offset = log.rows_since(0)
+    assert rows == [{"id": "1", "x": "=a", "y": 'b "c", d'}]
+    assert log.rows_since(offset) == ([], offset)
+    log.append([("2", "", "")])
+    with log.path.open("ab") as file:
+        file.write(b"3,torn")
+    assert [row["id"] for row in log.rows_since(offset)[0]] == ["2"]
+
+
+PAIR = "1,2026-11-21T10:00:00.000Z,ann,0,img-1,ant,img-1,bee,a,a,120,web,"
+ONE = "1,2026-11-21T10:00:00.000Z,ann,0,img-1,verdict,ant,yes,120,web,"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("2026-11-21T10", "2026-13-21T10", "created_at is '2026-13-21T10:00:00.000Z'"),
+        ("2026-11-21T10:00:00.000Z", "yesterday", "created_at is 'yesterday'"),
+        (",0,img", ",x,img", "round is 'x'"),
+        (",a,a,", ",c,a,", "choice is 'c'"),
+        (",a,a,", ",a,left,", "shown_first is 'left'"),
+        (",120,", ",fast,", "response_ms is 'fast'"),
+        ("img-1,ant", ",ant", "image_a is ''"),
+        ("ann", "", "annotator is ''"),
+        ("web,", "web,7", "retracts is '7'; no row has that id"),
+        ("ann", "a\x07n", "annotator is"),
+        ("ann", "a\u2028n", "annotator is"),
+    ],
+)
+def test_a_bad_cell_of_a_comparison_is_named_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    good = PAIR.replace("1,", "0,", 1)
+    path = tmp_path / "pairwise.csv"
+    path.write_text("\n".join([",".join(PAIRWISE), good, PAIR.replace(old, new, 1), ""]), encoding="utf-8")
+    with pytest.raises(FeedbackError, match=f"line 3: {message}") as error:
+        FeedbackStore(tmp_path).comparisons()
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("verdict", "opinion", "question is 'opinion'"),
+        ("yes", "ja", "answer is 'ja'; a verdict"),
+        ("verdict,ant,yes", "rating,ant,good", "answer is 'good'; a rating"),
+        ("verdict,ant,yes", "rating,ant,0", "answer is '0'; a rating"),
+        ("ant,yes", ",yes", "label is ''; the label asked about"),
+    ],
+)
+def test_a_bad_cell_of_a_per_image_judgment_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "per_image.csv"
+    path.write_text("\n".join([",".join(PER_IMAGE), ONE.replace(old, new, 1), ""]), encoding="utf-8")
+    with pytest.raises(FeedbackError, match=f"line 2: {message}"):
+        FeedbackStore(tmp_path).per_image_judgments()
+
+
+def test_unknown_images_and_classes_are_named(tmp_path: Path) -> None:
+    store = FeedbackStore(tmp_path)
+    store.append([comparison(id="1"), label_choice("img-2", "wasp", id="2", annotator="ann", source="web")])
+    assert store.check() == 2
+    assert store.check({"img-1", "img-2"}, ("ant", "bee", "wasp")) == 2
+    with pytest.raises(FeedbackError, match=r"per_image.csv, line 2: image is 'img-2'; there is no such image"):
+        store.check({"img-1"}, None)
+    with pytest.raises(FeedbackError, match=r"per_image.csv, line 2: answer is 'wasp'.*ant, bee"):
+        store.check(None, ("ant", "bee"))
+    with pytest.raises(FeedbackError, match=r"pairwise.csv, line 2: label_b is 'bee'"):
+        store.check(None, ("ant", "wasp"))
+
+
+def _killed_while_appending(folder: Path) -> None:
+    store = FeedbackStore(folder)
+    for number in range(100_000):
+        store.append([comparison(id=str(number))])
+        with (folder / "acknowledged").open("a") as file:
+            file.write(f"{number}\n")
+
+
+def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_killed_while_appending, args=(tmp_path,))
+    process.start()
+    while not (tmp_path / "acknowledged").is_file() or (tmp_path / "acknowledged").stat().st_size < 200:
+        assert process.is_alive()
+    process.kill()
+    process.join()
+    acknowledged = (tmp_path / "acknowledged").read_text().split()
+    store = FeedbackStore(tmp_path)
+    store.append([comparison(id="after")])
+    stored = list(store.comparisons()["id"])
+    assert stored[: len(acknowledged)] == acknowledged
+    assert stored[-1] == "after"
