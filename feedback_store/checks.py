@@ -30,8 +30,8 @@ def _text(column: pd.Series, *, may_be_empty: bool = False) -> pd.Series:
 
 def _first_bad(frame: pd.DataFrame, good: pd.Series, path: Path, column: str, wrong: str) -> None:
     if not good.all():
-        line = int((~good).idxmax())
-        raise FeedbackError(f"{path}, line {line}: {column} is {frame.loc[line, column]!r}; {wrong}; mend the line")
+        line = good.index[int((~good).to_numpy().argmax())]
+        raise FeedbackError(f"{path}, line {line}: {column} is {frame[column].loc[line]!r}; {wrong}; mend the line")
 
 
 def _check_common(frame: pd.DataFrame, path: Path, texts: Collection[str]) -> None:

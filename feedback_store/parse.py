@@ -47,7 +47,7 @@ def _unguarded(column: pa.ChunkedArray) -> pd.Series:
 def _first_bad_line(data: memoryview, cells: int, path: Path) -> str:
     for number, line in enumerate(bytes(data).split(b"\n")[:-1], start=1):
         try:
-            found = len(next(csv.reader([line.decode("utf-8").rstrip("\r")]), []))
+            found = len(next(csv.reader([line.decode("utf-8").rstrip("\r")], strict=True), []))
         except UnicodeDecodeError:
             return f"{path}, line {number}: not UTF-8; mend or delete the line"
         except csv.Error as error:
