@@ -7,8 +7,9 @@ the later ones measure how consistent they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import krippendorff
 import numpy as np
@@ -61,7 +62,7 @@ def quality(
     agreement, consistency = _with_others(first), _with_oneself(given, repeated)
     people = [
         {"annotator": name, **_person(every, fast_ms), **consistency.get(name, {}), **agreement.get(name, {})}
-        for name, every in answers.groupby("annotator")
+        for name, every in ((str(name), every) for name, every in answers.groupby("annotator"))
     ]
     return Quality(_table(kinds, QUESTION_COLUMNS), _table(people, ANNOTATOR_COLUMNS))
 
@@ -73,7 +74,7 @@ ANNOTATOR_COLUMNS = (
 )  # fmt: skip
 
 
-def _table(rows: list[dict[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
+def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(columns))
     for name in frame.columns.difference(["question", "annotator"]):
         frame[name] = pd.to_numeric(frame[name])
@@ -124,13 +125,13 @@ def _from_per_image(frame: pd.DataFrame, gold: Mapping[str, str]) -> pd.DataFram
     )
 
 
-def _between_people(first: pd.DataFrame, level: str) -> dict[str, float]:
+def _between_people(first: pd.DataFrame, level: Literal["ordinal", "nominal"]) -> dict[str, float]:
     """Krippendorff's alpha and the share of agreeing pairs; NaN where no item was answered by two people."""
     if not first.duplicated("item").any():
         return {"alpha": np.nan, "agreement": np.nan}
     counts = pd.crosstab(first["item"], first["value"])
     if level == "ordinal":
-        counts = counts[sorted(counts.columns, key=int)]
+        counts = counts[sorted(counts.columns, key=lambda rating: int(str(rating)))]
     table = counts.to_numpy()
     pairs = table.sum(1) * (table.sum(1) - 1)
     agreement = (table * (table - 1)).sum() / pairs.sum()

@@ -1,0 +1,186 @@
+"""Label Studio's JSON: a list of tasks, each with data and annotations, each of these with results of control tags.
+
+Pairwise is a comparison: left and right are the first and second object of the tag's `toName` in the labelling
+configuration, an Image (then the label asked about is the task's `label`) or a Text (then the text is the label and the
+task's `image` the image). Choices are a label choice, or a verdict where they are yes and no and the task has a
+`label`. Rating rates the task's `label`. Cancelled annotations are counted and left out.
+Format: labelstud.io/guide/task_format and labelstud.io/guide/export.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from feedback_store.errors import FeedbackError
+from feedback_store.exchange.common import Imported, Names, Reject, derived_id, milliseconds, utc_time
+from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
+from feedback_store.judgments import NO_ANSWER, VERDICTS, Comparison, Judgment, PerImage
+
+_WITHOUT_SIDES = ("tie", *NO_ANSWER)  # answers that Pairwise cannot give; our configuration adds a Choices for them
+
+
+def _tasks(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """Each task with the line it starts on."""
+    decoder, position, line, counted = json.JSONDecoder(), 0, 1, 0
+
+    def skip(characters: str) -> None:
+        nonlocal position
+        while position < len(text) and text[position] in characters:
+            position += 1
+
+    skip(" \t\r\n\ufeff")
+    if text[position : position + 1] != "[":
+        raise FeedbackError(f"{path}, line 1: not a list of tasks; export «JSON» (not «JSON-MIN») from Label Studio")
+    position += 1
+    while True:
+        skip(" \t\r\n,")
+        line, counted = line + text.count("\n", counted, position), position
+        if text[position : position + 1] == "]":
+            return
+        try:
+            task, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise FeedbackError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+        yield line, task
+
+
+def read(path: Path, names: Names, config: str | None = None, annotator: str = "imported") -> Imported:
+    """Judgments of an export.
+
+    Args:
+        config: the labelling configuration (XML), needed for Pairwise that is not of our own export.
+
+    Raises:
+        FeedbackError: not UTF-8, not JSON, or not a list of tasks.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FeedbackError(f"{path}: not UTF-8 (byte {error.start})") from error
+    objects = Objects.of(config) if config else None
+    found = Imported()
+    for line, task in _tasks(path, text):
+        annotations = task.get("annotations") if isinstance(task, dict) else None
+        if not isinstance(annotations, list) or not isinstance(task.get("data"), dict):
+            found.rejects.append(Reject(line, "a task without data and annotations", task))
+            continue
+        if not annotations:
+            found.left_out["tasks nobody annotated"] += 1
+        for annotation in annotations:
+            try:
+                _read_annotation(task, annotation, names, objects, annotator, found)
+            except (FeedbackError, AttributeError, TypeError, KeyError) as error:
+                reason = (
+                    str(error) if isinstance(error, FeedbackError) else "the annotation is not of the documented form"
+                )
+                found.rejects.append(Reject(line, reason, {**task, "annotations": [annotation]}))
+    return found
+
+
+def _read_annotation(
+    task: dict[str, Any], annotation: dict[str, Any], names: Names, objects: Objects | None, who: str, found: Imported
+) -> None:
+    if annotation.get("was_cancelled"):
+        found.left_out["cancelled annotations"] += 1
+        return
+    judgments = []
+    for result in annotation["result"]:
+        kept = result.get("meta") or {}
+        own = len(annotation["result"]) == 1 and annotation.get("unique_id")
+        common: dict[str, Any] = {
+            "id": own or derived_id(task.get("id"), annotation.get("id"), json.dumps(result, sort_keys=True)),
+            "annotator": _person(annotation.get("completed_by"), who),
+            "round": int(kept.get("round") or 0),
+            "response_ms": milliseconds(annotation.get("lead_time")),
+            "source": str(kept.get("source") or "import"),
+            **utc_time(annotation.get("created_at")),
+        }
+        judgments.append(_judgment(task["data"], result, names, objects, common))
+    if not judgments:
+        found.left_out["annotations without a result"] += 1
+    found.judgments += judgments
+
+
+def _person(completed_by: Any, default: str) -> str:
+    """A number, or an object with an e-mail address."""
+    if isinstance(completed_by, dict):
+        completed_by = completed_by.get("email") or completed_by.get("id")
+    return default if completed_by is None else str(completed_by).removesuffix("@image-rlhf.invalid")
+
+
+def _judgment(
+    data: Mapping[str, Any], result: Mapping[str, Any], names: Names, objects: Objects | None, common: dict[str, Any]
+) -> Judgment:
+    kind, value, control = result["type"], result["value"], result["from_name"]
+    if kind == "pairwise":
+        selected = value["selected"]
+        if selected not in ("left", "right"):
+            raise FeedbackError(f"Pairwise selected {selected!r}, neither left nor right")
+        return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
+    image = _data_of(data, result["to_name"], "image", objects)
+    if kind == "rating":
+        return PerImage(
+            image=names.image(image), question="rating", label=names.label(data.get("label")),
+            answer=str(value["rating"]), **common,
+        )  # fmt: skip
+    if kind != "choices":
+        raise FeedbackError(f"the control tag {control!r} is of type {kind!r}, which says nothing about a whole image")
+    if len(value["choices"]) != 1:
+        raise FeedbackError(f"{len(value['choices'])} choices where one answers the question")
+    answer = str(value["choices"][0])
+    if control == "otherwise" and answer in _WITHOUT_SIDES:
+        return _comparison(data, result, answer, names, objects, common)
+    return _choice(data, control, names.image(image), answer, names, common)
+
+
+def _choice(
+    data: Mapping[str, Any], control: str, image: str, answer: str, names: Names, common: dict[str, Any]
+) -> PerImage:
+    if control == "rating_choice" or (answer in VERDICTS and "label" in data) or control == "verdict_choice":
+        question = "rating" if control == "rating_choice" else "verdict"
+        return PerImage(image=image, question=question, label=names.label(data.get("label")), answer=answer, **common)
+    return PerImage(
+        image=image, question="label", answer=answer if answer in NO_ANSWER else names.label(answer), **common
+    )
+
+
+def _data_of(data: Mapping[str, Any], name: str, default: str, objects: Objects | None) -> Any:
+    return data.get(objects.key.get(name, default) if objects else default)
+
+
+def _comparison(
+    data: Mapping[str, Any], result: Mapping[str, Any], choice: str, names: Names, objects: Objects | None,
+    common: dict[str, Any],
+) -> Comparison:  # fmt: skip
+    (image_a, label_a), (image_b, label_b) = _sides(data, result["from_name"], names, objects)
+    shown = (result.get("meta") or {}).get("shown_first") or "a"
+    return Comparison(
+        image_a=image_a, label_a=label_a, image_b=image_b, label_b=label_b, choice=choice, shown_first=shown, **common
+    )
+
+
+def _sides(data: Mapping[str, Any], control: str, names: Names, objects: Objects | None) -> list[tuple[str, str]]:
+    """Image and label of the left and of the right object."""
+    if objects is None:
+        objects = Objects.of(LABELS_CONFIG if "label_a" in data else IMAGES_CONFIG)
+        if not ({"label_a", "label_b", "image"} <= data.keys() or {"image_a", "image_b", "label"} <= data.keys()):
+            raise FeedbackError(
+                "which object is left and which is right stands in the labelling configuration alone; give it with "
+                "--label-config"
+            )
+    shown = objects.to_name.get(control) or []
+    if control == "otherwise":
+        shown = objects.to_name.get("better") or []
+    if len(shown) != 2:
+        raise FeedbackError(f"the labelling configuration has no Pairwise {control!r} with two names in toName")
+    sides = []
+    for name in (part.strip() for part in shown):
+        value = data.get(objects.key.get(name, ""))
+        if objects.is_image.get(name):
+            sides.append((names.image(value), names.label(data.get("label"))))
+        else:
+            sides.append((names.image(data.get("image")), names.label(value)))
+    return sides

@@ -1,0 +1,99 @@
+"""TRL's preference format: one JSON object a line with prompt, chosen, rejected.
+
+The format knows a winner and a loser only. Ties, «can't tell» and per-image judgments have no place in it: they are
+counted and left out. Keys beyond the three (TRL's trainers drop them) let our own files come back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from feedback_store.errors import FeedbackError
+from feedback_store.exchange.common import Imported, Names, Reject, derived_id, utc_time
+from feedback_store.judgments import Comparison
+
+_KEPT = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
+_LABELS = re.compile(r"^Which label fits the image (.+)\?$")
+_IMAGES = re.compile(r"^Which image is the better example of (.+)\?$")
+
+
+def write(path: Path, comparisons: pd.DataFrame) -> tuple[int, int]:
+    """Decided comparisons; returns how many were written and how many (ties, no answer) were left out."""
+    decided = comparisons[comparisons["choice"].isin(("a", "b"))]
+    with path.open("w", encoding="utf-8") as file:
+        for row in decided.to_dict("records"):
+            file.write(json.dumps(_record({str(k): str(v) for k, v in row.items()}), ensure_ascii=False) + "\n")
+    return len(decided), len(comparisons) - len(decided)
+
+
+def _record(row: dict[str, str]) -> dict[str, str]:
+    won, lost = ("a", "b") if row["choice"] == "a" else ("b", "a")
+    if row["image_a"] == row["image_b"]:
+        prompt, side = f"Which label fits the image {row['image_a']}?", "label"
+    elif row["label_a"] == row["label_b"]:
+        prompt, side = f"Which image is the better example of {row['label_a']}?", "image"
+    else:
+        raise FeedbackError(f"judgment {row['id']} compares two images under two labels, which one prompt cannot say")
+    kept = {name: row[name] for name in _KEPT}
+    return {
+        "prompt": prompt, "chosen": row[f"{side}_{won}"], "rejected": row[f"{side}_{lost}"], "chosen_side": won, **kept
+    }  # fmt: skip
+
+
+def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
+    """Comparisons of a JSONL file. A prompt is one of ours, or names an image (by id, path or file name) alone."""
+    found = Imported()
+    for line, text in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not text.strip():
+            continue
+        record: Any = text.decode("utf-8", errors="replace")
+        try:
+            record = json.loads(text)
+            if not isinstance(record, dict):
+                raise FeedbackError("not an object with prompt, chosen and rejected")
+            found.judgments.append(_comparison(record, names, annotator))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            found.rejects.append(Reject(line, f"not JSON: {error}", record))
+        except FeedbackError as error:
+            found.rejects.append(Reject(line, str(error), record))
+    return found
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    """A plain string, or the content of the last message of a conversation."""
+    value = record.get(key)
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        value = value[-1].get("content")
+    if not isinstance(value, str) or not value.strip():
+        raise FeedbackError(f"{key!r} is missing or no text")
+    return value.strip()
+
+
+def _comparison(record: dict[str, Any], names: Names, annotator: str) -> Comparison:
+    prompt, chosen, rejected = (_text(record, key) for key in ("prompt", "chosen", "rejected"))
+    if two_images := _IMAGES.match(prompt):
+        label = names.label(two_images[1])
+        won, lost = (names.image(chosen), label), (names.image(rejected), label)
+    else:
+        one_image = _LABELS.match(prompt)
+        image = names.image(one_image[1] if one_image else prompt)
+        won, lost = (image, names.label(chosen)), (image, names.label(rejected))
+    if won == lost:
+        raise FeedbackError("chosen and rejected are the same")
+    choice = "b" if record.get("chosen_side") == "b" else "a"
+    a, b = (won, lost) if choice == "a" else (lost, won)
+    response, turn = str(record.get("response_ms") or ""), str(record.get("round") or "0")
+    if not turn.isdecimal() or (response and not response.isdecimal()):
+        raise FeedbackError("round and response_ms must be whole numbers")
+    return Comparison(
+        id=str(record.get("id") or derived_id(prompt, chosen, rejected, record.get("annotator"))),
+        annotator=str(record.get("annotator") or annotator), round=int(turn),
+        image_a=a[0], label_a=a[1], image_b=b[0], label_b=b[1], choice=choice,
+        shown_first=str(record.get("shown_first") or "a"), response_ms=int(response) if response else None,
+        source=str(record.get("source") or "import"), **utc_time(record.get("created_at")),
+    )  # fmt: skip

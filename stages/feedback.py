@@ -1,0 +1,171 @@
+"""`image-rlhf feedback`: judgments of other tools in and out, a check of every row, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feedback_store import agreement
+from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
+from feedback_store.exchange.common import Imported, Names, Reject
+from feedback_store.store import FeedbackStore
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.files import write_atomically
+from pipeline.gold import class_names, folder_labels
+from pipeline.images.table import ImageTable, read_images
+from pipeline.run_folder import RunFolder
+
+FORMATS = ("label-studio", "trl", "csv")
+SHOWN = 20  # rejected lines listed on the terminal; all of them are in the file of rejects
+
+
+def _open(config: Config) -> tuple[RunFolder, FeedbackStore, ImageTable, tuple[str, ...]]:
+    run = RunFolder(config)
+    table, _ = read_images(config.images, run.cache, config.model.cache_limit_mb)
+    return run, FeedbackStore(run.feedback), table, class_names(table, config.images.classes)
+
+
+def gold_of(table: ImageTable, classes: tuple[str, ...]) -> dict[str, str]:
+    """True class of every image whose class is known, by id."""
+    gold = folder_labels(table, classes)
+    return {table.ids[row]: classes[gold.labels[row]] for row in range(len(table)) if gold.known[row]}
+
+
+def import_file(
+    config: Config,
+    file: Path,
+    form: str | None,
+    columns: str,
+    label_config: Path | None,
+    annotator: str,
+    skip_bad: bool,
+) -> str:
+    """Check all of a file, then store its judgments; returns what was done, for the terminal.
+
+    Raises:
+        UserError: something is wrong and `skip_bad` was not given; nothing was stored then.
+    """
+    if not file.is_file():
+        raise UserError(f"{file}: no such file")
+    _, store, table, classes = _open(config)
+    names = Names(dict(zip(table.paths, table.ids, strict=True)), classes)
+    form = form or _guess(file)
+    if form == "csv":
+        found = plain_csv.read(file, names, plain_csv.parse_columns(columns), annotator)
+    elif columns:
+        raise UserError(f"--columns is for CSV files, and {file} is read as {form}")
+    elif form == "trl":
+        found = trl.read(file, names, annotator)
+    else:
+        xml = label_config.read_text(encoding="utf-8") if label_config else None
+        found = label_studio.read(file, names, xml, annotator)
+    rejects = _report_rejects(file, form, found, store, skip_bad)
+    added = store.append(found.judgments)
+    known = len(found.judgments) - added
+    left = "".join(f"; left out {count} {what}" for what, count in sorted(found.left_out.items()))
+    twice = f" ({known} were there already)" if known else ""
+    return f"{added} judgments added to {store.folder}{twice}{left}{rejects}"
+
+
+def _guess(file: Path) -> str:
+    formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "trl", ".json": "label-studio"}
+    if file.suffix.lower() not in formats:
+        raise UserError(f"{file}: its name does not tell the format; name it with --format {'|'.join(FORMATS)}")
+    return formats[file.suffix.lower()]
+
+
+def _report_rejects(file: Path, form: str, found: Imported, store: FeedbackStore, skip_bad: bool) -> str:
+    if not found.rejects:
+        if not found.judgments:
+            left = "".join(f"; left out {count} {what}" for what, count in sorted(found.left_out.items()))
+            raise UserError(f"{file}: no judgment in it{left}")
+        return ""
+    listed = "\n".join(f"{file}, line {reject.line}: {reject.reason}" for reject in found.rejects[:SHOWN])
+    more = f"\n... and {len(found.rejects) - SHOWN} more" if len(found.rejects) > SHOWN else ""
+    if not skip_bad:
+        raise UserError(
+            f"{listed}{more}\nnothing was imported; mend these, or import the other {len(found.judgments)} with --skip-bad"
+        )
+    suffix = {"csv": ".csv", "trl": ".jsonl", "label-studio": ".json"}[form]
+    target = store.folder / f"{file.stem}.rejects{suffix}"
+    write_atomically(target, _rejected(form, found.rejects).encode())
+    click.echo(listed + more, err=True)
+    return f"; {len(found.rejects)} rejected, listed with reasons in {target}"
+
+
+def _rejected(form: str, rejects: list[Reject]) -> str:
+    """Rejected records in the format they came in, each with its reason."""
+    if form == "label-studio":
+        return json.dumps([{"line": r.line, "reason": r.reason, "task": r.record} for r in rejects], indent=1)
+    if form == "trl":
+        rows = [r.record if isinstance(r.record, dict) else {"text": r.record} for r in rejects]
+        return "".join(
+            json.dumps({**row, "line": r.line, "reason": r.reason}, ensure_ascii=False) + "\n"
+            for row, r in zip(rows, rejects, strict=True)
+        )
+    fields = list(dict.fromkeys([*(key for r in rejects for key in r.record), "line", "reason"]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows({**r.record, "line": r.line, "reason": r.reason} for r in rejects)
+    return text.getvalue()
+
+
+def export_file(config: Config, file: Path, form: str | None) -> str:
+    """Write the judgments that stand; returns what was written, for the terminal."""
+    run = RunFolder(config)
+    store = FeedbackStore(run.feedback)
+    comparisons, per_image = store.comparisons(), store.per_image_judgments()
+    if not len(comparisons) + len(per_image):
+        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+    form = form or _guess(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if form == "trl":
+        written, undecided = trl.write(file, comparisons)
+        left = f"; left out {undecided} ties or unanswered comparisons" if undecided else ""
+        left += f"; left out {len(per_image)} per-image judgments, for which TRL has no place" if len(per_image) else ""
+        return f"{written} comparisons in {file}{left}"
+    if form == "label-studio":
+        _, _, table, _ = _open(config)
+        files = dict(zip(table.ids, table.paths, strict=True))
+        made = label_studio_out.write(file, comparisons, per_image, files)
+        return f"{len(comparisons) + len(per_image)} judgments in " + ", ".join(map(str, made))
+    kinds = {"pairwise": comparisons, "per_image": per_image}
+    full = {kind: frame for kind, frame in kinds.items() if len(frame)}
+    targets = {kind: file if len(full) == 1 else file.with_name(f"{file.stem}.{kind}.csv") for kind in full}
+    return ", ".join(
+        f"{plain_csv.write(targets[kind], frame)} judgments in {targets[kind]}" for kind, frame in full.items()
+    )
+
+
+def check(config: Config, accept: bool) -> str:
+    """Check every row of the store against the images and classes there are; returns the good news."""
+    _, store, table, classes = _open(config)
+    if not store.files:
+        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+    if accept:
+        for log in (store.pairwise, store.per_image):
+            log.accept()
+    rows = store.check(table.position, classes)
+    return f"{rows} rows in {store.folder}: all whole, none changed since it was stored"
+
+
+def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
+    """Quality of the judgments as text; also as two CSV files or one JSON file if asked."""
+    _, store, table, classes = _open(config)
+    found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold_of(table, classes), fast_ms)
+    if not len(found.questions):
+        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+    if csv_file:
+        for name, frame in (("questions", found.questions), ("annotators", found.annotators)):
+            write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), frame.to_csv(index=False).encode())
+    if json_file:
+        tables: dict[str, Any] = agreement.as_json(found)
+        write_atomically(json_file, (json.dumps(tables, indent=2) + "\n").encode())
+    return agreement.as_text(found)

@@ -1,0 +1,329 @@
+"""Other tools' formats: what they document is read, what is wrong is named by line, and ours comes back unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import jsonschema
+import pytest
+
+from feedback_store.errors import FeedbackError
+from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
+from feedback_store.exchange.common import Imported, Names
+from feedback_store.exchange.label_studio_config import Objects
+from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
+from feedback_store.store import FeedbackStore
+
+FILES = {"train/ant/1.png": "img-1", "train/bee/2.png": "img-2", "train/bee/it's 3.png": "img-3"}
+NAMES = Names(FILES, ("ant", "bee", "=wasp"))
+COMMON: dict[str, Any] = {"annotator": "ann", "source": "web", "response_ms": 1234, "round": 1}
+
+
+def everything() -> list[Judgment]:
+    pair = {"image_a": "img-1", "label_a": "ant", "image_b": "img-1", "label_b": "=wasp", **COMMON}
+    two = {"image_a": "img-2", "label_a": "bee", "image_b": "img-3", "label_b": "bee", **COMMON}
+    return [
+        Comparison(choice="a", shown_first="b", **pair), Comparison(choice="b", **pair), Comparison(choice="tie", **pair),
+        Comparison(choice="cant_tell", **pair), Comparison(choice="b", **two), Comparison(choice="bad_image", **two),
+        label_choice("img-1", "=wasp", **COMMON), label_choice("img-3", "cant_tell", **COMMON),
+        verdict("img-1", "bee", "no", **COMMON), verdict("img-2", "bee", "bad_image", **COMMON),
+        rating("img-2", "bee", 4, **COMMON), rating("img-2", "ant", 1, **{**COMMON, "response_ms": None}),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeedbackStore:
+    made = FeedbackStore(tmp_path / "feedback")
+    made.append(everything())
+    return made
+
+
+def rows(judgments: Sequence[Judgment], folder: Path) -> list[dict[str, str]]:
+    """What the judgments are as stored rows, in the order of their ids."""
+    store = FeedbackStore(folder)
+    store.append(judgments)
+    found = [*store.comparisons().to_dict("records"), *store.per_image_judgments().to_dict("records")]
+    return sorted(found, key=lambda row: str(row["id"]))  # type: ignore[return-value]
+
+
+def test_label_studio_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+    files = {image: path for path, image in FILES.items()}
+    written = label_studio_out.write(tmp_path / "out.json", store.comparisons(), store.per_image_judgments(), files)
+    assert [path.name.split(".")[1] for path in written] == [
+        "comparison",
+        "image_comparison",
+        "label",
+        "verdict",
+        "rating",
+    ]
+    found = [label_studio.read(path, NAMES, path.with_suffix(".xml").read_text()) for path in written]
+    assert not [reject for one in found for reject in one.rejects]
+    back = [judgment for one in found for judgment in one.judgments]
+    assert rows(back, tmp_path / "back") == rows(everything_as_stored(store), tmp_path / "same")
+    without_config = [judgment for path in written for judgment in label_studio.read(path, NAMES).judgments]
+    assert rows(without_config, tmp_path / "again") == rows(back, tmp_path / "back")
+
+
+def everything_as_stored(store: FeedbackStore) -> list[Judgment]:
+    """The same judgments with the ids and times the store has, by way of our own CSV."""
+    read = [plain_csv.read(log.path, NAMES) for log in (store.pairwise, store.per_image)]
+    return [judgment for one in read for judgment in one.judgments]
+
+
+def test_csv_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+    plain_csv.write(tmp_path / "p.csv", store.comparisons())
+    plain_csv.write(tmp_path / "i.csv", store.per_image_judgments())
+    assert "'=wasp" in (tmp_path / "p.csv").read_text(), "no formula in an export either"
+    back = [*plain_csv.read(tmp_path / "p.csv", NAMES).judgments, *plain_csv.read(tmp_path / "i.csv", NAMES).judgments]
+    before = [*store.comparisons().to_dict("records"), *store.per_image_judgments().to_dict("records")]
+    assert rows(back, tmp_path / "back") == sorted(before, key=lambda row: str(row["id"]))
+
+
+def test_trl_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+    path = tmp_path / "preferences.jsonl"
+    assert trl.write(path, store.comparisons()) == (3, 3)
+    back = trl.read(path, NAMES)
+    assert not back.rejects
+    decided = store.comparisons()[store.comparisons()["choice"].isin(("a", "b"))]
+    assert rows(back.judgments, tmp_path / "back") == sorted(decided.to_dict("records"), key=lambda row: str(row["id"]))
+
+
+def test_datasets_reads_the_preference_file(store: FeedbackStore, tmp_path: Path) -> None:
+    """The loader that TRL's RewardTrainer is given its data by."""
+    path = tmp_path / "preferences.jsonl"
+    trl.write(path, store.comparisons())
+    loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert {"prompt", "chosen", "rejected"} <= set(loaded.column_names)
+    assert len(loaded) == 3
+    assert {(row["chosen"], row["rejected"]) for row in loaded} == {
+        ("ant", "=wasp"),
+        ("=wasp", "ant"),
+        ("img-3", "img-2"),
+    }
+
+
+TASKS_SCHEMA = {  # labelstud.io/guide/task_format and labelstud.io/guide/tasks: what an import of annotated tasks may hold
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["data", "annotations"],
+        "properties": {
+            "id": {"type": "integer"},
+            "data": {"type": "object", "additionalProperties": {"type": "string"}},
+            "annotations": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["result"],
+                    "properties": {
+                        "id": {"type": "integer"},
+                        "unique_id": {"type": "string"},
+                        "task": {"type": "integer"},
+                        "completed_by": {
+                            "type": "object", "required": ["id", "email"],
+                            "properties": {"id": {"type": "integer"}, "email": {"type": "string", "pattern": "^.+@.+$"}},
+                        },
+                        "was_cancelled": {"type": "boolean"},
+                        "ground_truth": {"type": "boolean"},
+                        "lead_time": {"type": ["number", "null"]},
+                        "created_at": {"type": "string"},
+                        "result": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["id", "from_name", "to_name", "type", "value"],
+                                "properties": {
+                                    "type": {"enum": ["pairwise", "choices", "rating"]},
+                                    "value": {
+                                        "oneOf": [
+                                            {"required": ["selected"], "properties": {"selected": {"enum": ["left", "right"]}}},
+                                            {"required": ["choices"], "properties": {"choices": {"type": "array", "items": {"type": "string"}}}},
+                                            {"required": ["rating"], "properties": {"rating": {"type": "integer"}}},
+                                        ]
+                                    },
+                                },
+                            },
+                        },
+                    },
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "additionalProperties": False,
+    },
+}  # fmt: skip
+
+
+def test_our_export_is_of_the_documented_form(store: FeedbackStore, tmp_path: Path) -> None:
+    written = label_studio_out.write(tmp_path / "o.json", store.comparisons(), store.per_image_judgments(), {})
+    for path in written:
+        tasks = json.loads(path.read_text())
+        jsonschema.validate(tasks, TASKS_SCHEMA)
+        objects = Objects.of(path.with_suffix(".xml").read_text())
+        for result in (r for task in tasks for annotation in task["annotations"] for r in annotation["result"]):
+            assert result["from_name"] in objects.to_name, "every control tag is in the labelling configuration"
+
+
+PAIRWISE_CONFIG = """<View><Header value="Better ant?"/><Pairwise name="pw" toName="right_one, left_one"/>
+<Image name="left_one" value="$first"/><Image name="right_one" value="$second"/></View>"""
+
+
+def export(tmp_path: Path, *tasks: Any) -> Path:
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps(list(tasks), indent=2))
+    return path
+
+
+def task(data: dict[str, Any], *results: dict[str, Any], **annotation: Any) -> dict[str, Any]:
+    made = {"id": 5, "completed_by": 7, "lead_time": 2.5, "created_at": "2026-03-09T22:16:08.728353Z", **annotation}
+    return {
+        "id": 1,
+        "data": data,
+        "annotations": [{**made, "was_cancelled": False, "result": list(results), **annotation}],
+    }
+
+
+def pairwise(selected: str) -> dict[str, Any]:
+    return {"from_name": "pw", "to_name": "pw", "type": "pairwise", "id": "x", "value": {"selected": selected}}
+
+
+def test_left_and_right_follow_to_name(tmp_path: Path) -> None:
+    data = {"first": "/data/upload/3/0a1b2c3d-1.png", "second": "/data/local-files/?d=train/bee/2.png", "label": "ant"}
+    found = label_studio.read(export(tmp_path, task(data, pairwise("left"))), NAMES, PAIRWISE_CONFIG)
+    assert not found.rejects
+    judged = found.judgments[0]
+    assert isinstance(judged, Comparison)
+    assert (judged.image_a, judged.image_b, judged.choice) == ("img-2", "img-1", "a"), "toName names the second first"
+    assert (judged.annotator, judged.response_ms, judged.created_at) == ("7", 2500, "2026-03-09T22:16:08.728353Z")
+    refused = label_studio.read(export(tmp_path, task(data, pairwise("left"))), NAMES)
+    assert "--label-config" in refused.rejects[0].reason
+
+
+def test_choices_ratings_and_cancelled(tmp_path: Path) -> None:
+    image = {"image": "https://example.com/train/ant/1.png"}
+    choice = {"from_name": "class", "to_name": "img", "type": "choices", "value": {"choices": ["bee"]}}
+    stars = {"from_name": "r", "to_name": "img", "type": "rating", "value": {"rating": 3}}
+    yes = {"from_name": "ok", "to_name": "img", "type": "choices", "value": {"choices": ["yes"]}}
+    path = export(
+        tmp_path,
+        task(image, choice, completed_by={"id": 3, "email": "ann@example.com"}),
+        task({**image, "label": "bee"}, stars, yes),
+        task(image, choice, was_cancelled=True),
+        {"id": 9, "data": image, "annotations": []},
+    )
+    found = label_studio.read(path, NAMES)
+    assert not found.rejects
+    assert [(j.question, j.label, j.answer) for j in found.judgments] == [  # type: ignore[attr-defined]
+        ("label", "", "bee"), ("rating", "bee", "3"), ("verdict", "bee", "yes"),
+    ]  # fmt: skip
+    assert found.judgments[0].annotator == "ann@example.com"
+    assert dict(found.left_out) == {"cancelled annotations": 1, "tasks nobody annotated": 1}
+    assert [j.id for j in label_studio.read(path, NAMES).judgments] == [j.id for j in found.judgments], "twice is once"
+
+
+def test_what_is_wrong_in_an_export_is_named_by_line(tmp_path: Path) -> None:
+    choice = {"from_name": "class", "to_name": "img", "type": "choices", "value": {"choices": ["elk"]}}
+    path = export(
+        tmp_path, task({"image": "1.png"}, choice), task({"image": "gone.png"}, {**choice, "value": {"choices": ["ant"]}}),
+        {"id": 3}, task({"image": "1.png"}, {"type": "choices"}),
+    )  # fmt: skip
+    found = label_studio.read(path, NAMES)
+    lines = path.read_text().splitlines()
+    assert [lines[reject.line - 1].strip() for reject in found.rejects] == ["{"] * 4
+    assert [r.line for r in found.rejects] == sorted(r.line for r in found.rejects)
+    assert "'elk' is none; the classes are ant, bee" in found.rejects[0].reason
+    assert "no image 'gone.png'" in found.rejects[1].reason
+    assert not found.judgments
+    path.write_text('{"a": 1}')
+    with pytest.raises(FeedbackError, match="not a list of tasks"):
+        label_studio.read(path, NAMES)
+    path.write_text('[\n{"a": 1},\n{"b": ]')
+    with pytest.raises(FeedbackError, match="line 3: not JSON"):
+        label_studio.read(path, NAMES)
+
+
+def test_any_csv_by_naming_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text("file,who,class\n1.png,ann,ant\n2.png,bob,elk\nnone.png,bob,ant\n2.png,bob,bee,extra\n2.png,,bee\n")
+    columns = plain_csv.parse_columns("image=file,answer=class,annotator=who")
+    found = plain_csv.read(path, NAMES, columns)
+    assert [(j.image, j.answer, j.annotator) for j in found.judgments] == [  # type: ignore[attr-defined]
+        ("img-1", "ant", "ann"), ("img-2", "bee", "imported"),
+    ]  # fmt: skip
+    assert [(r.line, r.reason.split(";")[0]) for r in found.rejects] == [
+        (3, "the label 'elk' is none"), (4, "there is no image 'none.png', or several of that name"),
+        (5, "more cells than the header has"),
+    ]  # fmt: skip
+
+
+def test_comparisons_by_the_label_that_won(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("image,label_a,label_b,winner\n1.png,ant,bee,bee\n1.png,ant,bee,tie\n1.png,ant,bee,neither\n")
+    found = plain_csv.read(path, NAMES, {"choice": "winner"})
+    assert [j.choice for j in found.judgments] == ["b", "tie"]  # type: ignore[attr-defined]
+    assert [(r.line, r.reason.split(";")[0]) for r in found.rejects] == [(4, "choice is 'neither'")]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("a,b\n1,2\n", {}, "line 1: no column answer, image among a, b"),
+        ("image,answer\n1,2\n", {"annotator": "who"}, "line 1: no column 'who'"),
+        ("choice\na\n", {}, "line 1: no column label_a, label_b"),
+    ],
+)
+def test_missing_columns(tmp_path: Path, text: str, columns: dict[str, str], message: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    with pytest.raises(FeedbackError, match=message):
+        plain_csv.read(path, NAMES, columns)
+    with pytest.raises(FeedbackError, match="image=filename"):
+        plain_csv.parse_columns("picture=file")
+
+
+def test_rows_taken_back_stay_out(store: FeedbackStore, tmp_path: Path) -> None:
+    first = store.comparisons().iloc[0]
+    pair = {name: first[name] for name in ("image_a", "label_a", "image_b", "label_b", "choice")}
+    store.append([Comparison(annotator="ann", source="web", retracts=first["id"], **pair)])
+    found = plain_csv.read(store.pairwise.path, NAMES)
+    assert len(found.judgments) == len(store.comparisons()) == 5
+    assert dict(found.left_out) == {"rows that were taken back": 1}
+
+
+def test_trl_as_others_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    lines: list[Any] = [
+        {"prompt": "train/ant/1.png", "chosen": "ant", "rejected": "bee"},
+        {"prompt": [{"role": "user", "content": "2.png"}], "chosen": [{"role": "assistant", "content": "bee"}],
+         "rejected": [{"role": "assistant", "content": "ant"}]},
+        {"prompt": "1.png", "chosen": "ant", "rejected": "ant"},
+        {"prompt": "1.png", "chosen": "ant"},
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, lines)) + "\nnot json\n")
+    found: Imported = trl.read(path, NAMES)
+    assert [(j.image_a, j.label_a, j.label_b, j.choice) for j in found.judgments] == [  # type: ignore[attr-defined]
+        ("img-1", "ant", "bee", "a"), ("img-2", "bee", "ant", "a"),
+    ]  # fmt: skip
+    assert [(r.line, r.reason.split(":")[0]) for r in found.rejects] == [
+        (3, "chosen and rejected are the same"), (4, "'rejected' is missing or no text"), (5, "not JSON"),
+    ]  # fmt: skip
+
+
+def test_names() -> None:
+    for name in (
+        "img-3",
+        "train/bee/it's 3.png",
+        "it's 3.png",
+        "/abs/train/bee/it's 3.png",
+        "http://h/x/train/bee/it%27s%203.png",
+    ):
+        assert NAMES.image(name) == "img-3"
+    twins = Names({"a/1.png": "img-1", "b/1.png": "img-2"})
+    assert twins.image("b/1.png") == "img-2"
+    for unknown in ("1.png", "", "../b/2.png"):
+        with pytest.raises(FeedbackError):
+            twins.image(unknown)
