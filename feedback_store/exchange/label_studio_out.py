@@ -89,7 +89,9 @@ def _result(kind: str, row: Row) -> dict[str, Any]:
     if kind in ("comparison", "image_comparison"):
         if row["choice"] in ("a", "b"):
             selected = {"selected": "left" if row["choice"] == "a" else "right"}
-            return {"from_name": "better", "to_name": "better", "type": "pairwise", "value": selected}
+            # Label Studio itself writes the control's own name, which its SDK's validator refuses; it reads either.
+            first = "label_a" if kind == "comparison" else "image_a"
+            return {"from_name": "better", "to_name": first, "type": "pairwise", "value": selected}
         about = "image" if kind == "comparison" else "label"
         return {
             "from_name": "otherwise", "to_name": about, "type": "choices", "value": {"choices": [row["choice"]]}
