@@ -159,13 +159,15 @@ class CsvLog:
 
     def rows_since(self, offset: int) -> tuple[list[dict[str, str]], int]:
         """Whole rows added after a byte offset (0 at first), and the offset to go on from."""
-        if not self.path.is_file():
-            return [], 0
-        with self.path.open("rb") as file:
-            end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
-        if end <= offset:
+        if not self.path.is_file() or self.path.stat().st_size <= offset:
             return [], offset
-        return [dict(zip(self.columns, row, strict=True)) for row in self._rows(offset, end)], end
+        with self._lock:  # so that no row is seen that its writer may still have to take back
+            with self.path.open("rb") as file:
+                end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
+            rows = (
+                [dict(zip(self.columns, row, strict=True)) for row in self._rows(offset, end)] if end > offset else []
+            )
+        return rows, max(end, offset)
 
     def _check_header(self, line: bytes) -> None:
         if line.decode("utf-8-sig", errors="replace").rstrip("\r\n") != ",".join(self.columns):

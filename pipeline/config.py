@@ -7,30 +7,15 @@ the resolved configuration is saved with every run.
 from __future__ import annotations
 
 import difflib
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from pipeline.config_base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Trainable, expand_path
+from pipeline.config_collect import CollectConfig
 from pipeline.errors import UserError
-
-Trainable = Literal["head", "last_block", "all"]
-Question = Literal["comparison", "label"]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-
-
-def _expand(path: str | Path | None) -> str | Path | None:
-    return os.path.expanduser(os.path.expandvars(path)) if isinstance(path, str) else path  # noqa: PTH111
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class AugmentConfig(Section):
@@ -54,7 +39,7 @@ class ImagesConfig(Section):
     max_megabytes: PositiveInt = Field(100, description="a larger file is left out unread")
     augment: AugmentConfig = AugmentConfig()
 
-    _paths = field_validator("root", mode="before")(_expand)
+    _paths = field_validator("root", mode="before")(expand_path)
 
     @field_validator("classes")
     @classmethod
@@ -78,7 +63,7 @@ class ModelConfig(Section):
     trainable: Trainable = Field("all", description="which part learns; what lies before it is frozen, computed once")
     cache_limit_mb: NonNegativeFloat = Field(4096, description="largest prefix cache; above it outputs are recomputed")
 
-    _paths = field_validator("weights", mode="before")(_expand)
+    _paths = field_validator("weights", mode="before")(expand_path)
 
 
 class TrainingConfig(Section):
@@ -98,7 +83,7 @@ class ReferenceConfig(TrainingConfig):
         5, description="folds of the labelled images that fit the policy's temperature; 0 leaves it at 1"
     )
 
-    _paths = field_validator("checkpoint", mode="before")(_expand)
+    _paths = field_validator("checkpoint", mode="before")(expand_path)
 
     @field_validator("calibration_folds")
     @classmethod
@@ -106,47 +91,6 @@ class ReferenceConfig(TrainingConfig):
         if folds == 1:
             raise ValueError("needs 0 or at least 2 folds: what a fold is tested on must not be trained on")
         return folds
-
-
-class SimulatedConfig(Section):
-    """The simulated teacher (METHOD 6, after B-Pref). A name sets the parameters; a parameter given wins."""
-
-    name: Literal["oracle", "mistake", "noisy", "skip", "equal", "custom"] = "oracle"
-    beta: float | None = Field(None, description="rationality; -1 is perfectly rational")
-    eps_mistake: Probability | None = None
-    eps_skip: NonNegativeFloat | None = None
-    eps_equal: NonNegativeFloat | None = None
-
-    @field_validator("beta")
-    @classmethod
-    def _beta(cls, beta: float | None) -> float | None:
-        if beta is not None and beta != -1 and beta < 0:
-            raise ValueError("needs -1 (perfectly rational) or a number not below 0")
-        return beta
-
-
-class ReplayConfig(Section):
-    """Recorded human judgments: a CSV whose columns name image, label and, if known, annotator."""
-
-    csv: Path | None = None
-    root: Path | None = Field(None, description="folder the image column is relative to; default: images.root")
-    image_column: str = "image"
-    label_column: str = "label"
-    annotator_column: str | None = None
-    votes_per_image: PositiveInt | None = Field(None, description="use the first so many labels of each image")
-
-    _paths = field_validator("csv", "root", mode="before")(_expand)
-
-
-class CollectConfig(Section):
-    folder: Path | None = Field(None, description="where judgments are kept; default: runs/<name>/feedback")
-    question: Question = "comparison"
-    teacher: Literal["simulated", "replay"] = "simulated"
-    count: PositiveInt | None = Field(1000, description="judgments to have in all; null: all that a replay holds")
-    simulated: SimulatedConfig = SimulatedConfig()
-    replay: ReplayConfig = ReplayConfig()
-
-    _paths = field_validator("folder", mode="before")(_expand)
 
 
 class RewardConfig(TrainingConfig):
@@ -203,7 +147,7 @@ class Config(Section):
     infer: InferConfig = InferConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
-    _paths = field_validator("runs", mode="before")(_expand)
+    _paths = field_validator("runs", mode="before")(expand_path)
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]:

@@ -10,7 +10,8 @@ import click
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Config, Trainable
+from pipeline.config import Config
+from pipeline.config_base import Trainable
 from pipeline.errors import UserError
 from pipeline.features import Features, load_features
 from pipeline.files import sha256_of

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from feedback_store.errors import FeedbackError, FeedbackWarning
-from pipeline.config import Config, load_config
+from pipeline.config import Config, load_config, parse_config
 from pipeline.errors import UserError
 
 
@@ -106,7 +106,33 @@ def _add_stage(name: str, module: str, text: str) -> None:
 
 
 for _stage in STAGES:
-    _add_stage(*_stage)
+    if _stage[0] != "collect":
+        _add_stage(*_stage)
+
+
+@main.command()
+@configured
+@force_option
+@click.option(
+    "--teacher",
+    type=click.Choice(["people", "simulated", "replay"]),
+    default="people",
+    show_default=True,
+    help="Who answers: people on a page or in a window, or a teacher that stands in for them.",
+)
+@click.option("--annotators", help="Names of those who judge, with commas between; each gets a link of their own.")
+@click.option("--ui", type=click.Choice(["web", "tk"]), help="A page in the browser, or a window.")
+def collect(config: Config, force: bool, teacher: str, annotators: str | None, ui: str | None) -> None:
+    """Ask for judgments and append them to the feedback store."""
+    changed: dict[str, Any] = {"teacher": teacher}
+    if annotators is not None:
+        changed["annotators"] = [name.strip() for name in annotators.split(",") if name.strip()]
+    if ui is not None:
+        changed["ui"] = ui
+    tree = config.model_dump(mode="json")
+    tree["collect"] |= changed
+    name, module, _ = next(stage for stage in STAGES if stage[0] == "collect")
+    run_stage(name, module, parse_config(tree, "collect"), force)
 
 
 @main.command()

@@ -17,7 +17,8 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 
-from pipeline.config import ModelConfig, Trainable
+from pipeline.config import ModelConfig
+from pipeline.config_base import Trainable
 from pipeline.errors import UserError
 
 IMAGENET_CLASSES = 1000

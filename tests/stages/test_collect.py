@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import ReplayConfig, SimulatedConfig
+from pipeline.config_collect import ReplayConfig, SimulatedConfig
 from pipeline.errors import UserError
 from pipeline.gold import GoldLabels
 from pipeline.images.table import ImageTable

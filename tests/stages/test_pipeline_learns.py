@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import Config, ReplayConfig, load_config, parse_config
+from pipeline.config import Config, load_config, parse_config
+from pipeline.config_collect import ReplayConfig
 from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.gold import folder_labels

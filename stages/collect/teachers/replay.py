@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config import ReplayConfig
+from pipeline.config_collect import ReplayConfig
 from pipeline.errors import UserError
 from pipeline.images.pixels import identity
 from pipeline.images.table import ImageTable

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config import SimulatedConfig
+from pipeline.config_collect import SimulatedConfig
 from pipeline.gold import GoldLabels
-from stages.collect.queries import PairQueries
+from stages.collect.queries import Queries
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,28 @@ class SimulatedTeacher:
     mean_utility: float
     name: str
 
-    def compare(self, queries: PairQueries, random: np.random.Generator) -> np.ndarray:
-        """Choices [Q]."""
-        utility = self.gold.utility(queries.rows.numpy())
-        every = np.arange(len(queries))
-        utility_a, utility_b = utility[every, queries.label_a.numpy()], utility[every, queries.label_b.numpy()]
-        return choose(utility_a, utility_b, self.mean_utility, self.p, random)
+    def answer(self, queries: Queries, rating_levels: int, random: np.random.Generator) -> list[str]:
+        """An answer to each query, as it is stored.
+
+        A verdict is right but for eps_mistake; a rating is the highest for the true class and 1 for any other, or by
+        mistake any other level.
+        """
+        rows, label = queries.rows_a.numpy(), queries.label_a.numpy()
+        if queries.kind == "label":
+            return [self.gold.classes[number] for number in self.label(rows, random)]
+        if queries.kind in ("comparison", "image_comparison"):
+            utility_a, utility_b = (
+                self.gold.utility(of.numpy())[np.arange(len(queries)), labels.numpy()]
+                for of, labels in ((queries.rows_a, queries.label_a), (queries.rows_b, queries.label_b))
+            )
+            return choose(utility_a, utility_b, self.mean_utility, self.p, random).tolist()
+        right = self.gold.labels[rows] == label
+        mistaken = random.random(len(queries)) < self.p.eps_mistake
+        if queries.kind == "verdict":
+            return np.where(right ^ mistaken, "yes", "no").tolist()
+        level = np.where(right, rating_levels, 1)
+        other = (level - 1 + random.integers(1, rating_levels, len(queries))) % rating_levels + 1
+        return [str(number) for number in np.where(mistaken, other, level)]
 
     def label(self, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Classes [Q]: the true one, or with probability eps_mistake another."""

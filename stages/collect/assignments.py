@@ -1,0 +1,245 @@
+"""Who is asked what next, and what becomes of an answer. The page and the window are two faces of this.
+
+An item is given to at most `judgments_per_item` people, counting those who answered it and those who hold it. A lease
+that expires frees the item; an answer that comes after that, when others have taken its place, is kept in `late/`
+beside the judgments and not counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import Any
+
+from feedback_store.errors import FeedbackError
+from feedback_store.judgments import NO_ANSWER, VERDICTS, Judgment, now
+from feedback_store.store import FeedbackStore
+from pipeline.config_collect import CollectConfig
+from stages.collect.items import Item
+from stages.collect.leases import Lease, Leases
+from stages.collect.ledger import Ledger
+from stages.collect.plan import Plan
+from stages.collect.tasks import Accepted, Answer, Progress, Refused, Task
+
+APART = 10  # answers between an item and its repetition, so that nobody remembers the first
+Fresh = dict[str, tuple[Item, str, str]]  # answers accepted in this call: item, answer, side shown first
+
+
+class Assignments:
+    """One collection's questions, leases and answers.
+
+    Args:
+        source: what is stored as the judgments' source: web or tk.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, plan: Plan, store: FeedbackStore, leases: Leases, settings: CollectConfig, seed: int, source: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.plan, self.store, self.leases, self.settings = plan, store, leases, settings
+        self.seed, self.source, self.clock = seed, source, clock
+        self.late = FeedbackStore(store.folder / "late")
+        self.items = {item.key: item for item in (*plan.items, *plan.gold)}
+        self.ledger = Ledger(store)
+        self._open = {item.key: settings.judgments_per_item for item in plan.items}  # answers missing, where any are
+        self._update(list(self._open))
+        self._writing = False
+
+    def _update(self, keys: Iterable[str]) -> None:
+        """Bring the list of items that still need answers up to date."""
+        for key in keys:
+            if key in self.items and not self.items[key].gold:
+                missing = self.settings.judgments_per_item - len(self.ledger.by_item[key])
+                if missing > 0:
+                    self._open[key] = missing
+                else:
+                    self._open.pop(key, None)
+
+    def catch_up(self) -> None:
+        """Learn what was stored since, by this process or another; not while a write of our own is under way."""
+        if not self._writing:
+            self._update(self.ledger.catch_up())
+
+    def task(self, annotator: str, item: Item, occasion: int) -> Task:
+        """The item as this annotator sees it; which side is first is a coin that falls the same way each time."""
+        text = f"{self.seed}\x1f{annotator}\x1f{item.key}\x1f{occasion}"
+        return Task(item, occasion, "ab"[hashlib.sha256(text.encode()).digest()[0] & 1])
+
+    def _until(self) -> float:
+        return self.clock() + self.settings.lease_minutes * 60
+
+    def _held_by_others(self, annotator: str) -> dict[str, list[Lease]]:
+        """Leases of others who have not answered the item yet (they count by their answer then), by item."""
+        held: dict[str, list[Lease]] = {}
+        for lease in self.leases.held(self.clock()):
+            if lease.annotator != annotator and not self.ledger.by_item[lease.item].get(lease.annotator):
+                held.setdefault(lease.item, []).append(lease)
+        return held
+
+    def take(self, annotator: str, wanted: int, holding: Sequence[str] = ()) -> list[Task]:
+        """Up to `wanted` tasks besides those the annotator holds; all of these are theirs for `lease_minutes`."""
+        self.catch_up()
+        with self.leases.exclusive():
+            others = self._held_by_others(annotator)
+            mine = {
+                lease.item: lease for lease in self.leases.held(self.clock())
+                if lease.annotator == annotator and lease.item in self.items and not lease.answer
+            }  # fmt: skip
+            chosen = [(key, lease.occasion) for key, lease in mine.items() if key not in holding][:wanted]
+            taken = {*mine, *holding}
+            while len(chosen) < wanted and (found := self._next(annotator, others, taken)):
+                chosen.append(found)
+                taken.add(found[0])
+            for key, occasion in [*((key, mine[key].occasion) for key in holding if key in mine), *chosen]:
+                self.leases.grant(annotator, key, occasion, self._until())
+        return [self.task(annotator, self.items[key], occasion) for key, occasion in chosen]
+
+    def _next(self, annotator: str, others: dict[str, list[Lease]], taken: set[str]) -> tuple[str, int] | None:
+        """Another item for an annotator, and its occasion: gold and repetitions in their shares, otherwise in order."""
+        answered = list(self.ledger.by_annotator[annotator].values())
+        distinct = set(answered)
+        asked = len(answered) + len(taken - distinct)
+        gold = sum(self.items[key].gold for key in distinct | taken if key in self.items)
+        if gold < self.settings.gold_fraction * (asked + 1):
+            for item in self.plan.gold:
+                if item.key not in taken and item.key not in distinct:
+                    return item.key, 0
+        repeated = len(answered) - len(distinct) + len(taken & distinct)
+        if repeated < self.settings.repeat_fraction * asked - 0.5:
+            once = [
+                key for key in answered[:-APART]
+                if key in self.items and key not in taken and self.ledger.by_item[key][annotator] == 1
+            ]  # fmt: skip
+            if once:
+                return Random(f"{self.seed} {annotator} {asked}").choice(once), 1
+        skipped = self.leases.skipped(annotator)
+        put_off = set(skipped)
+        ahead = (key for key in self._open if key not in put_off)
+        for key in (*ahead, *(key for key in skipped if key in self._open)):
+            if key not in taken and key not in distinct and len(others.get(key, ())) < self._open[key]:
+                return key, 0
+        return None
+
+    def waiting_until(self, annotator: str) -> float | None:
+        """When a question that others hold may become free for this annotator; None if none is left to wait for."""
+        held = self._held_by_others(annotator)
+        times = [
+            lease.until for key, leases in held.items() for lease in leases
+            if key in self._open and not self.ledger.by_item[key].get(annotator)
+        ]  # fmt: skip
+        return min(times, default=None)
+
+    def skip(self, annotator: str, key: str) -> None:
+        """Put an item off: others may have it now, and this annotator gets it again after everything else."""
+        with self.leases.exclusive():
+            if lease := self.leases.of(annotator, key):
+                self.leases.skip(annotator, key, lease.occasion, self.clock())
+
+    def release(self, annotator: str, keys: Sequence[str]) -> None:
+        """Give items back unanswered."""
+        with self.leases.exclusive():
+            self.leases.release(annotator, list(keys), self.clock())
+
+    def check(self, annotator: str, answers: Sequence[Answer]) -> Accepted:
+        """Turn answers into judgments, without storing them (`commit` does); their items stay leased until then."""
+        accepted, fresh = Accepted(), Fresh()
+        with self.leases.exclusive():
+            for answer in answers:
+                owner = self.ledger.owner.get(answer.id)
+                if owner == annotator:
+                    accepted.known.append(answer.id)
+                elif owner is not None:
+                    accepted.refused.append(Refused(answer.id, "somebody else's answer has this id"))
+                else:
+                    try:
+                        handle = self._retraction if answer.retracts else self._answer
+                        handle(annotator, answer, accepted, fresh)
+                    except FeedbackError as error:
+                        accepted.refused.append(Refused(answer.id, str(error)))
+        return accepted
+
+    def _common(self, annotator: str, answer: Answer) -> dict[str, Any]:
+        return {
+            "id": answer.id, "annotator": annotator, "source": self.source, "response_ms": answer.response_ms,
+            "created_at": answer.created_at or now(),
+        }  # fmt: skip
+
+    def _answer(self, annotator: str, answer: Answer, accepted: Accepted, fresh: Fresh) -> None:
+        lease, item = self.leases.of(annotator, answer.item), self.items.get(answer.item)
+        if item is None or lease is None or lease.answer not in ("", answer.id):
+            raise FeedbackError("this question is not yours, or you have answered it")
+        if answer.answer not in (*self._answers_to(item), *NO_ANSWER):
+            raise FeedbackError(f"{answer.answer!r} is no answer to this question")
+        shown_first = self.task(annotator, item, lease.occasion).shown_first
+        judgment = item.judgment(answer.answer, shown_first=shown_first, **self._common(annotator, answer))
+        if lease.until <= self.clock() and not self._has_room(annotator, item, lease.occasion):
+            accepted.late.append(judgment)
+            accepted.refused.append(Refused(answer.id, "others have answered this question meanwhile", late=True))
+            return
+        self.leases.grant(annotator, item.key, lease.occasion, self._until(), answer.id)
+        fresh[answer.id] = (item, answer.answer, shown_first)
+        accepted.judgments.append(judgment)
+
+    def _answers_to(self, item: Item) -> tuple[str, ...]:
+        if item.is_comparison:
+            return ("a", "b", "tie")
+        levels = tuple(str(level) for level in range(1, self.settings.rating_levels + 1))
+        return {"verdict": VERDICTS, "rating": levels}.get(item.kind, self.plan.classes)
+
+    def _has_room(self, annotator: str, item: Item, occasion: int) -> bool:
+        if item.gold or occasion:
+            return True
+        return len(self._held_by_others(annotator).get(item.key, ())) < self._open.get(item.key, 0)
+
+    def _retraction(self, annotator: str, answer: Answer, accepted: Accepted, fresh: Fresh) -> None:
+        given = self.ledger.given.get(answer.retracts)
+        if answer.retracts in fresh:
+            item, what, shown_first = fresh[answer.retracts]
+        elif given and given.annotator == annotator and given.key in self.items:
+            item, what, shown_first = self.items[given.key], given.answer, given.shown_first
+        else:
+            raise FeedbackError("there is no such answer of yours to take back")
+        times = self.ledger.by_item[item.key].get(annotator, 0) + (answer.retracts in fresh)
+        self.leases.grant(annotator, item.key, 1 if times > 1 else 0, self._until())
+        judgment = item.judgment(
+            what, shown_first=shown_first, retracts=answer.retracts, **self._common(annotator, answer)
+        )
+        accepted.judgments.append(judgment)
+
+    def commit(self, judgments: Sequence[Judgment], late: Sequence[Judgment] = ()) -> None:
+        """Store judgments durably, then count them.
+
+        Raises:
+            FeedbackError: the disk refused; nothing was stored, and the items stay with those who answered them.
+        """
+        self.write(judgments, late)
+        self.settle(judgments)
+
+    def write(self, judgments: Sequence[Judgment], late: Sequence[Judgment]) -> None:
+        """The slow half of `commit`, which may run in a thread of its own while tasks are taken and answers checked."""
+        self._writing = True
+        try:
+            if late:
+                self.late.append(late)
+            if judgments:
+                self.store.append(judgments)
+        finally:
+            self._writing = False
+
+    def settle(self, judgments: Sequence[Judgment]) -> None:
+        """The quick half: count what is on disk now, and end its leases."""
+        self.catch_up()
+        with self.leases.exclusive():
+            for judgment in judgments:
+                if given := self.ledger.given.get(judgment.id):
+                    self.leases.done(given.annotator, given.key, judgment.id)
+
+    def progress(self, annotator: str) -> Progress:
+        """How far this annotator and everybody together have come."""
+        total = len(self.plan.items) * self.settings.judgments_per_item
+        answered = self.ledger.by_annotator[annotator]
+        left = len(self._open) - len({key for key in answered.values() if key in self._open})
+        return Progress(len(answered), left, total - sum(self._open.values()), total)

@@ -1,0 +1,82 @@
+"""What has been answered so far, by whom: a fold over the stored rows, kept up with what others add."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from feedback_store.judgments import NO_ANSWER
+from feedback_store.store import FeedbackStore
+from stages.collect.items import item_of
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer that stands."""
+
+    annotator: str
+    key: str
+    answer: str
+    shown_first: str
+
+
+class Ledger:
+    """Standing answers by item and by annotator.
+
+    Attributes:
+        given: every standing answer by its id.
+        owner: annotator of every row ever stored, by id.
+        by_item: for each item's key, how often each annotator has answered it.
+        by_annotator: for each annotator, the items' keys of their standing answers by id, in order.
+    """
+
+    def __init__(self, store: FeedbackStore) -> None:
+        self._store = store
+        self._offsets = {"pairwise": 0, "per_image": 0}
+        self.given: dict[str, Given] = {}
+        self.owner: dict[str, str] = {}
+        self.by_item: dict[str, dict[str, int]] = defaultdict(dict)
+        self.by_annotator: dict[str, dict[str, str]] = defaultdict(dict)
+        self.catch_up()
+
+    def catch_up(self) -> list[str]:
+        """Fold in rows stored since the last look; returns the keys of the items they are about."""
+        changed = []
+        for name, log in (("pairwise", self._store.pairwise), ("per_image", self._store.per_image)):
+            rows, self._offsets[name] = log.rows_since(self._offsets[name])
+            changed += [key for row in rows if (key := self._fold(row))]
+        return changed
+
+    def _fold(self, row: Mapping[str, str]) -> str | None:
+        if row["id"] in self.owner:
+            return None
+        self.owner[row["id"]] = row["annotator"]
+        if row["retracts"]:
+            return self._take_back(row["retracts"])
+        key = item_of(row).key
+        given = Given(row["annotator"], key, row.get("choice") or row["answer"], row.get("shown_first", "a"))
+        self.given[row["id"]] = given
+        self.by_annotator[given.annotator][row["id"]] = key
+        times = self.by_item[key]
+        times[given.annotator] = times.get(given.annotator, 0) + 1
+        return key
+
+    def _take_back(self, judgment: str) -> str | None:
+        given = self.given.pop(judgment, None)
+        if given is None:
+            return None
+        del self.by_annotator[given.annotator][judgment]
+        times = self.by_item[given.key]
+        times[given.annotator] -= 1
+        if not times[given.annotator]:
+            del times[given.annotator]
+        return given.key
+
+    def answers(self, key: str, *, besides: str) -> dict[str, int]:
+        """How often each answer was given to an item by others; `cant_tell` and `bad_image` are none."""
+        counts: dict[str, int] = {}
+        for given in self.given.values():
+            if given.key == key and given.annotator != besides and given.answer not in NO_ANSWER:
+                counts[given.answer] = counts.get(given.answer, 0) + 1
+        return counts

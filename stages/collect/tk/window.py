@@ -1,0 +1,258 @@
+"""The same questions in a desktop window. Every answer is on disk before the next question is shown."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from tkinter import ttk
+from uuid import uuid4
+
+from feedback_store.errors import FeedbackError
+from feedback_store.store import FeedbackStore
+from pipeline.errors import UserError
+from pipeline.images.table import ImageTable
+from pipeline.workspace import Workspace
+from stages.collect.assignments import Assignments
+from stages.collect.leases import Leases
+from stages.collect.people import annotators_of
+from stages.collect.plan import plan
+from stages.collect.renditions import Renditions
+from stages.collect.tasks import Answer, Task
+from stages.collect.tk.keys import Keyboard, shown_key
+from stages.collect.tk.pictures import Pictures, closes_by_key, zoom
+from stages.collect.tk.theme import GROUND, dress
+from stages.collect.words import MEANING, question_text
+
+SIZE, GAP = "900x760", 12
+MOST_BUTTONS = 20  # more classes are a list to scroll
+
+
+def ask(ws: Workspace, store: FeedbackStore) -> int:
+    """Show the window until it is closed; returns how many rows it stored.
+
+    Raises:
+        UserError: there is no screen, or several people are to judge.
+    """
+    settings = ws.config.collect
+    people = annotators_of(settings)
+    if len(people) > 1:
+        raise UserError(
+            "collect.annotators: the window is for one person; the page (`make collect`) has a link for each"
+        )
+    leases = Leases(ws.run.path / "collect" / "leases.sqlite")
+    assignments = Assignments(plan(ws), store, leases, settings, ws.config.seed, "tk")
+    before = len(assignments.ledger.owner)
+    try:
+        root = tk.Tk(className="image-rlhf")
+    except tk.TclError as error:
+        raise UserError(
+            f"the window needs a screen ({error}); `make collect` without UI=tk opens a page instead"
+        ) from error
+    Window(root, assignments, Renditions(ws.table, ws.config.images.max_pixels), ws.table, ws.classes, people[0])
+    root.mainloop()
+    leases.close()
+    return len(assignments.ledger.owner) - before
+
+
+class Window:
+    """One person's questions, one after the other."""
+
+    def __init__(
+        self, root: tk.Tk, assignments: Assignments, renditions: Renditions, table: ImageTable, classes: tuple[str, ...],
+        annotator: str,
+    ) -> None:  # fmt: skip
+        self.root, self.assignments = root, assignments
+        self.table, self.classes, self.annotator = table, classes, annotator
+        self.settings = assignments.settings
+        self.keyboard = Keyboard(self.settings, classes)
+        self.task: Task | None = None
+        self.next: list[Task] = []
+        self.shown_at = monotonic()
+        self._build()
+        self.pictures = Pictures(self.canvas, renditions)
+        self.advance()
+
+    def _build(self) -> None:
+        self.root.title("image-rlhf: judge images")
+        self.root.geometry(SIZE)
+        self.root.minsize(420, 420)
+        dress(self.root)
+        self.progress = ttk.Progressbar(self.root, maximum=1.0)
+        self.counts = ttk.Label(self.root, anchor="center", style="Quiet.TLabel")
+        self.question = ttk.Label(self.root, anchor="center", style="Question.TLabel")
+        self.names = ttk.Label(self.root, anchor="center", style="Quiet.TLabel")
+        self.canvas = tk.Canvas(self.root, highlightthickness=0, height=300, background=GROUND)
+        self.choices = ttk.Frame(self.root)
+        self.actions = ttk.Frame(self.root)
+        self.message = ttk.Label(self.root, anchor="center", style="Quiet.TLabel")
+        above: list[tk.Widget] = [self.progress, self.counts, self.question, self.names]
+        for widget in above:
+            widget.pack(fill="x", padx=GAP, pady=(GAP // 2, 0))
+        below: list[tk.Widget] = [self.message, self.actions, self.choices]
+        for widget in below:  # so that the picture takes what is left
+            widget.pack(side="bottom", pady=(0, GAP // 2))
+        self.canvas.pack(fill="both", expand=True, padx=GAP, pady=GAP)
+        for action in ("skip", "cant_tell", "bad_image", "undo", "zoom", "help"):
+            text = f"{MEANING[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
+            self._button(self.actions, text, partial(self.act, action), "TButton")
+        self.root.bind("<Key>", self._pressed)
+        self.canvas.bind("<Configure>", self._resized)
+        self.root.protocol("WM_DELETE_WINDOW", self.close)
+
+    def _button(self, parent: ttk.Frame, text: str, command: Callable[[], None], style: str) -> None:
+        place, columns = len(parent.winfo_children()), 5 if parent is self.choices else 6
+        button = ttk.Button(parent, text=text, command=command, takefocus=False, style=style)
+        button.grid(row=place // columns, column=place % columns, padx=4, pady=4, sticky="ew")
+
+    def _resized(self, event: tk.Event[tk.Misc]) -> None:
+        self._draw()
+
+    def _pressed(self, event: tk.Event[tk.Misc]) -> None:
+        if int(event.state) & 0xC:  # Control or Alt belong to the window manager
+            return
+        action, answer = self.keyboard.read(event.keysym, event.char, self.task)
+        if self.keyboard.digits:
+            self.message["text"] = f"Class {self.keyboard.digits} ...: another digit, or Enter"
+        if answer is not None:
+            self.answer(answer)
+        elif action:
+            self.act(action)
+
+    def act(self, action: str) -> None:
+        """Do what a key or button stands for."""
+        if action == "undo":
+            self.undo()
+        elif action == "help":
+            self._help()
+        elif self.task is None:
+            return
+        elif action == "skip":
+            self.assignments.skip(self.annotator, self.task.item.key)
+            self.advance("Skipped; you get it again later.")
+        elif action == "zoom":
+            zoom(self.root, self.pictures, self._images(self.task))
+        elif action in ("first", "second"):
+            self.answer(self._sides(self.task)[action == "second"])
+        else:
+            self.answer(action)
+
+    @staticmethod
+    def _sides(task: Task) -> list[str]:
+        return [task.shown_first, "b" if task.shown_first == "a" else "a"]
+
+    def answer(self, what: str) -> None:
+        """Store an answer to the question on the screen, then show the next."""
+        if self.task is None:
+            return
+        elapsed = round((monotonic() - self.shown_at) * 1000)
+        self._send(Answer(uuid4().hex, self.task.item.key, what, elapsed))
+
+    def _send(self, answer: Answer, then: Task | None = None) -> None:
+        accepted = self.assignments.check(self.annotator, [answer])
+        try:
+            self.assignments.commit(accepted.judgments, accepted.late)
+        except FeedbackError as error:
+            self.message["text"] = str(error)
+            return
+        note = accepted.refused[0].reason if accepted.refused else ""
+        if then is None:
+            self.advance(note)
+        else:
+            self._show(then, note or "Taken back; answer it again.")
+
+    def undo(self) -> None:
+        """Take the last answer back, and ask its question again."""
+        answered = self.assignments.ledger.by_annotator[self.annotator]
+        last = next(reversed(answered), None)
+        if last is None or answered[last] not in self.assignments.items:
+            self.message["text"] = "There is nothing to take back."
+            return
+        if self.task is not None:
+            self.next.insert(0, self.task)
+        key = answered[last]
+        times = self.assignments.ledger.by_item[key].get(self.annotator, 1)
+        again = self.assignments.task(self.annotator, self.assignments.items[key], 1 if times > 1 else 0)
+        self._send(Answer(uuid4().hex, retracts=last), then=again)
+
+    def advance(self, note: str = "") -> None:
+        """Show the next question; the one after it is loaded meanwhile."""
+        held = [task.item.key for task in self.next]
+        self.next += self.assignments.take(self.annotator, 2 - len(self.next), held) if len(self.next) < 2 else []
+        self._show(self.next.pop(0) if self.next else None, note)
+        if self.next:
+            self.pictures.preload(self.next[0].item.images)
+
+    def _show(self, task: Task | None, note: str) -> None:
+        self.task = task
+        progress = self.assignments.progress(self.annotator)
+        self.progress["value"] = progress.done / progress.total if progress.total else 1.0
+        self.counts["text"] = f"{self.annotator}: {progress.mine} answered, {progress.left} left"
+        self.message["text"] = note
+        for child in self.choices.winfo_children():
+            child.destroy()
+        if task is None:
+            self.question["text"] = "All questions are answered. Thank you!"
+            self.names["text"] = "Close the window, then go on with  make train-reward"
+        else:
+            self.question["text"] = question_text(task.item)
+            paths = [self.table.paths[self.table.position[image]] for image in self._images(task)]
+            self.names["text"] = "   |   ".join(path.rsplit("/", 1)[-1] for path in paths)  # folders may name the class
+            self._show_choices(self._choices(task))
+        self._draw()
+        self.shown_at = monotonic()
+
+    def _show_choices(self, choices: list[tuple[str, str]]) -> None:
+        if len(choices) <= MOST_BUTTONS:
+            for text, answer in choices:
+                self._button(self.choices, text, partial(self.answer, answer), "Choice.TButton")
+            return
+        listed = tk.Listbox(self.choices, height=8, width=40, takefocus=False)
+        listed.insert("end", *(text for text, _ in choices))
+        listed.bind("<Double-Button-1>", lambda event: self.answer(choices[listed.curselection()[0]][1]))
+        bar = ttk.Scrollbar(self.choices, command=listed.yview)
+        listed.configure(yscrollcommand=bar.set)
+        listed.pack(side="left")
+        bar.pack(side="left", fill="y")
+
+    def _images(self, task: Task) -> list[str]:
+        images = task.item.images
+        return images[::-1] if len(images) == 2 and task.shown_first == "b" else images
+
+    def _choices(self, task: Task) -> list[tuple[str, str]]:
+        """Text and answer of each button, in order."""
+        keys, item = self.settings.keys, task.item
+        if item.is_comparison:
+            labels = {"a": item.label_a, "b": item.label_b} if item.kind == "comparison" else {}
+            first, second = self._sides(task)
+            return [
+                (f"{labels.get(first, 'Left')}  [{shown_key(keys.first[0])}]", first),
+                (f"Tie  [{shown_key(keys.tie[0])}]", "tie"),
+                (f"{labels.get(second, 'Right')}  [{shown_key(keys.second[0])}]", second),
+            ]
+        if item.kind == "verdict":
+            return [
+                (f"{answer.capitalize()}  [{shown_key(getattr(keys, answer)[0])}]", answer) for answer in ("yes", "no")
+            ]
+        if item.kind == "rating":
+            return [(str(level), str(level)) for level in range(1, self.settings.rating_levels + 1)]
+        return [(f"{name}  [{number}]", name) for number, name in enumerate(self.classes)]
+
+    def _draw(self) -> None:
+        self.pictures.draw(self._images(self.task) if self.task else [])
+
+    def _help(self) -> None:
+        top = tk.Toplevel(self.root)
+        top.title("image-rlhf: keys")
+        for row, (keys, meaning) in enumerate(self.keyboard.explained()):
+            ttk.Label(top, text=keys).grid(row=row, column=0, sticky="e", padx=GAP, pady=2)
+            ttk.Label(top, text=meaning).grid(row=row, column=1, sticky="w", padx=GAP, pady=2)
+        closes_by_key(top)
+
+    def close(self) -> None:
+        """End; every answer is stored already, and what was not answered goes back."""
+        held = [task.item.key for task in (*self.next, *([self.task] if self.task else []))]
+        self.assignments.release(self.annotator, held)
+        self.pictures.close()
+        self.root.destroy()

@@ -1,0 +1,203 @@
+"""The page's server: a few JSON addresses over `Assignments`, each behind its annotator's link.
+
+`/enter/<token>` turns a link into a cookie that is bound to the annotator's own addresses, `/judge/<slug>/...`, so that
+two links opened in one browser do not mix.
+"""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from feedback_store.errors import FeedbackError
+from pipeline.config_collect import CollectConfig
+from pipeline.images.decode import BadImage
+from stages.collect.assignments import Assignments
+from stages.collect.renditions import SCREEN, ZOOMED, Renditions
+from stages.collect.tasks import Answer
+from stages.collect.web.committer import Committer
+from stages.collect.web.guard import Guard
+from stages.collect.web.links import OWNER, Link, Links
+from stages.collect.web.overview import Overview
+from stages.collect.web.present import Presenter
+
+STATIC = Path(__file__).parent / "static"
+FILES = {"judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"}
+COOKIE = "link"
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NextBody(Body):
+    holding: Annotated[list[Key], Field(max_length=500)] = []
+    wanted: Annotated[int, Field(ge=0, le=50)] = 6
+
+
+class AnswerBody(Body):
+    """One entry of the browser's outbox; `age_ms` is how long ago it was given, by the browser's own clock."""
+
+    id: Id
+    item: Key | None = None
+    answer: Annotated[str, Field(max_length=500)] = ""
+    response_ms: Annotated[int, Field(ge=0, lt=10**12)] | None = None
+    age_ms: Annotated[int, Field(ge=0, lt=10**12)] = 0
+    retracts: Id | None = None
+
+
+class AnswersBody(Body):
+    answers: Annotated[list[AnswerBody], Field(max_length=100)]
+
+
+class ItemsBody(Body):
+    items: Annotated[list[Key], Field(max_length=500)]
+
+
+@dataclass
+class Desk:
+    """What the addresses work with."""
+
+    assignments: Assignments
+    links: Links
+    settings: CollectConfig
+    presenter: Presenter
+    renditions: Renditions
+    overview: Overview
+    hosts: set[str]
+    secure: bool = False
+
+
+def make_app(desk: Desk) -> FastAPI:
+    """The ASGI application."""
+    committer = Committer(desk.assignments)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await committer.finish()
+
+    app = FastAPI(title="image-rlhf collect", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, hosts=desk.hosts)
+
+    @app.exception_handler(FeedbackError)
+    async def not_stored(request: Request, error: FeedbackError) -> Response:
+        return JSONResponse({"detail": str(error)}, 507)
+
+    def link_of(request: Request, slug: str) -> Link:
+        link = desk.links.find(request.cookies.get(COOKIE, ""))
+        if link is None:
+            raise HTTPException(401, "open your personal link first")
+        if not hmac.compare_digest(link.slug, slug):
+            raise HTTPException(403, "this is another person's link")
+        return link
+
+    def annotator_of(link: Annotated[Link, Depends(link_of)]) -> str:
+        if link.name == OWNER:
+            raise HTTPException(403, "this page is an annotator's")
+        return link.name
+
+    def owner_of(link: Annotated[Link, Depends(link_of)]) -> None:
+        if link.name != OWNER:
+            raise HTTPException(403, "this page is the owner's")
+
+    Annotator = Annotated[str, Depends(annotator_of)]
+
+    @app.get("/enter/{token}")
+    async def enter(token: str) -> Response:
+        link = desk.links.find(token)
+        if link is None:
+            raise HTTPException(401, "this link is not valid; ask for a new one")
+        response = RedirectResponse(link.home, 303)
+        response.set_cookie(
+            COOKIE, link.token, max_age=90 * 86_400, path=link.home, httponly=True, samesite="lax", secure=desk.secure
+        )
+        return response
+
+    @app.get("/judge/{slug}/", dependencies=[Depends(annotator_of)])
+    async def page() -> Response:
+        return FileResponse(STATIC / "judge.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/owner/{slug}/", dependencies=[Depends(owner_of)])
+    async def owner_page() -> Response:
+        return FileResponse(STATIC / "owner.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/{kind}/{slug}/static/{name}", dependencies=[Depends(link_of)])
+    async def static(name: str) -> Response:
+        if name not in FILES:
+            raise HTTPException(404, "no such file")
+        return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
+
+    @app.get("/judge/{slug}/session")
+    async def session(annotator: Annotator) -> dict[str, Any]:
+        return desk.presenter.session(annotator) | {"progress": asdict(desk.assignments.progress(annotator))}
+
+    @app.post("/judge/{slug}/next")
+    async def next_tasks(annotator: Annotator, body: NextBody) -> dict[str, Any]:
+        tasks = desk.assignments.take(annotator, body.wanted, body.holding)
+        until = None if tasks or not body.wanted else desk.assignments.waiting_until(annotator)
+        return {
+            "tasks": [desk.presenter.task(annotator, task) for task in tasks],
+            "wait_seconds": None if until is None else max(0.0, until - desk.assignments.clock()),
+            "progress": asdict(desk.assignments.progress(annotator)),
+        }
+
+    @app.post("/judge/{slug}/answers")
+    async def answers(annotator: Annotator, body: AnswersBody) -> dict[str, Any]:
+        accepted = desk.assignments.check(annotator, [_answer(entry) for entry in body.answers])
+        await committer.commit(accepted)
+        return {
+            "stored": accepted.known + [judgment.id for judgment in accepted.judgments],
+            "refused": [asdict(refused) for refused in accepted.refused],
+            "progress": asdict(desk.assignments.progress(annotator)),
+        }
+
+    @app.post("/judge/{slug}/skip")
+    async def skip(annotator: Annotator, body: ItemsBody) -> dict[str, Any]:
+        for key in body.items:
+            desk.assignments.skip(annotator, key)
+        return {}
+
+    @app.post("/judge/{slug}/release")
+    async def release(annotator: Annotator, request: Request) -> dict[str, Any]:
+        body = ItemsBody.model_validate_json(await request.body())  # a beacon is sent as text
+        desk.assignments.release(annotator, body.items)
+        return {}
+
+    @app.get("/judge/{slug}/images/{name}")
+    async def image(annotator: Annotator, name: str, zoom: bool = False) -> Response:
+        found = desk.presenter.image_named(annotator, name)
+        if found is None:
+            raise HTTPException(404, "no such image")
+        try:
+            made = await run_in_threadpool(desk.renditions.get, found, ZOOMED if zoom else SCREEN)
+        except (OSError, BadImage) as error:
+            raise HTTPException(410, f"the image file cannot be read any more: {error}") from error
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        return Response(made.data, media_type=made.media_type, headers=headers)
+
+    @app.get("/owner/{slug}/status", dependencies=[Depends(owner_of)])
+    async def status(request: Request) -> dict[str, Any]:
+        desk.assignments.catch_up()
+        quality = await run_in_threadpool(desk.overview.quality)
+        return desk.overview.status(desk.assignments, desk.links, str(request.base_url)) | {"quality": quality}
+
+    return app
+
+
+def _answer(entry: AnswerBody) -> Answer:
+    given = datetime.now(UTC) - timedelta(milliseconds=entry.age_ms)
+    return Answer(
+        id=entry.id, item=entry.item or "", answer=entry.answer, response_ms=entry.response_ms,
+        created_at=given.isoformat(timespec="milliseconds").replace("+00:00", "Z"), retracts=entry.retracts or "",
+    )  # fmt: skip

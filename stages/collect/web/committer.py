@@ -1,0 +1,59 @@
+"""Answers that come at the same time share one fsync; each is acknowledged only after it."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from feedback_store.errors import FeedbackError
+from stages.collect.assignments import Assignments
+from stages.collect.tasks import Accepted
+
+
+class Committer:
+    """While one batch is on its way to the disk, the next one gathers."""
+
+    def __init__(self, assignments: Assignments) -> None:
+        self._assignments = assignments
+        self._waiting: list[tuple[Accepted, asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "committer")
+
+    async def commit(self, accepted: Accepted) -> None:
+        """Returns when everything in `accepted` is on disk and counted.
+
+        Raises:
+            FeedbackError: the disk refused; nothing of it is stored.
+        """
+        if not accepted.judgments and not accepted.late:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((accepted, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        await done
+
+    async def finish(self) -> None:
+        """Wait for what is under way; called when the server stops."""
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            judgments = [judgment for accepted, _ in batch for judgment in accepted.judgments]
+            late = [judgment for accepted, _ in batch for judgment in accepted.late]
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._assignments.write, judgments, late)
+                self._assignments.settle(judgments)
+            except Exception as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(
+                            error if isinstance(error, FeedbackError) else FeedbackError(f"not stored: {error}")
+                        )
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)

@@ -1,0 +1,243 @@
+// The page: a queue of questions whose images are loaded already, and one key press an answer.
+
+import { actionOf } from "./keys.js";
+import { get, Outbox, post } from "./outbox.js";
+import { View } from "./view.js";
+
+const AHEAD = 6; // questions held besides the one on the screen
+const UNDO = 100; // answers that can be taken back after a reload, too
+const PACE_OVER = 5 * 60_000; // the pace is that of the last minutes
+
+const here = location.pathname;
+const session = await get("session").catch((error) => ({ error }));
+if (session.error) {
+  document.getElementById("question").textContent = `This page cannot start: ${session.error.message}`;
+  throw session.error;
+}
+
+const queue = []; // tasks to come, each with its images
+let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]"); // {id, task}, the last one last
+let current = null;
+let shownAt = 0;
+let digits = "";
+let fetching = false;
+let progress = session.progress;
+let mineWhenAsked = progress.mine;
+let answeredSince = 0;
+const times = [];
+const skipping = new Set(); // put off, but the server may not know yet
+
+const view = new View(session, { answer, action });
+const outbox = new Outbox(here, {
+  onChange: (box) => view.waiting(box),
+  onProgress: (counts) => {
+    progress = counts;
+    mineWhenAsked = counts.mine;
+    answeredSince = 0;
+    showProgress();
+  },
+  onRefused: (refused) => {
+    const late = refused.filter((one) => one.late).length;
+    view.message(late ? "Others had answered that one meanwhile; your answer is kept aside." : `Not stored: ${refused[0].reason}`, true);
+  },
+});
+const meaning = actionOf(session.keys, session.kind);
+
+function load(task) {
+  task.loaded = task.images.map((url) => {
+    const image = { node: new Image(), failed: false };
+    image.node.decoding = "sync";
+    image.node.src = url;
+    image.ready = image.node.decode().catch(() => { image.failed = true; });
+    return image;
+  });
+  task.ready = Promise.all(task.loaded.map((image) => image.ready));
+  return task;
+}
+
+function showProgress() {
+  const now = Date.now();
+  while (times.length && now - times[0] > PACE_OVER) times.shift();
+  const span = times.length > 4 ? (now - times[0]) / 60_000 : 0;
+  const pace = span ? Math.max(1, Math.round((times.length - 1) / span)) : 0;
+  const left = Math.max(0, progress.left - Math.max(0, answeredSince));
+  view.progress(progress, mineWhenAsked + answeredSince, pace, left);
+}
+
+async function fill() {
+  if (fetching || queue.length >= AHEAD) return;
+  fetching = true;
+  try {
+    const holding = [...new Set([...queue.map((task) => task.key), ...outbox.items, ...skipping, ...(current ? [current.key] : [])])];
+    const reply = await post("next", { holding, wanted: AHEAD - queue.length });
+    const known = new Set([...queue.map((task) => task.key), ...(current ? [current.key] : [])]);
+    queue.push(...reply.tasks.filter((task) => !known.has(task.key)).map(load));
+    if (!outbox.entries.length) {
+      progress = reply.progress;
+      mineWhenAsked = progress.mine;
+      answeredSince = 0;
+      showProgress();
+    }
+    if (!current && queue.length) await advance();
+    else if (!current) finished(reply.wait_seconds);
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) view.finish("Your link is no longer valid", [["Ask the owner of this collection for a new one. Answers that wait here are sent when you open it."]], false);
+    else {
+      if (!current) view.finish("No connection", [["The next questions cannot be loaded; this page tries again by itself."]], false);
+      setTimeout(fill, 1500);
+    }
+  } finally {
+    fetching = false;
+  }
+}
+
+function finished(wait) {
+  if (wait !== null) {
+    const until = new Date(Date.now() + wait * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    view.finish("Nothing free for you just now", [[`Others hold the questions that are left. The first becomes free by ${until} at the latest; this page looks again by itself.`]], false);
+    setTimeout(fill, Math.min(5000, Math.max(500, wait * 1000)));
+    return;
+  }
+  const thanks = `You answered ${mineWhenAsked + answeredSince} questions.`;
+  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and go on with ", Object.assign(document.createElement("code"), { textContent: "make train-reward" }), "."]] : [["You can close this page."]];
+  view.finish("All questions are answered. Thank you!", [[thanks], ...next], true);
+  document.getElementById("action-undo").disabled = !history.length;
+  setTimeout(fill, 5000); // the owner may ask for more, or somebody may take an answer back
+}
+
+async function advance(pressedAt = null) {
+  digits = "";
+  current = queue.shift() ?? null;
+  if (current) {
+    if (current.loaded.some((image) => !image.node.complete)) await current.ready;
+    display(current, pressedAt);
+  }
+  fill();
+}
+
+function display(task, pressedAt) {
+  view.show(task, task.loaded, history.length > 0);
+  shownAt = performance.now();
+  if (pressedAt !== null) {
+    // After the frame that shows the next question has been handed to the screen.
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => performance.measure("key to next question", { start: pressedAt, end: performance.now() });
+      channel.port2.postMessage(null);
+    });
+  }
+}
+
+function answer(what, pressedAt = performance.now()) {
+  if (!current) return;
+  const id = Outbox.newId();
+  outbox.add({ id, item: current.key, answer: what, response_ms: Math.round(performance.now() - shownAt) });
+  remember([...history, { id, task: bare(current) }].slice(-UNDO));
+  times.push(Date.now());
+  answeredSince += 1;
+  view.message("");
+  showProgress();
+  advance(pressedAt);
+}
+
+function bare({ loaded, ready, ...task }) {
+  return task;
+}
+
+function remember(entries) {
+  history = entries;
+  localStorage.setItem(`history ${here}`, JSON.stringify(history));
+}
+
+async function undo() {
+  const last = history.at(-1);
+  if (!last) return view.message("There is nothing to take back.");
+  remember(history.slice(0, -1));
+  outbox.add({ id: Outbox.newId(), item: last.task.key, retracts: last.id });
+  if (current) queue.unshift(current);
+  current = load(last.task);
+  answeredSince -= 1;
+  times.pop();
+  showProgress();
+  const shown = current;
+  await shown.ready;
+  if (current === shown) display(shown, null);
+  view.message("Taken back; answer it again.");
+}
+
+function skip() {
+  if (!current) return;
+  const { key } = current;
+  skipping.add(key);
+  post("skip", { items: [key] }).catch(() => {}).finally(() => skipping.delete(key));
+  view.message("Skipped; you get it again later.");
+  advance(performance.now());
+}
+
+function action(name, pressedAt = performance.now()) {
+  if (name === "help") return view.toggleHelp();
+  if (name === "undo") return undo();
+  if (!current) return undefined;
+  if (name === "zoom") return view.toggleZoom(current);
+  if (name === "skip") return skip();
+  if (name === "cant_tell" || name === "bad_image" || name === "tie" || name === "yes" || name === "no") return answer(name, pressedAt);
+  return answer(current.sides[name === "first" ? 0 : 1].answer, pressedAt);
+}
+
+function digit(key, pressedAt) {
+  const { kind, classes, levels } = session;
+  if (kind === "rating") {
+    if (Number(key) >= 1 && Number(key) <= levels) answer(key, pressedAt);
+    return;
+  }
+  digits += key;
+  const fits = classes.map((_, n) => String(n)).filter((number) => number.startsWith(digits));
+  if (!fits.length) digits = "";
+  else if (fits.length === 1 || classes.length <= 10) return answer(classes[Number(digits)], pressedAt);
+  if (classes.length > 10) {
+    view.filter(digits);
+    view.message(digits ? `Class ${digits} …: another digit, or Enter` : "There is no class of that number.");
+  }
+}
+
+function inSearch(event) {
+  const { search } = view;
+  if (event.key === "Escape") {
+    view.filter("");
+    search.blur();
+  } else if (event.key === "Enter") {
+    const [found] = view.filter(search.value);
+    if (search.value.trim() && found !== undefined) {
+      search.blur();
+      answer(found, event.timeStamp);
+    }
+  } else return;
+  event.preventDefault();
+}
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (view.search && document.activeElement === view.search) return inSearch(event);
+  const name = meaning(event.key);
+  if (view.dialogOpen) {
+    if (name === "zoom" && document.getElementById("zoom").open) view.toggleZoom(current);
+    if (name === "help" && document.getElementById("help").open) view.toggleHelp();
+    return;
+  }
+  if (event.key === "Enter" && digits) answer(session.classes[Number(digits)], event.timeStamp);
+  else if (event.key === "/" && view.search && current) view.search.focus();
+  else if (/^\d$/.test(event.key) && (session.kind === "label" || session.kind === "rating")) current && digit(event.key, event.timeStamp);
+  else if (name) action(name, event.timeStamp);
+  else return;
+  event.preventDefault();
+});
+
+addEventListener("pagehide", () => {
+  const waiting = new Set(outbox.items);
+  const items = [...(current ? [current] : []), ...queue].map((task) => task.key).filter((key) => !waiting.has(key));
+  if (items.length) navigator.sendBeacon("release", JSON.stringify({ items }));
+});
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+showProgress();
+fill();
