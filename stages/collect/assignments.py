@@ -43,6 +43,7 @@ class Assignments:
         self.seed, self.source, self.clock = seed, source, clock
         self.late = FeedbackStore(store.folder / "late")
         self.items = {item.key: item for item in (*plan.items, *plan.gold)}
+        self._place = {key: place for place, key in enumerate(self.items)}
         self.ledger = Ledger(store)
         self._open = {item.key: settings.judgments_per_item for item in plan.items}  # answers missing, where any are
         self._update(list(self._open))
@@ -88,7 +89,8 @@ class Assignments:
                 lease.item: lease for lease in self.leases.held(self.clock())
                 if lease.annotator == annotator and lease.item in self.items and not lease.answer
             }  # fmt: skip
-            chosen = [(key, lease.occasion) for key, lease in mine.items() if key not in holding][:wanted]
+            unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
+            chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
             taken = {*mine, *holding}
             while len(chosen) < wanted and (found := self._next(annotator, others, taken)):
                 chosen.append(found)

@@ -50,12 +50,12 @@ def run(config: Config, force: bool = False) -> bool:
 def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
     """Open the page or the window; returns when it is closed, with the number of answers it took."""
     if ws.config.collect.ui == "tk":
-        from stages.collect.tk import window
+        from stages.collect.tk.window import ask as ask_in_window
 
-        return window.ask(ws, store)
-    from stages.collect.web import serve
+        return ask_in_window(ws, store)
+    from stages.collect.web.serve import ask as ask_on_page
 
-    return serve.ask(ws, store)
+    return ask_on_page(ws, store)
 
 
 def _append_all(store: FeedbackStore, made: Iterator[Judgment]) -> int:
