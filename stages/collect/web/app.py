@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -92,7 +93,11 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:
-        return JSONResponse({"detail": str(error)}, 507)
+        click.echo(
+            f"error: {error}", err=True
+        )  # the owner's terminal has the path; an annotator needs the reason alone
+        reason = getattr(error.__cause__, "strerror", None) or "see the terminal"
+        return JSONResponse({"detail": f"the server cannot store answers ({reason})"}, 507)
 
     def link_of(request: Request, slug: str) -> Link:
         link = desk.links.find(request.cookies.get(COOKIE, ""))

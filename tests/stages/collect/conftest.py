@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from PIL import Image
 
 from feedback_store.store import FeedbackStore
@@ -20,6 +24,11 @@ from stages.collect.items import distinct, items_of
 from stages.collect.leases import Leases
 from stages.collect.plan import Plan
 from stages.collect.queries import draw
+from stages.collect.renditions import Renditions
+from stages.collect.web.app import Desk, make_app
+from stages.collect.web.links import Links
+from stages.collect.web.overview import Overview
+from stages.collect.web.present import Presenter
 
 CLASSES = ("ant", "bee", "wasp")
 
@@ -88,3 +97,62 @@ def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
         return Place(tmp_path, table, Plan(items[:count], marked, classes), config.collect, Clock())
 
     return make
+
+
+class Live:
+    """The page's server on a free port, in a thread; `restart` is a new process as far as its state goes."""
+
+    def __init__(self, where: Place, annotators: list[str]) -> None:
+        self.where, self.annotators, self.port = where, annotators, 0
+        self.start()
+
+    def start(self) -> None:
+        self.desk = desk_for(self.where, self.annotators)
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(make_app(self.desk), log_level="warning", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+    def link(self, name: str) -> str:
+        found = next(link for link in self.desk.links if link.name == name)
+        return f"http://127.0.0.1:{self.port}{found.enter}"
+
+
+def desk_for(where: Place, annotators: list[str]) -> Desk:
+    """What the application works with, on a test's place."""
+    assignments = where.again()
+    links = Links(where.folder / "links.json", annotators)
+    opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
+    return Desk(
+        assignments, links, where.settings, Presenter(assignments, links, where.table, where.plan.classes, opinion),
+        Renditions(where.table, 10**8), Overview(assignments.store, {}), {"127.0.0.1", "localhost"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def live() -> Iterator[Callable[..., Live]]:
+    started: list[Live] = []
+
+    def make(where: Place, *annotators: str) -> Live:
+        started.append(Live(where, list(annotators or ("ann",))))
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def desk_maker() -> Callable[..., Desk]:
+    return desk_for

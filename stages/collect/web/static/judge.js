@@ -4,7 +4,7 @@ import { actionOf } from "./keys.js";
 import { get, Outbox, post } from "./outbox.js";
 import { View } from "./view.js";
 
-const AHEAD = 6; // questions held besides the one on the screen
+const AHEAD = 8; // questions held besides the one on the screen
 const UNDO = 100; // answers that can be taken back after a reload, too
 const PACE_OVER = 5 * 60_000; // the pace is that of the last minutes
 

@@ -108,7 +108,7 @@ export class View {
     const { keys, classes, levels } = this.session;
     const box = $("choices");
     const many = task.kind === "label" && classes.length > 10;
-    box.className = `choices ${task.kind === "comparison" ? "sides" : many ? "many" : ""}`;
+    box.className = `choices ${{ comparison: "sides", rating: "levels" }[task.kind] ?? (many ? "many" : "")}`;
     const act = (answer) => this.answer(answer);
     if (task.kind === "comparison") {
       const [left, right] = task.sides;
@@ -191,7 +191,14 @@ export class View {
 
   toggleZoom(task) {
     if ($("zoom").open) return $("zoom").close();
-    $("zoom-images").replaceChildren(...task.images.map((url) => element("img", { src: `${url}?zoom=true`, alt: "The image, large" })));
+    $("zoom-images").replaceChildren(
+      ...task.images.map((url) => {
+        const shown = element("img", { src: url, alt: "The image, large" }); // at hand already; the large one follows
+        const large = element("img", { src: `${url}?zoom=true`, alt: "The image, large" });
+        large.decode().then(() => shown.replaceWith(large)).catch(() => {});
+        return shown;
+      }),
+    );
     $("zoom").showModal();
   }
 

@@ -1,0 +1,254 @@
+"""Who may do what: every guard has a request that it alone refuses."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from stages.collect.web.app import Desk, make_app
+from stages.collect.web.guard import HEADERS, MAX_BODY
+from stages.collect.web.links import OWNER, Links
+
+HOST = "http://127.0.0.1:8765"
+ORIGIN = {"Origin": HOST}
+
+
+class Site:
+    """The application, and a browser for each person."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.app = desk, make_app(desk)
+
+    def browser(self, who: str | None = None) -> TestClient:
+        client = TestClient(self.app, base_url=HOST, follow_redirects=False)
+        if who is not None:
+            entered = client.get(self.link(who).enter)
+            assert entered.status_code == 303
+        return client
+
+    def link(self, who: str):  # type: ignore[no-untyped-def]
+        return next(link for link in self.desk.links if link.name == who)
+
+    def home(self, who: str) -> str:
+        return self.link(who).home
+
+
+@pytest.fixture
+def site(place: Callable[..., object], desk_maker: Callable[..., Desk]) -> Site:
+    return Site(desk_maker(place(count=20), ["ann", "bob"]))
+
+
+def take(site: Site, who: str = "ann", wanted: int = 2) -> list[dict]:  # type: ignore[type-arg]
+    reply = site.browser(who).post(site.home(who) + "next", json={"wanted": wanted}, headers=ORIGIN)
+    assert reply.status_code == 200, reply.text
+    return reply.json()["tasks"]
+
+
+def answer(item: str, judgment: str = "answer-1", what: str = "a") -> dict:  # type: ignore[type-arg]
+    return {"answers": [{"id": judgment, "item": item, "answer": what, "response_ms": 5, "age_ms": 0}]}
+
+
+def test_a_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(site: Site) -> None:
+    link = site.link("ann")
+    entered = site.browser().get(link.enter)
+    assert (entered.status_code, entered.headers["location"]) == (303, link.home)
+    cookie = entered.headers["set-cookie"].lower()
+    for part in ("httponly", "samesite=lax", f"path={link.home}"):
+        assert part in cookie
+    assert site.browser("ann").get(link.home).status_code == 200
+
+
+def test_no_token_and_a_wrong_one_open_nothing(site: Site) -> None:
+    home = site.home("ann")
+    for path in ("", "session", "static/judge.js", "images/0-00"):
+        assert site.browser().get(home + path).status_code == 401, path
+    for path in ("next", "answers", "skip", "release"):
+        assert site.browser().post(home + path, json={}, headers=ORIGIN).status_code == 401, path
+    assert site.browser().get("/enter/" + "x" * 32).status_code == 401
+    assert site.browser().get("/enter/é").status_code == 401
+    client = site.browser()
+    client.cookies.set("link", "wrong", path=home)
+    assert client.get(home + "session").status_code == 401
+
+
+def test_a_link_opens_its_own_annotators_work_alone(site: Site) -> None:
+    task = take(site, "ann")[0]
+    bob = site.browser("bob")
+    bob.cookies.set("link", site.link("bob").token, path="/")
+    home = site.home("ann")
+    for path in ("", "session", "static/judge.js", task["images"][0]):
+        assert bob.get(home + path).status_code == 403, path
+    assert bob.post(home + "answers", json=answer(task["key"]), headers=ORIGIN).status_code == 403
+    own = bob.post(site.home("bob") + "answers", json=answer(task["key"]), headers=ORIGIN)
+    assert own.json()["stored"] == [], "ann's question under bob's own address"
+    assert bob.get(site.home("bob") + task["images"][0]).status_code == 404, "ann's image under bob's own address"
+    assert site.desk.assignments.store.files == []
+
+
+def test_the_owners_page_is_the_owners(site: Site) -> None:
+    ann, owner = site.browser("ann"), site.browser(OWNER)
+    ann.cookies.set("link", site.link("ann").token, path="/")
+    assert ann.get(site.home(OWNER) + "status").status_code == 403
+    assert owner.get(site.home(OWNER) + "status").json()["total"] == 20
+    owner.cookies.set("link", site.link(OWNER).token, path="/")
+    slug = site.link(OWNER).slug
+    assert owner.post(f"/judge/{slug}/next", json={}, headers=ORIGIN).status_code == 403
+    ann_slug = site.link("ann").slug
+    assert ann.get(f"/owner/{ann_slug}/status").status_code == 403
+
+
+def test_a_foreign_host_is_refused(site: Site) -> None:
+    """DNS rebinding: a foreign name that has come to mean this machine."""
+    client = site.browser("ann")
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", ""):
+        assert client.get(site.home("ann") + "session", headers={"Host": host}).status_code == 421, host
+    for host in ("localhost:9999", "127.0.0.1", "LOCALHOST"):
+        assert client.get(site.home("ann") + "session", headers={"Host": host}).status_code == 200, host
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:8765", "http://127.0.0.1:1", None]
+)
+def test_a_foreign_origin_changes_nothing(site: Site, origin: str | None) -> None:
+    task = take(site)[0]
+    headers = {"Origin": origin} if origin else {}
+    for path, body in (("answers", answer(task["key"])), ("next", {}), ("skip", {"items": [task["key"]]})):
+        refused = site.browser("ann").post(site.home("ann") + path, json=body, headers=headers)
+        assert refused.status_code == 403, path
+    assert site.desk.assignments.store.files == []
+
+
+def test_a_large_body_is_refused_before_it_is_read(site: Site) -> None:
+    client, address = site.browser("ann"), site.home("ann") + "answers"
+    assert client.post(address, content=b" " * (MAX_BODY + 1), headers=ORIGIN).status_code == 413
+
+    def pieces():  # type: ignore[no-untyped-def]
+        for _ in range(40):
+            yield b" " * 4096
+
+    assert client.post(address, content=pieces(), headers=ORIGIN).status_code == 413, "without a length, too"
+    lying = {**ORIGIN, "Content-Length": "many"}
+    assert client.post(address, content=b"{}", headers=lying).status_code in (400, 413)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"answers": [{}]}, {"answers": [{"id": "short"}]}, {"answers": [{"id": "a" * 8, "item": "../../etc/passwd"}]},
+        {"answers": [{"id": "a\nb" * 8}]}, {"answers": [{"id": "a" * 8, "response_ms": -1}]}, {"answers": {}, "more": 1},
+        {"answers": [{"id": "a" * 8, "item": "0" * 24, "extra": 1}]}, {"answers": [{"id": "a" * 8}] * 101},
+    ],
+)  # fmt: skip
+def test_malformed_answers_are_refused(site: Site, body: dict) -> None:  # type: ignore[type-arg]
+    reply = site.browser("ann").post(site.home("ann") + "answers", json=body, headers=ORIGIN)
+    assert reply.status_code == 422
+    assert site.desk.assignments.store.files == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["images/../../../links.json", "images/..%2f..%2flinks.json", "images/%2fetc%2fpasswd", "static/../app.py",
+     "static/..%2f..%2fapp.py", "static/judge.html%00", "images/0", "images/ffffffff-0", "images/zz-0"],
+)  # fmt: skip
+def test_no_path_leads_to_a_file(site: Site, path: str) -> None:
+    reply = site.browser("ann").get(site.home("ann") + path)
+    assert reply.status_code in (401, 403, 404)
+    assert b"token" not in reply.content
+    assert b"import" not in reply.content
+
+
+def test_images_go_by_opaque_names(site: Site) -> None:
+    client = site.browser("ann")
+    for task in take(site):
+        for name in task["images"]:
+            assert re.fullmatch(r"images/[0-9a-f]+-[0-9a-f]{32}", name)
+            found = client.get(site.home("ann") + name)
+            assert found.status_code == 200
+            assert found.headers["content-type"] == "image/png"
+        assert "img-" not in str(task)
+        assert ".png" not in str(task)
+
+
+def test_every_answer_carries_the_headers(site: Site) -> None:
+    client = site.browser("ann")
+    answers = [client.get(site.home("ann")), client.get("/nowhere"), client.get("/", headers={"Host": "evil"})]
+    for reply in answers:
+        for name, value in HEADERS.items():
+            assert reply.headers[name.lower()] == value
+    policy = HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    static = Path(__file__).resolve().parents[3] / "stages" / "collect" / "web" / "static"
+    for path in static.iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"(https?:)?//[a-z]+\.[a-z]", text), path
+        assert "innerHTML" not in text, path
+        if path.suffix == ".html":
+            assert not re.search(r"<script(?![^>]*src=)|style=| on[a-z]+=", text), path
+
+
+def test_links_are_secret_and_outlive_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "links.json"
+    first = {link.name: link.token for link in Links(path, ["ann"])}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    second = {link.name: link.token for link in Links(path, ["ann", "bob"])}
+    assert {name: second[name] for name in first} == first
+    assert len(set(second.values())) == 3
+    assert min(map(len, second.values())) >= 32
+    assert Links(path, ["bob"]).find(first["ann"]) is None, "who is not asked any more has no way in"
+
+
+def test_tokens_are_compared_in_constant_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hmac
+
+    links, compared = Links(tmp_path / "links.json", ["ann", "bob"]), []
+    true = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append(1) or true(a, b))
+    links.find(links.owner.token)
+    assert len(compared) == 3, "all of them, also after one was found"
+
+
+def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = take(site)[0]
+
+    def full(handle: int, data: memoryview) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("feedback_store.csv_log._write_all", full)
+        refused = site.browser("ann").post(site.home("ann") + "answers", json=answer(task["key"]), headers=ORIGIN)
+    assert refused.status_code == 507
+    assert "No space left" in refused.json()["detail"]
+    stored = site.browser("ann").post(site.home("ann") + "answers", json=answer(task["key"]), headers=ORIGIN)
+    assert stored.json()["stored"] == ["answer-1"]
+
+
+def test_the_cookie_is_secure_over_tls(place: Callable[..., object], desk_maker: Callable[..., Desk]) -> None:
+    desk = desk_maker(place(count=5), ["ann"])
+    desk.secure = True
+    assert "secure" in Site(desk).browser().get(desk.links.annotators[0].enter).headers["set-cookie"].lower()
+
+
+def test_neither_others_nor_the_model_are_shown_unless_asked(
+    place: Callable[..., object], desk_maker: Callable[..., Desk]
+) -> None:
+    quiet = Site(desk_maker(place(count=5, judgments_per_item=2), ["ann", "bob"]))
+    for task in take(quiet, "ann", 5):
+        quiet.browser("ann").post(quiet.home("ann") + "answers", json=answer(task["key"], task["key"]), headers=ORIGIN)
+    assert {note for task in take(quiet, "bob", 5) for note in task["notes"]} == set()
+    quiet.desk.assignments.settings = quiet.desk.assignments.settings.model_copy(
+        update={"show_others": True, "show_model": True}
+    )
+    quiet.desk.presenter._settings = quiet.desk.assignments.settings
+    notes = take(quiet, "bob", 5)[0]["notes"]
+    assert notes[0].startswith("Others: ")
+    assert "(1)" in notes[0]
+    assert notes[1].startswith("Model: ")
