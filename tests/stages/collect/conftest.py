@@ -72,6 +72,21 @@ def pictures(tmp_path: Path) -> Path:
     return root.parent
 
 
+def planned(
+    folder: Path, pictures: Path, settings: CollectConfig, count: int, gold: int, classes: tuple[str, ...]
+) -> tuple[ImageTable, Plan]:
+    """The table of the pictures, and a plan of distinct questions about them."""
+    # heldout_fraction 0 is refused, so a few of the sixty are held out.
+    config = parse_config({"images": {"root": str(pictures), "size": 16, "heldout_fraction": 0.01}}, "test")
+    table, _ = read_images(config.images, folder / "cache")
+    opinion = torch.zeros(len(table), len(classes)).log_softmax(-1)
+    random = torch.Generator().manual_seed(0)
+    drawn = draw(settings.question, torch.from_numpy(table.rows("train")), 4 * (count + gold), opinion, random)
+    items = distinct(items_of(drawn, table.ids.tolist(), classes))
+    marked = [replace(item, gold=True) for item in items[count : count + gold]]
+    return table, Plan(items[:count], marked, classes)
+
+
 @pytest.fixture
 def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
     def make(
@@ -81,20 +96,9 @@ def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
         classes: tuple[str, ...] = CLASSES,
         **settings: object,
     ) -> Place:
-        # heldout_fraction 0 is refused, so a few of the sixty are held out.
-        tree = {
-            "images": {"root": str(pictures), "size": 16, "heldout_fraction": 0.01},
-            "collect": {"question": question, "repeat_fraction": 0, **settings},
-        }
-        config = parse_config(tree, "test")
-        table, _ = read_images(config.images, tmp_path / "cache")
-        opinion = torch.zeros(len(table), len(classes)).log_softmax(-1)
-        pool = torch.from_numpy(table.rows("train"))
-        random = torch.Generator().manual_seed(0)
-        drawn = draw(config.collect.question, pool, 4 * (count + gold), opinion, random)
-        items = distinct(items_of(drawn, table.ids.tolist(), classes))
-        marked = [replace(item, gold=True) for item in items[count : count + gold]]
-        return Place(tmp_path, table, Plan(items[:count], marked, classes), config.collect, Clock())
+        config = CollectConfig.model_validate({"question": question, "repeat_fraction": 0, **settings})
+        table, plan = planned(tmp_path, pictures, config, count, gold, classes)
+        return Place(tmp_path, table, plan, config, Clock())
 
     return make
 

@@ -1,0 +1,188 @@
+"""The Tk window on a virtual display, driven by real key events: what is pressed is what the CSV holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback_store.store import FeedbackStore
+from pipeline.config_collect import CollectConfig
+from stages.collect.tasks import Task
+from stages.collect.tk.keys import Keyboard
+
+NEEDED = ("Xvfb", "xdotool")
+missing = [name for name in NEEDED if shutil.which(name) is None]
+try:
+    import tkinter  # noqa: F401
+except ImportError:
+    missing.append("tkinter")
+needs_display = pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)}: the window was not tested")
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """A virtual screen of its own."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        pass_fds=[writer], stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        number = answer.readline().strip()
+    yield f":{number}"
+    process.terminate()
+    process.wait()
+
+
+class Driven:
+    """The window in a process of its own, as a person has it, and a keyboard before it."""
+
+    def __init__(self, display: str, where: Any) -> None:
+        self.environment = os.environ | {"DISPLAY": display}
+        self.store = FeedbackStore(where.folder / "feedback")
+        script = Path(__file__).with_name("window_program.py")
+        arguments = [
+            str(where.folder),
+            str(where.table.root),
+            where.settings.model_dump_json(),
+            ",".join(where.plan.classes),
+        ]
+        arguments += [str(len(where.plan.items))]
+        self.process = subprocess.Popen([sys.executable, str(script), *arguments], env=self.environment)
+        self.window = self._xdotool("search", "--sync", "--onlyvisible", "--name", "image-rlhf: judge").split()[0]
+        self._xdotool("windowfocus", "--sync", self.window)
+
+    def _xdotool(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["xdotool", *arguments], env=self.environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        """Real key events, to whatever has the focus."""
+        for key in keys:
+            self._xdotool("key", "--clearmodifiers", key)
+
+    def wait_rows(self, count: int) -> Any:
+        """All rows, once there are so many."""
+        give_up = time.monotonic() + 30
+        while True:
+            pairs, singles = self.store.all_comparisons(), self.store.all_per_image()
+            if len(pairs) + len(singles) >= count:
+                return pairs if len(pairs) else singles
+            assert time.monotonic() < give_up, f"{len(pairs) + len(singles)} of {count} rows"
+            assert self.process.poll() is None
+            time.sleep(0.02)
+
+    def picture(self, name: str) -> None:
+        if folder := os.environ.get("IMAGE_RLHF_SCREENSHOTS"):
+            subprocess.run(
+                ["import", "-window", self.window, f"{folder}/window-{name}.png"], env=self.environment, check=False
+            )
+
+    def close(self) -> None:
+        self._xdotool("windowclose", self.window)
+        self.process.wait(30)
+
+
+PRESSED = {
+    "comparison": [("1", "first"), ("Right", "second"), ("t", "tie"), ("Left", "first"), ("c", "cant_tell"), ("2", "second")],
+    "image_comparison": [("1", "first"), ("Right", "second"), ("t", "tie"), ("b", "bad_image")],
+    "label": [("0", "ant"), ("1", "bee"), ("2", "wasp"), ("c", "cant_tell")],
+    "verdict": [("y", "yes"), ("n", "no"), ("n", "no")],
+    "rating": [("1", "1"), ("3", "3"), ("5", "5")],
+}  # fmt: skip
+
+
+@needs_display
+@pytest.mark.parametrize("kind", list(PRESSED))
+def test_every_question_by_real_keys(kind: str, display: str, place: Any) -> None:
+    """Twenty answers, three of them taken back and given again; the rows are what was pressed."""
+    driven = Driven(display, place(kind, count=20))
+    driven.picture(kind)
+    presses = [PRESSED[kind][number % len(PRESSED[kind])] for number in range(20)]
+    for number, (key, _) in enumerate(presses[:12], start=1):
+        driven.press(key)
+        driven.wait_rows(number)
+    for number in range(13, 16):
+        driven.press("u")
+        driven.wait_rows(number)
+    again = [presses[11], presses[10], presses[9], *presses[12:]]
+    for number, (key, _) in enumerate(again, start=16):
+        driven.press(key)
+        driven.wait_rows(number)
+    driven.picture(f"{kind}-finished")
+    driven.close()
+    comparisons = kind.endswith("comparison")
+    rows = driven.store.comparisons() if comparisons else driven.store.per_image_judgments()
+    wanted = [meaning for _, meaning in [*presses[:9], *again]]
+    answers = []
+    for row in rows.to_dict("records"):
+        given = str(row["choice" if comparisons else "answer"])
+        answers.append({True: "first", False: "second"}[given == row["shown_first"]] if given in ("a", "b") else given)
+    assert answers == wanted
+    assert set(rows["source"]) == {"tk"}
+    assert len(driven.store.all_comparisons()) + len(driven.store.all_per_image()) == 26
+    assert len(rows.drop_duplicates([c for c in rows.columns if c.startswith(("image", "label"))])) == 20
+
+
+@needs_display
+def test_skip_zoom_help_and_closing_keep_everything(display: str, place: Any) -> None:
+    where = place("verdict", count=4)
+    driven = Driven(display, where)
+    driven.press("s", "y")
+    first = driven.wait_rows(1)
+    driven.press("z")
+    time.sleep(0.5)
+    driven.press("n")  # closes the large picture, and answers nothing
+    driven._xdotool("windowfocus", "--sync", driven.window)
+    driven.press("question")
+    time.sleep(0.5)
+    driven.press("Escape")
+    driven._xdotool("windowfocus", "--sync", driven.window)
+    driven.press("n")
+    assert list(driven.wait_rows(2)["answer"]) == ["yes", "no"]
+    driven.close()
+    again = Driven(display, where)
+    again.press("y", "y")
+    rows = again.wait_rows(4)
+    again.close()
+    assert list(rows["answer"]) == ["yes", "no", "yes", "yes"]
+    assert rows["image"].nunique() == 4
+    assert first["image"].iloc[0] == rows["image"].iloc[0]
+
+
+def keyboard(question: str, classes: tuple[str, ...] = ("ant", "bee")) -> Keyboard:
+    return Keyboard(CollectConfig(question=question), classes)  # type: ignore[arg-type]
+
+
+def test_keys_of_many_classes() -> None:
+    board = keyboard("label", tuple(f"kind {n}" for n in range(37)))
+    task: Any = Task.__new__(Task)
+    assert board.read("1", "1", task) == (None, None)
+    assert board.digits == "1"
+    assert board.read("2", "2", task) == (None, "kind 12")
+    assert board.read("4", "4", task) == (None, "kind 4"), "no other number starts with it"
+    assert board.read("3", "3", task) == (None, None)
+    assert board.read("Return", "\r", task) == (None, "kind 3")
+    assert board.read("3", "3", task) == (None, None)
+    assert board.read("s", "s", task) == ("skip", None)
+    assert board.digits == "", "another key ends the number"
+
+
+def test_keys_in_either_case_and_by_other_names() -> None:
+    board = keyboard("comparison")
+    assert board.read("T", "T", None) == ("tie", None)
+    assert board.read("Left", "", None) == ("first", None)
+    assert board.read("question", "?", None) == ("help", None)
+    assert board.read("F5", "", None) == (None, None)
+    assert any(meaning == "left is better" for _, meaning in board.explained())
