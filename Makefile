@@ -1,6 +1,9 @@
 # image-rlhf: `make` alone prints the targets. All of them take CONFIG=configs/....yaml and SET="ppo.lr=1e-5 seed=3".
 CONFIG ?= configs/digits.yaml
 SET ?=
+TEACHER ?= people
+UI ?=
+ANNOTATORS ?=
 DATA ?= ants_bees
 IMAGES ?=
 PYTHON ?= python3
@@ -11,7 +14,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer data test lint bench clean
+.PHONY: help setup demo reference collect train-reward ppo infer feedback data test lint bench load-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,17 +32,21 @@ $(READY): pyproject.toml .ci/constraints.txt
 demo: $(READY)  ## the whole pipeline on the embedded digits (or CONFIG), ending with reference beside aligned policy
 	@$(RLHF) run $(OPTIONS)
 
-reference collect train-reward ppo: $(READY)
+reference train-reward ppo: $(READY)
 	@$(RLHF) $@ $(OPTIONS)
 
 reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
-collect:  ## stage 1a: ask for judgments and append them to feedback/
+collect: $(READY)  ## stage 1a: the page where people judge (UI=tk: a window; TEACHER=simulated or replay: nobody is asked)
+	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
 infer: $(READY)  ## classify images with the aligned policy: make infer IMAGES=folder
 	@test -n "$(IMAGES)" || { echo "name a file, a folder or a glob: make infer IMAGES=path/to/images"; exit 2; }
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --images "$(IMAGES)"
+
+feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
+	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
 
 data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"
@@ -53,6 +60,9 @@ lint: $(READY)  ## reformat and lint
 
 bench: $(READY)  ## speed, as ratios measured in one run
 	@$(BIN)/python -m benchmarks.speed
+
+load-test: $(READY)  ## fifty people judge at once while the server is killed three times
+	@$(BIN)/python -m benchmarks.load_test
 
 clean:  ## remove the environment and caches; runs and judgments stay
 	rm -rf $(VENV) runs/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -99,7 +99,8 @@ def test_finished_stages_are_up_to_date(workplace: Path, monkeypatch: pytest.Mon
     run = workplace / "runs" / "small"
     stamps = {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
     for stage in ("reference", "collect", "train-reward", "ppo"):
-        code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml")
+        options = ("--teacher", "simulated") if stage == "collect" else ()
+        code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", *options)
         assert code == 0
         assert "up to date" in output
         assert f"make {stage} FORCE=1" in output
@@ -223,7 +224,7 @@ def test_an_interrupted_collection_goes_on(workplace: Path, monkeypatch: pytest.
     """Only a part of the judgments is there, the last row torn: the rest is asked again, nothing twice."""
     run = workplace / "runs" / "interrupted"
     shutil.copytree(workplace / "runs/small/reference", run / "reference")
-    whole = ("collect", "--config", "small.yaml", "--set", "name=interrupted")
+    whole = ("collect", "--config", "small.yaml", "--teacher", "simulated", "--set", "name=interrupted")
     assert invoke(monkeypatch, workplace, *whole)[0] == 0
     path = run / "feedback" / "pairwise.csv"
     complete = pd.read_csv(path).drop(columns="created_at")

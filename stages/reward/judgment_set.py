@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import NO_ANSWER
 from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
@@ -90,9 +92,9 @@ class JudgmentSet:
 def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> pd.Series:
     numbers = frame[column].map({name: number for number, name in enumerate(classes)})
     if numbers.isna().any():
-        bad = frame[numbers.isna()].iloc[0]
+        line = frame.index[numbers.isna()][0]
         raise UserError(
-            f"{path}: judgment {bad['id']}: {column} is {bad[column]!r}, which is not one of the classes "
+            f"{path}, line {line}: {column} is {frame[column].loc[line]!r}, which is not one of the classes "
             f"{', '.join(classes)}; correct images.classes or retract the judgment"
         )
     return numbers
@@ -117,6 +119,14 @@ def read_judgments(
     here = pairs["image_a"].isin(position) & pairs["image_b"].isin(position)
     here_too = labels["image"].isin(position)
     unknown = int((~here).sum() + (~here_too).sum())
+    for frame, known, path in ((pairs, here, store.pairwise.path), (labels, here_too, store.per_image.path)):
+        if not known.all():
+            warnings.warn(
+                f"{path}, line {frame.index[~known][0]}: the image is not there (any more); {int((~known).sum())} such "
+                "judgments are left out",
+                FeedbackWarning,
+                stacklevel=2,
+            )
     pairs, labels = pairs[here], labels[here_too]
     if not len(pairs) + len(labels):
         kind = {"bradley_terry": "comparisons", "supervised": "label choices", "joint": "comparisons or label choices"}[

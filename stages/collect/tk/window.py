@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import tkinter as tk
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from tkinter import ttk
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from stages.collect.tk.theme import GROUND, dress
 from stages.collect.words import MEANING, question_text
 
 SIZE, GAP = "900x760", 12
+LOOK_AGAIN_MS = 3000  # while others hold all that is left
 MOST_BUTTONS = 20  # more classes are a list to scroll
 
 
@@ -69,7 +70,7 @@ class Window:
         self.keyboard = Keyboard(self.settings, classes)
         self.task: Task | None = None
         self.next: list[Task] = []
-        self.shown_at = monotonic()
+        self.shown_at = time.monotonic()
         self._build()
         self.pictures = Pictures(self.canvas, renditions)
         self.advance()
@@ -146,7 +147,7 @@ class Window:
         """Store an answer to the question on the screen, then show the next."""
         if self.task is None:
             return
-        elapsed = round((monotonic() - self.shown_at) * 1000)
+        elapsed = round((time.monotonic() - self.shown_at) * 1000)
         self._send(Answer(uuid4().hex, self.task.item.key, what, elapsed))
 
     def _send(self, answer: Answer, then: Task | None = None) -> None:
@@ -193,15 +194,26 @@ class Window:
         for child in self.choices.winfo_children():
             child.destroy()
         if task is None:
-            self.question["text"] = "All questions are answered. Thank you!"
-            self.names["text"] = "Close the window, then go on with  make train-reward"
+            self._nothing_to_show()
         else:
             self.question["text"] = question_text(task.item)
             paths = [self.table.paths[self.table.position[image]] for image in self._images(task)]
             self.names["text"] = "   |   ".join(path.rsplit("/", 1)[-1] for path in paths)  # folders may name the class
             self._show_choices(self._choices(task))
         self._draw()
-        self.shown_at = monotonic()
+        self.shown_at = time.monotonic()
+
+    def _nothing_to_show(self) -> None:
+        until = self.assignments.waiting_until(self.annotator)
+        if until is None:
+            self.question["text"] = "All questions are answered. Thank you!"
+            self.names["text"] = "Close the window, then go on with  make train-reward"
+        else:
+            self.question["text"] = "Nothing free for you just now"
+            self.names["text"] = (
+                f"Others hold the rest; the first is free by {time.strftime('%H:%M', time.localtime(until))}"
+            )
+            self.root.after(LOOK_AGAIN_MS, lambda: self.advance() if self.task is None else None)
 
     def _show_choices(self, choices: list[tuple[str, str]]) -> None:
         if len(choices) <= MOST_BUTTONS:

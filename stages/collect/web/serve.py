@@ -66,6 +66,7 @@ def _listening(server: ServerConfig) -> Iterator[socket.socket]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((server.host, server.port))
+        listener.listen(1024)  # before the links are printed, so that whoever is quick waits instead of being refused
     except OSError as error:
         listener.close()
         raise UserError(
