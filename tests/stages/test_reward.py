@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import Comparison, Judgment, label_choice
 from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
@@ -93,7 +94,8 @@ def test_answers_become_tensors(tmp_path: Path) -> None:
         label("img-3", "cat"),
         label("img-3", "cant_tell"),
     )
-    j = read_judgments(store, POSITION, CLASSES, "joint")
+    with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image is not there .*; 1 such"):
+        j = read_judgments(store, POSITION, CLASSES, "joint")
     assert (j.rows_a.tolist(), j.class_a.tolist(), j.class_b.tolist(), j.choice.tolist()) == (
         [1, 2],
         [0, 1],
@@ -101,17 +103,19 @@ def test_answers_become_tensors(tmp_path: Path) -> None:
         [B, TIE],
     )
     assert (j.rows.tolist(), j.answer.tolist(), j.unknown) == ([3], [2], 1)
-    assert len(read_judgments(store, POSITION, CLASSES, "bradley_terry")) == 2
+    with pytest.warns(FeedbackWarning):
+        assert len(read_judgments(store, POSITION, CLASSES, "bradley_terry")) == 2
     assert len(read_judgments(store, POSITION, CLASSES, "supervised")) == 1
 
 
 def test_judgments_that_cannot_be_used(tmp_path: Path) -> None:
     store = stored(tmp_path, pair("img-1", "ant", "dog", "a"))
-    with pytest.raises(UserError, match=r"pairwise\.csv: judgment .*label_b is 'dog'"):
+    with pytest.raises(UserError, match=r"pairwise\.csv, line 2: label_b is 'dog'"):
         read_judgments(store, POSITION, CLASSES, "bradley_terry")
     with pytest.raises(UserError, match="holds no label choices"):
         read_judgments(store, POSITION, CLASSES, "supervised")
-    with pytest.raises(UserError, match="1 are about images that are no longer there"):
+    gone = pytest.raises(UserError, match="1 are about images that are no longer there")
+    with gone, pytest.warns(FeedbackWarning):
         read_judgments(store, {}, CLASSES, "bradley_terry")
 
 
