@@ -178,6 +178,16 @@ def test_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert log.append([("2", "c", "d")]) == 1
 
 
+def test_what_is_acknowledged_was_synced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = CsvLog(tmp_path / "x.csv", COLUMNS)
+    log.append([("1", "a", "b")])
+    synced: list[int] = []
+    true = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), true(handle)))
+    log.append([("2", "a", "b"), ("3", "a", "b")])
+    assert synced == [log.path.stat().st_size], "once, after everything was written"
+
+
 def _append_many(folder: Path, writer: int) -> None:
     store = FeedbackStore(folder)
     for number in range(40):

@@ -221,6 +221,13 @@ def test_a_repetition_can_be_taken_back_alone(place) -> None:
     assert not give(desk, "ann", task, "a").refused
 
 
+def test_a_repetition_does_not_keep_an_item_from_others(place) -> None:
+    desk = place(count=30, judgments_per_item=2, repeat_fraction=0.3).again()
+    while (task := desk.take("ann", 1)[0]).occasion == 0:
+        give(desk, "ann", task)
+    assert task.item.key in {t.item.key for t in desk.take("bob", 30)}, "ann holds it for her second answer only"
+
+
 def test_gold_items_are_asked_of_everybody(place) -> None:
     where = place(count=20, gold=5, gold_fraction=0.25)
     desk = where.again()
