@@ -10,6 +10,8 @@ from feedback_store.judgments import NO_ANSWER
 from feedback_store.store import FeedbackStore
 from stages.collect.items import item_of
 
+STAND_INS = ("simulated", "replay")  # their answers answer no question for people
+
 
 @dataclass(frozen=True)
 class Given:
@@ -52,6 +54,8 @@ class Ledger:
         if row["id"] in self.owner:
             return None
         self.owner[row["id"]] = row["annotator"]
+        if row["source"] in STAND_INS:
+            return None
         if row["retracts"]:
             return self._take_back(row["retracts"])
         key = item_of(row).key

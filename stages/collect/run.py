@@ -7,6 +7,7 @@ on where it stopped and a repeated one adds nothing. Nothing that was judged is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config
 from pipeline.files import sha256_of
 from pipeline.run_folder import RunFolder
 from pipeline.workspace import Workspace, open_workspace
+from stages.collect.ledger import STAND_INS
 from stages.collect.stand_ins import judgments
 
 ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can sync, so that many share one sync
@@ -49,6 +52,14 @@ def run(config: Config, force: bool = False) -> bool:
 
 def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
     """Open the page or the window; returns when it is closed, with the number of answers it took."""
+    sources = [*store.comparisons()["source"], *store.per_image_judgments()["source"]]
+    if made := sum(source in STAND_INS for source in sources):
+        warnings.warn(
+            f"{store.folder} holds {made} answers of a teacher that stands in for people; people's are added to them. To keep "
+            "them apart give this collection a folder of its own: SET=collect.folder=...",
+            FeedbackWarning,
+            stacklevel=2,
+        )
     if ws.config.collect.ui == "tk":
         from stages.collect.tk.window import ask as ask_in_window
 

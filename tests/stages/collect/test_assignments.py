@@ -271,6 +271,15 @@ def test_rows_of_another_process_count(place) -> None:
     assert window.progress("bob").done == 1
 
 
+def test_answers_of_a_teacher_that_stands_in_answer_no_question(place) -> None:
+    where = place(count=4)
+    made = [item.judgment("a", annotator="simulated-oracle", source="simulated") for item in where.plan.items]
+    desk = where.again()
+    desk.store.append(made)
+    assert len(desk.take("ann", 10)) == 4
+    assert desk.progress("ann").done == 0
+
+
 def test_a_full_disk_refuses_and_changes_nothing(place, monkeypatch: pytest.MonkeyPatch) -> None:
     desk = place(count=2).again()
     tasks = desk.take("ann", 2)
