@@ -48,7 +48,14 @@ def supervised_accuracy(path: Path, overrides: list[str], config: Config) -> flo
     """Accuracy of the policy trained on the same judgments by maximum likelihood from the reference's weights."""
     folder = config.collect.folder or config.runs / config.name / "feedback"
     twin = load_config(
-        path, [*overrides, f"name={config.name}-supervised", f"collect.folder={folder}", "reward.start=reference"]
+        path,
+        [
+            *overrides,
+            f"name={config.name}-supervised",
+            f"collect.folder={folder}",
+            "reward.start=reference",
+            "reward.curve=[]",
+        ],
     )
     for _, module, _ in STAGES[:3]:
         importlib.import_module(module).run(twin)

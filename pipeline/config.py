@@ -94,11 +94,21 @@ class ReferenceConfig(TrainingConfig):
 
 
 class RewardConfig(TrainingConfig):
-    objective: Literal["bradley_terry", "supervised", "joint"] = "bradley_terry"
+    objective: Literal["bradley_terry", "supervised", "joint"] = Field(
+        "bradley_terry", description="which judgments it learns from: comparisons, per-image judgments, or all"
+    )
     start: Literal["reference", "backbone"] = Field("reference", description="whose weights the reward model starts at")
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of judged images held out")
     patience: PositiveInt = Field(5, description="epochs without a better held-out likelihood before it stops")
     label_smoothing: Fraction = Field(0.0, description="label smoothing of label choices")
+    rating: Literal["binned", "scalar"] = Field("binned", description="ratings as ordered bins, or as numbers")
+    reliability: bool = Field(True, description="learn how reliable each annotator is, where there are several")
+    members: PositiveInt = Field(1, description="networks in the ensemble, each trained on a bootstrap of the images")
+    pessimism: NonNegativeFloat = Field(0.0, description="reward is the members' mean minus this times their deviation")
+    curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.25, 0.5],
+        description="shares of the judgments that the card's learning curve trains on besides all; [] for none",
+    )
 
 
 class PPOConfig(Section):
@@ -163,12 +173,15 @@ def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> list[str]
 
 
 def nearest_key(key: str) -> str:
-    """The valid key a misspelt one most likely means: same section first, then the same last word anywhere."""
+    """The valid key a misspelt one most likely means: the same last word, or nearly so, else whatever looks most alike."""
     keys = known_keys()
     sections = {k.rsplit(".", 1)[0] for k in keys if "." in k}
+    leaf = key.rsplit(".", 1)[-1]
+    leaves = difflib.get_close_matches(leaf, [k.rsplit(".", 1)[-1] for k in keys], n=1, cutoff=0.8)
+    by_leaf = [k for k in keys if k.rsplit(".", 1)[-1] in leaves]
+    same_section = difflib.get_close_matches(key, by_leaf, n=1, cutoff=0.0)
     close = difflib.get_close_matches(key, [*keys, *sections], n=1, cutoff=0.5)
-    by_leaf = [k for k in keys if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    return (by_leaf[:1] or close or difflib.get_close_matches(key, keys, n=1, cutoff=0.0))[0]
+    return (same_section or close or difflib.get_close_matches(key, keys, n=1, cutoff=0.0))[0]
 
 
 def _problem(error: Any, where: str) -> str:

@@ -1,44 +1,20 @@
-"""The reward model: utilities r(x, .) of all C classes in one forward pass, and the scale they are reported in."""
+"""The reward model: utilities r(x, .) of all C classes in one forward pass, and the scale they are reported in.
+
+One network, or an ensemble of them. Each member's utilities are centred per image and divided by their own standard
+deviation under the reference; the reward is their mean, less `pessimism` times their deviation, brought to that scale
+again (METHOD 2; Coste et al. 2023). All of it is saved with the model.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.models.files import ModelHeader, load_model, save_model
-
-
-class RewardModel(nn.Module):
-    """A network with [B, C] outputs and, as buffers, what was fitted after training.
-
-    Attributes:
-        network: image [B, 3, H, W] to utilities r [B, C].
-        scale: standard deviation s of the centred utilities under the reference (METHOD 2).
-        tie: Davidson's nu, the propensity of ties in comparisons; 0 where none was seen.
-    """
-
-    scale: Tensor
-    tie: Tensor
-
-    def __init__(self, network: nn.Module, scale: float = 1.0, tie: float = 0.0) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("scale", torch.tensor(float(scale)))
-        self.register_buffer("tie", torch.tensor(float(tie)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        utilities: Tensor = self.network(images)
-        return utilities
-
-    def save(self, path: Path, header: ModelHeader) -> None:
-        save_model(path, self.network, header, {"reward.scale": self.scale, "reward.tie": self.tie})
-
-    @classmethod
-    def load(cls, path: Path) -> tuple[RewardModel, ModelHeader]:
-        network, header, extra = load_model(path, "reward")
-        return cls(network, extra["reward.scale"].item(), extra["reward.tie"].item()).eval(), header
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
@@ -52,6 +28,93 @@ def reference_scale(utilities: Tensor, log_ref: Tensor) -> float:
     return float(variance.sqrt())
 
 
-def normalised(utilities: Tensor, log_ref: Tensor, scale: float) -> Tensor:
-    """r~ [N, C]: mean 0 under the reference for every image; variance 1 over the images the scale was fitted on."""
-    return centred(utilities, log_ref) / scale
+class RewardModel(nn.Module):
+    """Networks with [B, C] outputs and, as buffers, what was fitted after training.
+
+    Attributes:
+        networks: k networks, image [B, 3, H, W] to utilities r [B, C].
+        scales: [k] standard deviation of each member's centred utilities under the reference.
+        scale: that of the members' mean less pessimism times their deviation.
+        tie: Davidson's nu, the propensity of ties in comparisons; 0 where none was seen.
+        pessimism: how many deviations are subtracted.
+    """
+
+    scales: Tensor
+    scale: Tensor
+    tie: Tensor
+    pessimism: Tensor
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        scales: Sequence[float],
+        scale: float,
+        tie: float = 0.0,
+        pessimism: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.register_buffer("scales", torch.tensor(list(scales), dtype=torch.float32))
+        for name, value in (("scale", scale), ("tie", tie), ("pessimism", pessimism)):
+            self.register_buffer(name, torch.tensor(float(value)))
+
+    @classmethod
+    def fitted(
+        cls, networks: Sequence[nn.Module], utilities: Sequence[Tensor], log_ref: Tensor, tie: float, pessimism: float
+    ) -> RewardModel:
+        """With the scales of utilities [N, C] (one a member) on the training images; a scale may come out as 0."""
+        scales = [reference_scale(u, log_ref) for u in utilities]
+        model = cls(networks, scales, 1.0, tie, pessimism)
+        if min(scales) > 0:
+            model.scale.fill_(reference_scale(model._combined(utilities, log_ref), log_ref))
+        else:
+            model.scale.fill_(0.0)
+        return model
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Utilities [B, C] of every member."""
+        return [network(images) for network in self.networks]
+
+    def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each in its own unit."""
+        each = zip(utilities, self.scales.to(log_ref.device), strict=True)
+        return torch.stack([centred(u, log_ref) / scale for u, scale in each])
+
+    def _combined(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        each = self.members(utilities, log_ref)
+        mean = each.mean(0)
+        return mean if len(each) == 1 or not self.pessimism else mean - self.pessimism * each.std(0, correction=0)
+
+    def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        """r~ [N, C]: mean 0 under the reference for every image, variance 1 over the images it was fitted on."""
+        return centred(self._combined(utilities, log_ref), log_ref) / self.scale.to(log_ref.device)
+
+    def spread(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        """Standard deviation [N, C] of the members' rewards; 0 for one network."""
+        return self.members(utilities, log_ref).std(0, correction=0)
+
+    def save(self, path: Path, header: ModelHeader) -> None:
+        """The first member under torchvision's names; of the others what differs, so that a shared prefix is stored once."""
+        first = self.networks[0].state_dict()
+        extra = {f"reward.{name}": getattr(self, name) for name in ("scales", "scale", "tie", "pessimism")}
+        for number, network in enumerate(self.networks):
+            own = network.state_dict()
+            extra |= {f"member.{number}.{k}": v for k, v in own.items() if number and not torch.equal(v, first[k])}
+        save_model(path, self.networks[0], header, extra)
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[RewardModel, ModelHeader]:
+        """Read a file of `save`, in eval mode.
+
+        Raises:
+            UserError: missing, damaged, or a file of another kind.
+        """
+        network, header, extra = load_model(path, "reward")
+        networks = [network]
+        for number in range(1, len(extra["reward.scales"])):
+            prefix = f"member.{number}."
+            own = {name.removeprefix(prefix): value for name, value in extra.items() if name.startswith(prefix)}
+            networks.append(copy.deepcopy(network))
+            networks[-1].load_state_dict({**network.state_dict(), **own})
+        scale, tie, pessimism = (extra[f"reward.{name}"].item() for name in ("scale", "tie", "pessimism"))
+        return cls(networks, extra["reward.scales"].tolist(), scale, tie, pessimism).eval(), header

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.features import BATCH, Features
 from pipeline.images.transforms import augment
 from pipeline.models.policy import log_policy
-from pipeline.models.reward_model import RewardModel, normalised
+from pipeline.models.reward_model import RewardModel
 from pipeline.workspace import Workspace
 from stages.ppo.rollout import Inputs
 
@@ -43,9 +43,9 @@ class Environment:
                 f"the reward model knows the classes {', '.join(header.classes)}, not {', '.join(ws.classes)}"
             )
         reference = ws.load_policy(ws.run.require("reference", "model.safetensors")).to(ws.runtime.device)
-        utilities = ws.scores(*ws.cut(model.network))
+        utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
         model.to(ws.runtime.device).requires_grad_(False)
-        table = normalised(utilities, ws.log_reference, float(model.scale))
+        table = model.rewards(utilities, ws.log_reference).cpu()
         return cls(ws, ws.log_reference, table, reference.requires_grad_(False), model)
 
     def inputs(self, features: Features, rows: Tensor, random: torch.Generator) -> tuple[Inputs, Tensor, Tensor]:
@@ -55,7 +55,8 @@ class Environment:
             return Inputs(features, rows), self.log_ref[rows], self.reward[rows]
         inputs = Inputs(features, rows, augment(features.pixels.batch(rows), config.images.augment, random))
         log_ref = log_policy(forward(self.reference, inputs))
-        return inputs, log_ref, normalised(forward(self.reward_model, inputs), log_ref, float(self.reward_model.scale))
+        utilities = [forward(network, inputs) for network in self.reward_model.networks]
+        return inputs, log_ref, self.reward_model.rewards(utilities, log_ref)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pipeline.config import Config, PPOConfig
 from pipeline.errors import UserError
 from pipeline.features import Features
-from pipeline.files import sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.gold import folder_labels
 from pipeline.metrics import gold_accuracy
 from pipeline.models.backbone import Split
@@ -32,7 +32,7 @@ from pipeline.run_folder import RunFolder
 from pipeline.runtime import Runtime, generator, minibatches
 from pipeline.scores import score
 from pipeline.tracking import Metrics
-from pipeline.workspace import open_workspace
+from pipeline.workspace import Workspace, open_workspace
 from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.environment import Environment, forward
 from stages.ppo.kl_controller import KLController
@@ -51,6 +51,8 @@ def run(config: Config, force: bool = False) -> bool:
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), "reward": sha256_of(reward_file)}
     if stage.is_current(inputs) and not force:
         return False
+    if not force:
+        refuse_chance(ws)
     if ws.runtime.is_main:
         stage.begin()
     environment = Environment.open(ws)
@@ -64,6 +66,16 @@ def run(config: Config, force: bool = False) -> bool:
         stage.finish(inputs, ["model.safetensors", "metrics.csv"], {"policy": result})
     ws.runtime.wait()
     return True
+
+
+def refuse_chance(ws: Workspace) -> None:
+    """Raise UserError if the reward model's card says that it is no better than chance: PPO would align with noise."""
+    verdict = read_json(ws.run.require("reward", "card.json"))["verdict"]
+    if verdict["short"] == "no better than chance":
+        raise UserError(
+            f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or go "
+            "on all the same with FORCE=1"
+        )
 
 
 def optimise(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> float:

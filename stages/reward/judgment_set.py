@@ -1,11 +1,12 @@
-"""Stored judgments as tensors of row and class numbers, split by image and batched by image."""
+"""Stored judgments as one table of row and class numbers, split by image and batched by image."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,80 +17,87 @@ from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import NO_ANSWER
 from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
-from stages.reward.likelihoods import TIE, A, B
+from stages.reward.likelihoods import NO, TIE, YES, A, B
 
+COMPARISON, LABEL, VERDICT, RATING = range(4)
+KINDS = ("comparison", "label", "verdict", "rating")
 CHOICES = {"a": A, "b": B, "tie": TIE}
+TIE_SEEN = (COMPARISON, TIE)
 
 
 @dataclass(frozen=True, eq=False)
 class JudgmentSet:
-    """Answers of both kinds; int64 tensors.
+    """Answers of all kinds, one row each; int64 tensors [M].
 
     Attributes:
-        rows_a, class_a, rows_b, class_b, choice: [M] comparisons.
-        rows, answer: [L] label choices.
-        unknown: judgments about images that are not in the table.
+        kind: COMPARISON, LABEL, VERDICT or RATING.
+        rows_a, class_a: image and class asked about (the first side of a comparison); class 0 for label choices.
+        rows_b, class_b: the second side; the same as the first where there is none.
+        answer: A, B or TIE; the class chosen; NO or YES; the rating minus 1.
+        annotator: number of the annotator in `annotators`.
+        annotators: names.
+        levels: number of rating levels, 2 at least.
+        unknown: judgments about images that are not in the table, which are left out.
     """
 
+    kind: Tensor
     rows_a: Tensor
     class_a: Tensor
     rows_b: Tensor
     class_b: Tensor
-    choice: Tensor
-    rows: Tensor
     answer: Tensor
+    annotator: Tensor
+    annotators: tuple[str, ...] = ("",)
+    levels: int = 2
     unknown: int = 0
 
     def __len__(self) -> int:
-        return len(self.choice) + len(self.answer)
+        return len(self.kind)
 
     @property
     def images(self) -> Tensor:
         """Distinct rows that are judged, ascending."""
-        return torch.unique(torch.cat([self.rows_a, self.rows_b, self.rows]))
+        return torch.unique(torch.cat([self.rows_a, self.rows_b]))
 
-    def pick(self, comparisons: Tensor, labels: Tensor) -> JudgmentSet:
-        """Some comparisons and label choices, by mask or position."""
-        return JudgmentSet(
-            rows_a=self.rows_a[comparisons],
-            class_a=self.class_a[comparisons],
-            rows_b=self.rows_b[comparisons],
-            class_b=self.class_b[comparisons],
-            choice=self.choice[comparisons],
-            rows=self.rows[labels],
-            answer=self.answer[labels],
-        )
+    def has(self, what: tuple[int, int]) -> bool:
+        """Whether an answer of that kind was ever given."""
+        return bool(((self.kind == what[0]) & (self.answer == what[1])).any())
+
+    def pick(self, which: Tensor) -> JudgmentSet:
+        """Some judgments, by mask or position."""
+        names = ("kind", "rows_a", "class_a", "rows_b", "class_b", "answer", "annotator")
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
+
+    def by_kind(self) -> Iterator[tuple[int, JudgmentSet]]:
+        """Each kind that occurs, with its judgments."""
+        for kind in torch.unique(self.kind).tolist():
+            yield kind, self.pick(self.kind == kind)
 
     def among(self, images: Tensor) -> JudgmentSet:
         """Judgments all of whose images are among those given: no image is on both sides of a split."""
-        both = torch.isin(self.rows_a, images) & torch.isin(self.rows_b, images)
-        return self.pick(both, torch.isin(self.rows, images))
+        return self.pick(torch.isin(self.rows_a, images) & torch.isin(self.rows_b, images))
 
     def share(self, rank: int, world: int) -> JudgmentSet:
         """One process's part: every `world`-th (first) image with all judgments of it."""
         if world == 1:
             return self
-        distinct = torch.unique(torch.cat([self.rows_a, self.rows]))
-        mine_a, mine = (torch.searchsorted(distinct, rows) % world == rank for rows in (self.rows_a, self.rows))
-        return self.pick(mine_a, mine)
+        return self.pick(torch.searchsorted(torch.unique(self.rows_a), self.rows_a) % world == rank)
 
     def batches(self, images: int, random: torch.Generator) -> Iterator[JudgmentSet]:
         """All judgments in random order of their (first) image, those of about `images` images at a time.
 
         Judgments of one image stay together, so that the network sees it once an epoch however often it was judged.
         """
-        distinct = torch.unique(torch.cat([self.rows_a, self.rows]))
+        distinct = torch.unique(self.rows_a)
         parts = -(-len(distinct) // images)
         place = torch.randperm(len(distinct), generator=random) * parts // len(distinct)
-        part_a = place[torch.searchsorted(distinct, self.rows_a)]
-        part = place[torch.searchsorted(distinct, self.rows)]
-        by_a, by = part_a.argsort(stable=True), part.argsort(stable=True)
-        sizes_a, sizes = part_a.bincount(minlength=parts).tolist(), part.bincount(minlength=parts).tolist()
-        for comparisons, labels in zip(by_a.split(sizes_a), by.split(sizes), strict=True):
-            yield self.pick(comparisons, labels)
+        part = place[torch.searchsorted(distinct, self.rows_a)]
+        order = part.argsort(stable=True)
+        for which in order.split(part.bincount(minlength=parts).tolist()):
+            yield self.pick(which)
 
 
-def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> pd.Series:
+def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> Tensor:
     numbers = frame[column].map({name: number for number, name in enumerate(classes)})
     if numbers.isna().any():
         line = frame.index[numbers.isna()][0]
@@ -97,29 +105,35 @@ def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path
             f"{path}, line {line}: {column} is {frame[column].loc[line]!r}, which is not one of the classes "
             f"{', '.join(classes)}; correct images.classes or retract the judgment"
         )
-    return numbers
+    return _tensor(numbers)
+
+
+def _tensor(column: pd.Series) -> Tensor:
+    return torch.from_numpy(np.array(column, dtype=np.int64))
+
+
+Objective = Literal["bradley_terry", "supervised", "joint"]
 
 
 def read_judgments(
-    store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: str
+    store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: Objective
 ) -> JudgmentSet:
     """The answers that an objective trains on; `cant_tell` and `bad_image` are none.
 
     Args:
         position: row number of each image id.
-        objective: bradley_terry takes comparisons, supervised label choices, joint both.
+        objective: bradley_terry takes comparisons, supervised per-image judgments, joint both.
 
     Raises:
         UserError: a class that does not exist, or no answer of the kind needed.
     """
-    pairs = store.comparisons()
+    pairs, singles = store.comparisons(), store.per_image_judgments()
     pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
-    labels = store.per_image_judgments("label")
-    labels = labels[~labels["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else labels.iloc[:0]
+    singles = singles[~singles["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else singles.iloc[:0]
     here = pairs["image_a"].isin(position) & pairs["image_b"].isin(position)
-    here_too = labels["image"].isin(position)
+    here_too = singles["image"].isin(position)
     unknown = int((~here).sum() + (~here_too).sum())
-    for frame, known, path in ((pairs, here, store.pairwise.path), (labels, here_too, store.per_image.path)):
+    for frame, known, path in ((pairs, here, store.pairwise.path), (singles, here_too, store.per_image.path)):
         if not known.all():
             warnings.warn(
                 f"{path}, line {frame.index[~known][0]}: the image is not there (any more); {int((~known).sum())} such "
@@ -127,30 +141,58 @@ def read_judgments(
                 FeedbackWarning,
                 stacklevel=2,
             )
-    pairs, labels = pairs[here], labels[here_too]
-    if not len(pairs) + len(labels):
-        kind = {"bradley_terry": "comparisons", "supervised": "label choices", "joint": "comparisons or label choices"}[
-            objective
-        ]
+    pairs, singles = pairs[here], singles[here_too]
+    if not len(pairs) + len(singles):
+        wanted = {"bradley_terry": "comparisons", "supervised": "per-image judgments", "joint": "judgments"}[objective]
         gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
         raise UserError(
-            f"{store.folder} holds no {kind} of these images{gone}: run `make collect` first, or set reward.objective"
+            f"{store.folder} holds no {wanted} of these images{gone}: run `make collect` first, or set reward.objective"
         )
-    row, pair_file, label_file = position.__getitem__, store.pairwise.path, store.per_image.path
+    annotators = tuple(sorted({*pairs["annotator"], *singles["annotator"]}))
+    number = {name: n for n, name in enumerate(annotators)}
+    frames = [_comparisons(pairs, position, classes, store.pairwise.path)]
+    frames += [
+        _per_image(singles[singles["question"] == name], kind, position, classes, store.per_image.path)
+        for kind, name in ((LABEL, "label"), (VERDICT, "verdict"), (RATING, "rating"))
+    ]
+    who = [pairs["annotator"], *(singles.loc[singles["question"] == name, "annotator"] for name in KINDS[1:])]
+    columns = [torch.cat(parts) for parts in zip(*frames, strict=True)]
+    ratings = columns[5][columns[0] == RATING]
+    names = ("kind", "rows_a", "class_a", "rows_b", "class_b", "answer")
     return JudgmentSet(
-        rows_a=_tensor(pairs["image_a"].map(row)),
-        class_a=_tensor(_classes_of(pairs, "label_a", classes, pair_file)),
-        rows_b=_tensor(pairs["image_b"].map(row)),
-        class_b=_tensor(_classes_of(pairs, "label_b", classes, pair_file)),
-        choice=_tensor(pairs["choice"].map(CHOICES)),
-        rows=_tensor(labels["image"].map(row)),
-        answer=_tensor(_classes_of(labels, "answer", classes, label_file)),
+        **dict(zip(names, columns, strict=True)),
+        annotator=torch.cat([_tensor(column.map(number)) for column in who]),
+        annotators=annotators,
+        levels=max(2, int(ratings.max()) + 1 if len(ratings) else 2),
         unknown=unknown,
     )
 
 
-def _tensor(column: pd.Series) -> Tensor:
-    return torch.from_numpy(np.array(column, dtype=np.int64))
+def _comparisons(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], path: Path) -> list[Tensor]:
+    rows_a, rows_b = (_tensor(frame[name].map(position.__getitem__)) for name in ("image_a", "image_b"))
+    class_a, class_b = (_classes_of(frame, name, classes, path) for name in ("label_a", "label_b"))
+    return [
+        torch.full_like(rows_a, COMPARISON),
+        rows_a,
+        class_a,
+        rows_b,
+        class_b,
+        _tensor(frame["choice"].map(CHOICES)),
+    ]
+
+
+def _per_image(
+    frame: pd.DataFrame, kind: int, position: dict[str, int], classes: tuple[str, ...], path: Path
+) -> list[Tensor]:
+    rows = _tensor(frame["image"].map(position.__getitem__))
+    label = torch.zeros_like(rows) if kind == LABEL else _classes_of(frame, "label", classes, path)
+    if kind == LABEL:
+        answer = _classes_of(frame, "answer", classes, path)
+    elif kind == VERDICT:
+        answer = _tensor(frame["answer"].map({"no": NO, "yes": YES}))
+    else:
+        answer = _tensor(frame["answer"].astype(int) - 1)
+    return [torch.full_like(rows, kind), rows, label, rows, label, answer]
 
 
 def split_by_image(

@@ -1,47 +1,89 @@
-"""Log-likelihoods of judgments under utilities r(x, a): one small pure function a kind (METHOD 1)."""
+"""Probabilities of answers under utilities r(x, a): one small pure function a kind (METHOD 1).
+
+Each returns log P of every possible answer, so that training, accuracy, calibration and surprise read the same numbers.
+"""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 A, B, TIE = 0, 1, 2
+NO, YES = 0, 1
 
 
-def bradley_terry(r_a: Tensor, r_b: Tensor, choice: Tensor) -> Tensor:
-    """log P of each choice, [M], with P(A) = sigma(r_A - r_B) (Bradley and Terry 1952).
+def bradley_terry(r_a: Tensor, r_b: Tensor) -> Tensor:
+    """log P of A and of B, [M, 2], with P(A) = sigma(r_A - r_B) (Bradley and Terry 1952).
 
     Args:
         r_a, r_b: [M] utilities of the two sides.
-        choice: [M] 0 for A, 1 for B.
     """
     difference = r_a - r_b
-    return logsigmoid(torch.where(choice == A, difference, -difference))
+    return torch.stack([logsigmoid(difference), logsigmoid(-difference)], dim=-1)
 
 
-def davidson(r_a: Tensor, r_b: Tensor, choice: Tensor, log_nu: Tensor) -> Tensor:
-    """log P of each choice, [M], with ties (Davidson 1970).
-
-    P(A), P(B) and P(tie) are proportional to e^{r_A}, e^{r_B} and nu e^{(r_A + r_B) / 2}.
+def davidson(r_a: Tensor, r_b: Tensor, log_nu: Tensor) -> Tensor:
+    """log P of A, B and a tie, [M, 3] (Davidson 1970): proportional to e^{r_A}, e^{r_B} and nu e^{(r_A + r_B) / 2}.
 
     Args:
-        choice: [M] 0 for A, 1 for B, 2 for a tie.
         log_nu: scalar; -inf makes it Bradley-Terry.
     """
     half = (r_a - r_b) / 2  # relative to the mean of both utilities, so that large ones cancel exactly
-    log_p = torch.log_softmax(torch.stack([half, -half, log_nu.expand_as(half)], dim=-1), dim=-1)
-    return log_p.gather(-1, choice[:, None])[:, 0]
+    return torch.log_softmax(torch.stack([half, -half, log_nu.expand_as(half)], dim=-1), dim=-1)
 
 
-def label_choice(utilities: Tensor, answer: Tensor, smoothing: float = 0.0) -> Tensor:
-    """log P of each answered class, [M], with P(a) = softmax_a r(x, .) (Luce 1959).
+def label_choice(utilities: Tensor) -> Tensor:
+    """log P of each class, [M, C], with P(a) = softmax_a r(x, .) (Luce 1959); utilities [M, C]."""
+    return torch.log_softmax(utilities, dim=-1)
+
+
+def verdict(r: Tensor, tau: Tensor) -> Tensor:
+    """log P of no and of yes, [M, 2], with P(yes) = sigma(r - tau); r [M], tau a scalar."""
+    return torch.stack([logsigmoid(tau - r), logsigmoid(r - tau)], dim=-1)
+
+
+def ordinal(r: Tensor, cuts: Tensor) -> Tensor:
+    """log P of ratings 1 to K, [M, K]: the ordinal logit P(k) = sigma(c_k - r) - sigma(c_{k-1} - r) (McCullagh 1980).
 
     Args:
-        utilities: [M, C].
-        answer: [M] class numbers.
-        smoothing: probability with which the answer is taken for one drawn evenly from all classes.
+        r: [M].
+        cuts: [K - 1] ascending cut points; c_0 = -inf and c_K = inf.
     """
-    log_p = torch.log_softmax(utilities, dim=-1)
-    chosen = log_p.gather(-1, answer[:, None])[:, 0]
-    return chosen if smoothing == 0 else (1 - smoothing) * chosen + smoothing * log_p.mean(-1)
+    below = cuts - r[:, None]
+    first, last = logsigmoid(below[:, :1]), logsigmoid(-below[:, -1:])
+    # sigma(v) - sigma(u) = sigma(v) sigma(-u) (1 - e^{u - v}): exact where both ends of a bin are far from r.
+    upper, lower = below[:, 1:], below[:, :-1]
+    between = logsigmoid(upper) + logsigmoid(-lower) + _log1mexp(upper - lower)
+    return torch.cat([first, between, last], dim=-1)
+
+
+def _log1mexp(width: Tensor) -> Tensor:
+    """log(1 - e^{-width}) for width > 0."""
+    return torch.log(-torch.expm1(-width.clamp_min(1e-6)))
+
+
+def gaussian(r: Tensor, levels: int, offset: Tensor, log_gain: Tensor, log_sigma: Tensor) -> Tensor:
+    """log density of ratings 1 to K, [M, K], spread evenly over -1 to 1, around offset + gain r: squared error."""
+    z = torch.linspace(-1, 1, levels, device=r.device)
+    error = (z - offset - log_gain.exp() * r[:, None]) / log_sigma.exp()
+    return -0.5 * error.square() - log_sigma - 0.5 * math.log(2 * math.pi)
+
+
+def unreliable(log_p: Tensor, log_eta: Tensor, log_not: Tensor, otherwise: Tensor) -> Tensor:
+    """log of eta P + (1 - eta) Q, [M, K] (Crowd-BT, Chen et al. 2013).
+
+    Args:
+        log_p: [M, K] what a reliable annotator answers.
+        log_eta, log_not: [M] log eta and log(1 - eta) of each answer's annotator.
+        otherwise: [M, K] or [K] log Q, what the annotator answers when not answering as the model: the other side of a
+            comparison, the other verdict, any class or level at random.
+    """
+    return torch.logaddexp(log_eta[:, None] + log_p, log_not[:, None] + otherwise)
+
+
+def ascending(first: Tensor, gaps: Tensor) -> Tensor:
+    """Cut points [K - 1] that are ascending whatever the parameters: first, then first plus sums of softplus(gaps)."""
+    return torch.cat([first.view(1), first + softplus(gaps).cumsum(0)])

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network, split
 from pipeline.models.files import ModelHeader, load_model, save_model, weights_hash
 from pipeline.models.policy import divide_logits, final_linear
-from pipeline.models.reward_model import RewardModel, centred, normalised, reference_scale
+from pipeline.models.reward_model import RewardModel, centred, reference_scale
 
 HEADER = ModelHeader("policy", "resnet18", ("a", "b", "c"), 32, 32)
 
@@ -169,18 +169,40 @@ def test_temperature_divides_logits() -> None:
     assert torch.allclose(made(images), before / 2.5, atol=1e-6)
 
 
-def test_normalised_reward() -> None:
+def combined(utilities: list[Tensor], log_ref: Tensor, pessimism: float = 0.0) -> Tensor:
+    """r~ of an ensemble whose scales are fitted on these very images."""
+    empty = [torch.nn.Identity() for _ in utilities]
+    return RewardModel.fitted(empty, utilities, log_ref, 0.0, pessimism).rewards(utilities, log_ref)
+
+
+@pytest.mark.parametrize(("members", "pessimism"), [(1, 0.0), (3, 0.0), (3, 0.7)])
+def test_normalised_reward(members: int, pessimism: float) -> None:
     """Mean 0 under the reference for every image, variance 1 over all, whatever offset an image has (METHOD 2)."""
     random = torch.Generator().manual_seed(0)
     log_ref = torch.log_softmax(torch.randn(50, 4, generator=random), -1)
-    utilities = 3 * torch.randn(50, 4, generator=random)
-    scale = reference_scale(utilities, log_ref)
-    reward = normalised(utilities, log_ref, scale)
-    p = log_ref.exp()
+    utilities = [3 * torch.randn(50, 4, generator=random) for _ in range(members)]
+    reward, p = combined(utilities, log_ref, pessimism), log_ref.exp()
     assert torch.allclose((p * reward).sum(-1), torch.zeros(50), atol=1e-5)
     assert (p * reward.square()).sum(-1).mean().item() == pytest.approx(1, abs=1e-5)
-    shifted = utilities + torch.randn(50, 1, generator=random)
-    assert torch.allclose(normalised(shifted, log_ref, reference_scale(shifted, log_ref)), reward, atol=1e-4)
+    shifted = [5 * u + torch.randn(50, 1, generator=random) for u in utilities]
+    assert torch.allclose(combined(shifted, log_ref, pessimism), reward, atol=1e-4), "nor whatever unit a member has"
+
+
+def test_one_member_is_its_centred_utilities_over_their_deviation() -> None:
+    log_ref = torch.log_softmax(torch.randn(20, 3), -1)
+    utilities = torch.randn(20, 3)
+    expected = centred(utilities, log_ref) / reference_scale(utilities, log_ref)
+    assert torch.allclose(combined([utilities], log_ref), expected, atol=1e-5)
+
+
+def test_pessimism_prefers_what_the_members_agree_on() -> None:
+    """Two classes with the same mean reward, one of which the members disagree about."""
+    log_ref = torch.full((1, 3), 1 / 3).log()
+    first, second = torch.tensor([[1.0, 3.0, -4.0]]), torch.tensor([[1.0, -1.0, 0.0]])
+    scale = reference_scale(first, log_ref) / reference_scale(second, log_ref)
+    utilities = [first, scale * second]
+    plain, careful = combined(utilities, log_ref)[0], combined(utilities, log_ref, 1.0)[0]
+    assert careful[0] - careful[1] > plain[0] - plain[1]
 
 
 def test_centring_by_hand() -> None:
@@ -189,12 +211,23 @@ def test_centring_by_hand() -> None:
     assert reference_scale(torch.tensor([[4.0, 0.0]]), log_ref) == pytest.approx((0.25 * 9 + 0.75 * 1) ** 0.5)
 
 
-def test_reward_model_keeps_its_scale(tmp_path: Path) -> None:
-    model = RewardModel(network(), scale=2.5, tie=0.3).eval()
-    header = ModelHeader("reward", "resnet18", ("a", "b", "c"), 32, 32)
-    model.save(tmp_path / "r.safetensors", header)
-    again, _ = RewardModel.load(tmp_path / "r.safetensors")
-    images = torch.randn(3, 3, 32, 32)
-    assert torch.equal(again(images), model(images))
-    assert again.scale.item() == model.scale.item()
-    assert again.tie.item() == model.tie.item()
+def test_a_reloaded_reward_model_gives_the_same_rewards_bit_for_bit(tmp_path: Path) -> None:
+    """Three members that share all but the last layer, their scales, pessimism and ties; the prefix is stored once."""
+    networks = [network() for _ in range(3)]
+    for number, one in enumerate(networks):
+        torch.manual_seed(number)
+        torch.nn.init.normal_(one.fc.weight)  # type: ignore[union-attr, arg-type]
+    images, log_ref = torch.randn(6, 3, 32, 32), torch.log_softmax(torch.randn(6, 3), -1)
+    for one in networks:
+        one.eval()
+    with torch.no_grad():
+        model = RewardModel.fitted(networks, [one(images) for one in networks], log_ref, tie=0.3, pessimism=0.5).eval()
+        path = tmp_path / "r.safetensors"
+        model.save(path, ModelHeader("reward", "resnet18", ("a", "b", "c"), 32, 32))
+        again, _ = RewardModel.load(path)
+        assert torch.equal(again.rewards(again(images), log_ref), model.rewards(model(images), log_ref))
+        assert torch.equal(again.spread(again(images), log_ref), model.spread(model(images), log_ref))
+    assert weights_hash(again) == weights_hash(model)
+    alone = tmp_path / "one.safetensors"
+    RewardModel(networks[:1], [1.0], 1.0).save(alone, ModelHeader("reward", "resnet18", ("a", "b", "c"), 32, 32))
+    assert path.stat().st_size < 1.01 * alone.stat().st_size

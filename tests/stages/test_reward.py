@@ -1,6 +1,10 @@
+"""Likelihoods by hand, judgments as tensors, splits and batches."""
+
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,63 +12,99 @@ import torch
 from torch import Tensor
 
 from feedback_store.errors import FeedbackWarning
-from feedback_store.judgments import Comparison, Judgment, label_choice
+from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
 from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
 from pipeline.runtime import generator
-from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
-from stages.reward.likelihoods import TIE, A, B, bradley_terry, davidson
-from stages.reward.likelihoods import label_choice as luce
-from stages.reward.run import heldout_accuracy, log_likelihood, mean_nll
+from stages.reward import likelihoods as p
+from stages.reward.fit import resampled
+from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet, read_judgments, split_by_image
+from stages.reward.latent import Latent, Shape, log_likelihood, mean_nll
+from stages.reward.likelihoods import NO, TIE, YES, B
 
 POSITION = {"img-0": 0, "img-1": 1, "img-2": 2, "img-3": 3}
 CLASSES = ("ant", "bee", "cat")
+PLAIN = Shape(ties=False, levels=2, annotators=1, reliability=False, scalar_ratings=False)
+
+
+def one(value: float) -> Tensor:
+    return torch.tensor([float(value)])
+
+
+def sigma(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
 
 
 def test_bradley_terry_by_hand() -> None:
-    log_p = bradley_terry(torch.tensor([2.0, 2.0]), torch.tensor([1.0, 1.0]), torch.tensor([A, B]))
-    assert log_p.exp().tolist() == pytest.approx([1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))])
+    assert p.bradley_terry(one(2), one(1)).exp()[0].tolist() == pytest.approx([sigma(1), sigma(-1)])
 
 
 def test_davidson_by_hand() -> None:
     """P(A) : P(B) : P(tie) = e^2 : e^1 : nu e^1.5."""
     total = math.e**2 + math.e + 0.5 * math.e**1.5
-    for choice, weight in ((A, math.e**2), (B, math.e), (TIE, 0.5 * math.e**1.5)):
-        one = davidson(torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([choice]), torch.tensor(0.5).log())
-        assert one.exp().item() == pytest.approx(weight / total)
+    expected = [math.e**2 / total, math.e / total, 0.5 * math.e**1.5 / total]
+    assert p.davidson(one(2), one(1), torch.tensor(0.5).log()).exp()[0].tolist() == pytest.approx(expected)
 
 
 def test_davidson_without_ties_is_bradley_terry() -> None:
-    r_a, r_b, choice = torch.randn(20), torch.randn(20), torch.randint(0, 2, (20,))
-    nowhere = torch.tensor(-math.inf)
-    assert torch.allclose(davidson(r_a, r_b, choice, nowhere), bradley_terry(r_a, r_b, choice), atol=1e-6)
+    r_a, r_b = torch.randn(20), torch.randn(20)
+    assert torch.allclose(p.davidson(r_a, r_b, torch.tensor(-math.inf))[:, :2], p.bradley_terry(r_a, r_b), atol=1e-6)
 
 
 def test_a_tie_at_equal_scores_has_no_gradient() -> None:
     r = torch.tensor([1.5, 1.5], requires_grad=True)
-    davidson(r[:1], r[1:], torch.tensor([TIE]), torch.tensor(0.0)).sum().backward()
+    p.davidson(r[:1], r[1:], torch.tensor(0.0))[0, TIE].backward()
     assert r.grad is not None
     assert r.grad.abs().max() == 0
 
 
 def test_luce_by_hand_and_bradley_terry_is_its_two_item_case() -> None:
     r = torch.tensor([[1.0, 2.0, 4.0]])
-    assert luce(r, torch.tensor([1])).exp().item() == pytest.approx(math.e**2 / (math.e + math.e**2 + math.e**4))
+    assert p.label_choice(r).exp()[0, 1].item() == pytest.approx(math.e**2 / (math.e + math.e**2 + math.e**4))
     two = torch.randn(9, 2)
-    assert torch.allclose(
-        luce(two, torch.zeros(9, dtype=torch.long)), bradley_terry(two[:, 0], two[:, 1], torch.zeros(9))
-    )
+    assert torch.allclose(p.label_choice(two), p.bradley_terry(two[:, 0], two[:, 1]), atol=1e-6)
+
+
+def test_verdict_by_hand() -> None:
+    assert p.verdict(one(1.5), torch.tensor(0.5)).exp()[0].tolist() == pytest.approx([sigma(-1), sigma(1)])
+
+
+def test_ordinal_by_hand() -> None:
+    cuts, r = [-1.0, 0.5, 2.0], 0.25
+    bounds = [0.0, *(sigma(c - r) for c in cuts), 1.0]
+    expected = [high - low for low, high in pairwise(bounds)]
+    assert p.ordinal(one(r), torch.tensor(cuts)).exp()[0].tolist() == pytest.approx(expected)
+
+
+def test_ordinal_with_two_levels_is_a_verdict() -> None:
+    r, tau = torch.randn(9), torch.tensor(0.3)
+    assert torch.allclose(p.ordinal(r, tau.view(1)), p.verdict(r, tau), atol=1e-6)
+
+
+def test_gaussian_by_hand() -> None:
+    """Rating 2 of 3 is z = 0; mean 0.1 + 0.5 * 2, deviation 0.8."""
+    log_p = p.gaussian(one(2.0), 3, torch.tensor(0.1), torch.tensor(0.5).log(), torch.tensor(0.8).log())
+    expected = -0.5 * (1.1 / 0.8) ** 2 - math.log(0.8) - 0.5 * math.log(2 * math.pi)
+    assert log_p[0, 1].item() == pytest.approx(expected)
+
+
+def test_unreliable_by_hand() -> None:
+    """Crowd-BT: eta P(A) + (1 - eta) P(B)."""
+    log_p = p.bradley_terry(one(1.0), one(0.0))
+    mixed = p.unreliable(log_p, one(0.7).log(), one(0.3).log(), log_p.flip(-1)).exp()[0]
+    assert mixed.tolist() == pytest.approx([0.7 * sigma(1) + 0.3 * sigma(-1), 0.7 * sigma(-1) + 0.3 * sigma(1)])
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e6])
-def test_no_overflow(scale: float) -> None:
-    r_a, r_b = torch.tensor([scale, -scale]), torch.tensor([-scale, scale])
+def test_no_overflow_and_every_distribution_sums_to_one(scale: float) -> None:
+    r_a, r_b = torch.tensor([scale, -scale, 0.0]), torch.tensor([-scale, scale, 0.0])
+    zero = torch.tensor(0.0)
     for log_p in (
-        bradley_terry(r_a, r_b, torch.tensor([B, B])),
-        davidson(r_a, r_b, torch.tensor([B, TIE]), torch.tensor(0.0)),
-        luce(torch.stack([r_a, r_b], -1), torch.tensor([1, 0])),
-    ):
+        p.bradley_terry(r_a, r_b), p.davidson(r_a, r_b, zero), p.label_choice(torch.stack([r_a, r_b], -1)),
+        p.verdict(r_a, zero), p.ordinal(r_a, torch.tensor([-2.0, 0.0, 3.0])),
+    ):  # fmt: skip
         assert torch.isfinite(log_p).all()
+        assert torch.allclose(log_p.exp().sum(-1), torch.ones(3), atol=1e-5)
 
 
 def stored(tmp_path: Path, *judgments: Judgment) -> FeedbackStore:
@@ -73,61 +113,65 @@ def stored(tmp_path: Path, *judgments: Judgment) -> FeedbackStore:
     return store
 
 
-def pair(image: str, a: str, b: str, choice: str, other: str = "") -> Comparison:
+def pair(image: str, a: str, b: str, choice: str, other: str = "", who: str = "x") -> Comparison:
     return Comparison(
-        annotator="x", source="web", image_a=image, label_a=a, image_b=other or image, label_b=b, choice=choice
+        annotator=who, source="web", image_a=image, label_a=a, image_b=other or image, label_b=b, choice=choice
     )
 
 
+WHO = {"annotator": "y", "source": "web"}
+
+
 def label(image: str, answer: str) -> Judgment:
-    return label_choice(image, answer, annotator="x", source="web")
+    return label_choice(image, answer, **WHO)
 
 
 def test_answers_become_tensors(tmp_path: Path) -> None:
     store = stored(
-        tmp_path,
-        pair("img-1", "ant", "cat", "b"),
-        pair("img-2", "bee", "ant", "tie"),
-        pair("img-2", "bee", "ant", "cant_tell"),
-        pair("img-2", "bee", "ant", "bad_image"),
-        pair("img-9", "bee", "ant", "a"),
-        label("img-3", "cat"),
-        label("img-3", "cant_tell"),
-    )
+        tmp_path, pair("img-1", "ant", "cat", "b"), pair("img-2", "bee", "ant", "tie"), pair("img-2", "bee", "ant", "cant_tell"),
+        pair("img-2", "bee", "ant", "bad_image"), pair("img-9", "bee", "ant", "a"), label("img-3", "cat"), label("img-3", "cant_tell"),
+        verdict("img-0", "bee", "yes", **WHO), verdict("img-0", "cat", "no", **WHO), rating("img-1", "bee", 4, **WHO),
+        verdict("img-0", "ant", "bad_image", **WHO),
+    )  # fmt: skip
     with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image is not there .*; 1 such"):
         j = read_judgments(store, POSITION, CLASSES, "joint")
-    assert (j.rows_a.tolist(), j.class_a.tolist(), j.class_b.tolist(), j.choice.tolist()) == (
-        [1, 2],
-        [0, 1],
-        [2, 0],
-        [B, TIE],
-    )
-    assert (j.rows.tolist(), j.answer.tolist(), j.unknown) == ([3], [2], 1)
+    assert j.kind.tolist() == [COMPARISON, COMPARISON, LABEL, VERDICT, VERDICT, RATING]
+    assert j.rows_a.tolist() == j.rows_b.tolist() == [1, 2, 3, 0, 0, 1]
+    assert j.class_a.tolist() == [0, 1, 0, 1, 2, 1]
+    assert j.class_b.tolist()[:2] == [2, 0]
+    assert j.answer.tolist() == [B, TIE, 2, YES, NO, 3]
+    assert [j.annotators[n] for n in j.annotator.tolist()] == ["x", "x", "y", "y", "y", "y"]
+    assert (j.levels, j.unknown) == (4, 1)
     with pytest.warns(FeedbackWarning):
         assert len(read_judgments(store, POSITION, CLASSES, "bradley_terry")) == 2
-    assert len(read_judgments(store, POSITION, CLASSES, "supervised")) == 1
+    assert len(read_judgments(store, POSITION, CLASSES, "supervised")) == 4
 
 
 def test_judgments_that_cannot_be_used(tmp_path: Path) -> None:
     store = stored(tmp_path, pair("img-1", "ant", "dog", "a"))
     with pytest.raises(UserError, match=r"pairwise\.csv, line 2: label_b is 'dog'"):
         read_judgments(store, POSITION, CLASSES, "bradley_terry")
-    with pytest.raises(UserError, match="holds no label choices"):
+    with pytest.raises(UserError, match="holds no per-image judgments"):
         read_judgments(store, POSITION, CLASSES, "supervised")
     gone = pytest.raises(UserError, match="1 are about images that are no longer there")
     with gone, pytest.warns(FeedbackWarning):
         read_judgments(store, {}, CLASSES, "bradley_terry")
 
 
-def many(count: int = 300, images: int = 40) -> JudgmentSet:
+def many(count: int = 400, images: int = 40) -> JudgmentSet:
+    """Judgments of all kinds, some comparisons of two images."""
     random = torch.Generator().manual_seed(0)
 
-    def draw(high: int, size: int = count) -> Tensor:
-        return torch.randint(0, high, (size,), generator=random)
+    def draw(high: int) -> Tensor:
+        return torch.randint(0, high, (count,), generator=random)
 
-    a, b = draw(images), draw(images)
-    same = torch.rand(count, generator=random) < 0.7
-    return JudgmentSet(a, draw(3), torch.where(same, a, b), draw(3), draw(2), draw(images, 100), draw(3, 100))
+    kind, a, b = draw(4), draw(images), draw(images)
+    class_a, class_b = draw(3), draw(3)
+    across = (kind == COMPARISON) & (torch.rand(count, generator=random) < 0.3)
+    answers = torch.stack([draw(3), draw(3), draw(2), draw(5)])
+    answer = answers.gather(0, kind[None])[0]
+    rows_b, label_b = torch.where(across, b, a), torch.where(kind == COMPARISON, class_b, class_a)
+    return JudgmentSet(kind, a, class_a, rows_b, label_b, answer, draw(3), ("u", "v", "w"), 5)
 
 
 def test_no_image_on_both_sides_of_the_split() -> None:
@@ -141,38 +185,74 @@ def test_batches_hold_every_judgment_once_and_images_together() -> None:
     judgments = many()
     batches = list(judgments.batches(8, generator(2)))
     assert sum(len(b) for b in batches) == len(judgments)
-    seen = [set(torch.cat([b.rows_a, b.rows]).tolist()) for b in batches]
+    seen = [set(b.rows_a.tolist()) for b in batches]
     assert sum(len(s) for s in seen) == len(set().union(*seen)), "an image's judgments are in one batch"
     assert max(len(s) for s in seen) <= 8
 
 
+def test_a_bootstrap_draws_whole_images() -> None:
+    judgments = many()
+    drawn = resampled(judgments, generator(3))
+    counts, original = drawn.rows_a.bincount(minlength=40), judgments.rows_a.bincount(minlength=40)
+    assert (counts % original == 0).all()
+    assert int((counts // original).sum()) == 40
+    assert (counts == 0).any()
+
+
 def test_too_few_images_to_split(tmp_path: Path) -> None:
-    one = read_judgments(stored(tmp_path, pair("img-1", "ant", "bee", "a")), POSITION, CLASSES, "bradley_terry")
+    alone = read_judgments(stored(tmp_path, pair("img-1", "ant", "bee", "a")), POSITION, CLASSES, "bradley_terry")
     with pytest.raises(UserError, match="at least two images"):
-        split_by_image(one, 0.2, generator(0))
+        split_by_image(alone, 0.2, generator(0))
 
 
-def test_log_likelihood_looks_up_the_right_scores() -> None:
-    """Against a loop over judgments, cross-image comparisons included."""
+@pytest.mark.parametrize("reliability", [False, True])
+@pytest.mark.parametrize("scalar", [False, True])
+def test_log_likelihood_looks_up_the_right_scores(reliability: bool, scalar: bool) -> None:
+    """Against a loop over judgments, comparisons of two images included."""
     judgments, utilities = many(), torch.randn(40, 3)
-    images = judgments.images
-    fast = log_likelihood(utilities[images], images, judgments, None)
-    slow = [
-        math.log(1 / (1 + math.exp(-(1 if c == A else -1) * float(utilities[ra, ca] - utilities[rb, cb]))))
-        for ra, ca, rb, cb, c in zip(*(t.tolist() for t in (judgments.rows_a, judgments.class_a, judgments.rows_b, judgments.class_b, judgments.choice)), strict=True)
-    ]  # fmt: skip
-    slow += torch.log_softmax(utilities, -1)[judgments.rows, judgments.answer].tolist()
-    assert torch.allclose(fast, torch.tensor(slow), atol=1e-5)
-    assert mean_nll(utilities[images], judgments, None) == pytest.approx(-sum(slow) / len(slow), abs=1e-5)
+    latent = Latent(Shape(ties=True, levels=5, annotators=3, reliability=reliability, scalar_ratings=scalar))
+    with torch.no_grad():
+        latent.logit_eta.copy_(torch.tensor([2.0, 0.5, -1.0]))
+        latent.tau.fill_(0.3)
+    images, slow = judgments.images, []
+    for kind in range(4):
+        of_kind = judgments.pick(judgments.kind == kind)
+        for place in range(len(of_kind)):
+            single = of_kind.pick(torch.tensor([place]))
+            r = utilities[single.rows_a[0]]
+            if kind == COMPARISON:
+                log_p = p.davidson(r[single.class_a], utilities[single.rows_b[0]][single.class_b], latent.log_nu)
+            elif kind == LABEL:
+                log_p = p.label_choice(r[None])
+            elif kind == VERDICT:
+                log_p = p.verdict(r[single.class_a], latent.tau)
+            elif scalar:
+                log_p = p.gaussian(r[single.class_a], 5, latent.offset, latent.log_gain, latent.log_sigma)
+            else:
+                log_p = p.ordinal(r[single.class_a], latent.cuts)
+            shares = log_p.exp()[0]
+            if reliability:
+                eta = latent.eta[single.annotator[0]]
+                flat = {LABEL: torch.full((3,), 1 / 3), RATING: torch.full((5,), 0.5 if scalar else 0.2)}
+                swapped = shares[[1, 0, 2]] if kind == COMPARISON else shares.flip(0)
+                other = flat.get(kind, swapped)
+                shares = eta * shares + (1 - eta) * other
+            slow.append(shares[single.answer[0]].log())
+    fast = log_likelihood(utilities[images], images, judgments, latent)
+    assert torch.allclose(fast, torch.stack(slow), atol=1e-5)
+    assert mean_nll(utilities[images], judgments, latent) == pytest.approx(-float(fast.detach().mean()), abs=1e-5)
 
 
-def test_heldout_accuracy_by_hand() -> None:
-    utilities = torch.tensor([[3.0, 2.0, 1.0], [0.0, 5.0, 1.0]])
-    none = torch.tensor([], dtype=torch.long)
-    pairs = JudgmentSet(
-        torch.tensor([0, 0, 1]), torch.tensor([0, 2, 0]), torch.tensor([0, 0, 1]), torch.tensor([1, 1, 1]),
-        torch.tensor([A, A, TIE]), none, none,
-    )  # fmt: skip
-    assert heldout_accuracy(utilities, pairs) == (1, 2)
-    labels = JudgmentSet(none, none, none, none, none, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 2]))
-    assert heldout_accuracy(utilities, labels) == (2, 3)
+def test_label_smoothing_is_of_label_choices_alone() -> None:
+    judgments = many()
+    images, utilities = judgments.images, torch.randn(40, 3)
+    latent = Latent(replace(PLAIN, ties=True, levels=5))
+    plain, smooth = (log_likelihood(utilities, images, judgments, latent, s) for s in (0.0, 0.3))
+    sizes = judgments.kind.bincount().tolist()
+    before, labels, after = plain.split([sizes[0], sizes[1], sizes[2] + sizes[3]])
+    before_s, labels_s, after_s = smooth.split([sizes[0], sizes[1], sizes[2] + sizes[3]])
+    assert torch.equal(before, before_s)
+    assert torch.equal(after, after_s)
+    own = judgments.pick(judgments.kind == LABEL)
+    log_p = torch.log_softmax(utilities[own.rows_a], -1)
+    assert torch.allclose(labels_s, 0.7 * labels + 0.3 * log_p.mean(-1), atol=1e-6)

@@ -1,0 +1,233 @@
+"""The reward model's card: what it was trained on, how good it is on what it has not seen, and a verdict in words."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pipeline.images.decode import BadImage, decode
+from pipeline.models.reward_model import RewardModel
+from pipeline.runtime import generator
+from pipeline.workspace import Workspace
+from stages.reward.evaluate import (
+    Predictions,
+    accuracy_interval,
+    breakdown,
+    calibrated,
+    calibration,
+    ceiling,
+    chance,
+    predict,
+)  # fmt: skip
+from stages.reward.fit import Member
+from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, RATING, VERDICT, JudgmentSet
+from stages.reward.likelihoods import TIE
+
+WIDE = 0.10  # half-width of the accuracy's interval beyond which held-out judgments are too few to say anything
+GAIN = 0.005  # estimated gain of the next 100 judgments from which more of them are worth asking for
+UNRELIABLE = 0.7  # eta below which an annotator is flagged
+SURPRISING, THUMBNAIL = 12, 160
+
+READY, MORE, CHANCE = "ready", "needs more judgments", "no better than chance"
+
+
+def verdict(heldout: dict[str, Any], gain: float | None) -> dict[str, str]:
+    """The verdict and its reason, from the thresholds above."""
+    half = (heldout["high"] - heldout["low"]) / 2
+    seen = f"{heldout['accuracy']:.1%} [{heldout['low']:.1%}, {heldout['high']:.1%}] of {heldout['judgments']} held-out judgments"
+    if heldout["low"] <= heldout["chance"]:
+        if half <= WIDE:
+            why = (
+                f"it agrees with {seen}, and chance would with {heldout['chance']:.1%}, which lies within that interval"
+            )
+            return {"short": CHANCE, "why": why}
+        why = f"it agrees with {seen}; that cannot be told from chance ({heldout['chance']:.1%}), the interval is too wide"
+        return {"short": MORE, "why": why}
+    if half > WIDE:
+        return {
+            "short": MORE,
+            "why": f"it agrees with {seen}, better than chance, but the interval is wider than +-{WIDE:.0%}",
+        }
+    if gain is not None and gain >= GAIN:
+        return {
+            "short": MORE,
+            "why": f"it agrees with {seen}; the next 100 judgments should still gain {100 * gain:.1f} points",
+        }
+    return {"short": READY, "why": f"it agrees with {seen}, and chance would with {heldout['chance']:.1%}"}
+
+
+def next_hundred(curve: Sequence[dict[str, float]]) -> float | None:
+    """Estimated gain of the next 100 judgments: accuracy = a - b / sqrt(n), fitted to the learning curve."""
+    if len(curve) < 2:
+        return None
+    n = np.array([point["judgments"] for point in curve], dtype=float)
+    y = np.array([point["accuracy"] for point in curve])
+    slope = float(np.polyfit(n**-0.5, y, 1)[0])
+    return max(0.0, -slope * (n[-1] ** -0.5 - (n[-1] + 100) ** -0.5))
+
+
+def make_card(
+    ws: Workspace, model: RewardModel, members: Sequence[Member], utilities: Sequence[Tensor], heldout: JudgmentSet,
+    judgments: JudgmentSet, curve: list[dict[str, float]], argmax_accuracy: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Everything on the card, as it is saved in card.json.
+
+    Args:
+        utilities: [N, C] of all images, one a member.
+        curve: the learning curve, the last point with all judgments.
+    """
+    images = heldout.images
+    seen = [u[images] for u in utilities]
+    raw = predict(members, seen, images, heldout)
+    cool, temperature = calibrated(members, seen, images, heldout, generator(ws.config.seed, 25))
+    accuracy, low, high = accuracy_interval(raw.correct, raw.image)
+    measured = {
+        "judgments": len(raw.answer), "images": len(images), "accuracy": accuracy, "low": low, "high": high,
+        "chance": chance(heldout), "log_loss": _log_loss(raw), "log_loss_calibrated": _log_loss(cool),
+    }  # fmt: skip
+    gain = next_hundred(curve)
+    settings = ws.config.reward
+    return {
+        "verdict": verdict(measured, gain),
+        "run": ws.config.name,
+        "judgments": {
+            "used": len(judgments), "of_missing_images": judgments.unknown, "images": len(judgments.images),
+            "kinds": {KINDS[kind]: len(own) for kind, own in judgments.by_kind()},
+        },
+        "heldout": measured,
+        "ceiling": ceiling(judgments),
+        "calibration": {"before": calibration(raw), "after": calibration(cool), "temperature": temperature},
+        "by": breakdown(raw, heldout, ws.classes),
+        "annotators": _annotators(members, judgments),
+        "learned": _learned(model, members),
+        "curve": {"points": curve, "gain_of_next_100": gain},
+        "gold": {"argmax_accuracy": argmax_accuracy},
+        "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
+        "surprising": _surprising(ws, raw, heldout, members, seen),
+        "settings": {"objective": settings.objective, "members": settings.members, "pessimism": settings.pessimism,
+                     "start": settings.start, "rating": settings.rating, "seed": ws.config.seed},
+        "thresholds": {"interval_half_width": WIDE, "gain_of_next_100": GAIN, "unreliable_eta": UNRELIABLE},
+    }  # fmt: skip
+
+
+def _log_loss(p: Predictions) -> float:
+    return float(-np.log(np.maximum(p.probability, 1e-12)).mean())
+
+
+def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[str, Any]]:
+    counts = judgments.annotator.bincount(minlength=len(judgments.annotators)).tolist()
+    learned = members[0].latent.shape.reliability
+    eta = torch.stack([member.latent.eta.detach() for member in members]).mean(0).tolist()
+    return [
+        {
+            "name": name, "judgments": count, "reliability": value if learned else None,
+            "flagged": learned and value < UNRELIABLE,
+        }
+        for name, count, value in zip(judgments.annotators, counts, eta, strict=True)
+    ]  # fmt: skip
+
+
+def _learned(model: RewardModel, members: Sequence[Member]) -> dict[str, Any]:
+    latent = members[0].latent
+    return {
+        "scale": float(model.scale * model.scales.mean()),
+        "tie": float(model.tie),
+        "verdict_threshold": float(latent.tau.detach()),
+        "cuts": latent.cuts.detach().tolist(),
+        "epochs": [member.epoch for member in members],
+    }
+
+
+def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
+    """For each kind and answer, the rewards that the answer is about: what the score histograms show."""
+    found = []
+    for kind, own in judgments.by_kind():
+        asked = rewards[own.rows_a, own.class_a]
+        if kind == COMPARISON:
+            value, names = (
+                asked - rewards[own.rows_b, own.class_b],
+                {0: "first is better", 1: "second is better", TIE: "tie"},
+            )
+        elif kind == LABEL:
+            given = rewards[own.rows_a]
+            chosen = given.gather(1, own.answer[:, None])
+            value, names = (given - chosen).flatten(), {0: "other classes, less the class chosen"}
+            value = value[(torch.arange(given.shape[1])[None] != own.answer[:, None]).flatten()]
+        elif kind == VERDICT:
+            value, names = asked, {0: "no", 1: "yes"}
+        else:
+            value, names = asked, {level: f"{level + 1}" for level in range(own.levels)}
+        low, high = (float(v) for v in np.quantile(value.numpy(), [0.005, 0.995]))
+        edges = np.linspace(low, max(high, low + 1e-6), 31)
+        groups = {name: value if kind == LABEL else value[own.answer == answer] for answer, name in names.items()}
+        counts = {
+            name: np.histogram(np.clip(v.numpy(), low, high), edges)[0].tolist() for name, v in groups.items() if len(v)
+        }
+        found.append({"kind": KINDS[kind], "edges": edges.tolist(), "counts": counts})
+    return found
+
+
+def _surprising(
+    ws: Workspace, p: Predictions, heldout: JudgmentSet, members: Sequence[Member], utilities: Sequence[Tensor]
+) -> list[dict[str, Any]]:
+    """The held-out judgments that the model finds least likely, one an image."""
+    ordered = heldout.pick(
+        torch.cat([torch.nonzero(heldout.kind == kind).flatten() for kind in heldout.kind.unique().tolist()])
+    )
+    found: list[dict[str, Any]] = []
+    seen: set[int] = set()
+    for place in np.argsort(p.probability, kind="stable"):
+        row = int(ordered.rows_a[place])
+        if row not in seen and len(found) < SURPRISING:
+            seen.add(row)
+            found.append(
+                {
+                    "image": str(ws.table.ids[row]), "path": str(ws.table.paths[row]),
+                    "annotator": ordered.annotators[int(ordered.annotator[place])],
+                    "text": _in_words(ordered, int(place), ws.classes), "probability": float(p.probability[place]),
+                }
+            )  # fmt: skip
+    return found
+
+
+def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
+    kind, answer = int(j.kind[place]), int(j.answer[place])
+    a, b = classes[int(j.class_a[place])], classes[int(j.class_b[place])]
+    if kind == COMPARISON and int(j.rows_a[place]) != int(j.rows_b[place]):
+        return f"better example of {a} than another image? {('yes', 'no', 'tie')[answer]}"
+    if kind == COMPARISON:
+        return f"{a} or {b}? {(a, b, 'tie')[answer]}"
+    if kind == LABEL:
+        return f"which class? {classes[answer]}"
+    if kind == VERDICT:
+        return f"{a}? {('no', 'yes')[answer]}"
+    assert kind == RATING
+    return f"{a}, 1 to {j.levels}? {answer + 1}"
+
+
+def thumbnail(ws: Workspace, path: str) -> str | None:
+    """A small JPEG or PNG of an image as a data address; None if its file is gone."""
+    try:
+        picture = decode((ws.table.root / path).read_bytes(), ws.config.images.max_pixels)
+    except (OSError, BadImage):
+        return None
+    small = max(picture.size) <= THUMBNAIL
+    scale = THUMBNAIL / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    out = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).save(out, "PNG" if small else "JPEG", quality=85)
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def card_html(ws: Workspace, card: dict[str, Any]) -> str:
+    """The card as one self-contained page."""
+    from stages.reward.card_page import render
+
+    return render(card, {item["image"]: thumbnail(ws, item["path"]) for item in card["surprising"]})

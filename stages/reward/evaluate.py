@@ -1,0 +1,202 @@
+"""How good a reward model is on judgments it has not seen (METHOD 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+from torch import Tensor
+
+from stages.reward.fit import Member
+from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, JudgmentSet
+from stages.reward.likelihoods import TIE
+
+CHUNK = 65_536  # judgments whose answers are looked at together: memory grows with images, not with judgments
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What the model says of each judgment, one row each [M].
+
+    Attributes:
+        kind, answer, annotator, image: of the judgment.
+        predicted: the answer the model takes for the likeliest.
+        confidence: its probability.
+        probability: that of the answer given.
+    """
+
+    kind: np.ndarray
+    answer: np.ndarray
+    annotator: np.ndarray
+    image: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    probability: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        return self.predicted == self.answer
+
+    def where(self, mask: np.ndarray) -> Predictions:
+        return Predictions(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+
+
+@torch.no_grad()
+def predict(
+    members: Sequence[Member],
+    utilities: Sequence[Tensor],
+    images: Tensor,
+    judgments: JudgmentSet,
+    temperature: float = 1.0,
+) -> Predictions:
+    """The ensemble's mean probabilities of every judgment's answers.
+
+    Args:
+        utilities: [U, C] of the images given, one a member.
+        images: [U] rows, ascending.
+        temperature: utilities are divided by it.
+    """
+    found: list[list[Tensor]] = []
+    for kind, own in judgments.by_kind():
+        for part in torch.arange(len(own)).split(CHUNK):
+            some = own.pick(part)
+            each = [
+                m.latent.answers(kind, u / temperature, images, some) for m, u in zip(members, utilities, strict=True)
+            ]
+            p = torch.stack([torch.log_softmax(log_p, -1) for log_p in each]).exp().mean(0)  # densities become shares
+            confidence, predicted = p.max(-1)
+            given = p.gather(-1, some.answer[:, None])[:, 0]
+            found.append([some.kind, some.answer, some.annotator, some.rows_a, predicted, confidence, given])
+    return Predictions(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
+
+
+def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, float, float]:
+    """Accuracy and its 95 % Wilson interval, with judgments of one image counted as the cluster they are.
+
+    The number of judgments is divided by the design effect, the variance of the mean by images over that by judgments.
+    """
+    p, effect = float(correct.mean()), 1.0
+    if 0 < p < 1:
+        _, place = np.unique(image, return_inverse=True)
+        sums = np.bincount(place, correct - p)
+        effect = max(1.0, float((sums**2).sum()) / (len(correct) * p * (1 - p)))
+    n, z = len(correct) / effect, float(norm.ppf(0.975))
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return p, min(p, float(middle - half)), max(p, float(middle + half))  # at 0 and 1 rounding may cross p
+
+
+def chance(judgments: JudgmentSet) -> float:
+    """Accuracy of always giving a kind's commonest answer; for comparisons, whose sides are a coin, one of the sides."""
+    right = 0.0
+    for kind, own in judgments.by_kind():
+        counts = own.answer.bincount().double()
+        decided = float(counts[:TIE].sum()) / 2
+        right += max(decided, float(counts[TIE:].sum())) if kind == COMPARISON else float(counts.max())
+    return right / len(judgments)
+
+
+def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
+    """How well anybody could predict these judgments, from items that were judged more than once.
+
+    Returns:
+        `plug_in`: mean of max(p, 1 - p) with p the share of an answer (too high with few judgments an item);
+        `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` counted. None where no
+        item was judged twice.
+    """
+    columns = torch.stack(
+        [judgments.kind, judgments.rows_a, judgments.class_a, judgments.rows_b, judgments.class_b], -1
+    )
+    comparison = judgments.kind == COMPARISON
+    code_a, code_b = (
+        rows * 2**20 + classes for rows, classes in ((columns[:, 1], columns[:, 2]), (columns[:, 3], columns[:, 4]))
+    )
+    swap = comparison & (code_a > code_b)
+    answer = torch.where(swap & (judgments.answer < TIE), 1 - judgments.answer, judgments.answer)
+    columns[swap] = columns[swap][:, [0, 3, 4, 1, 2]]
+    _, item = torch.unique(columns, dim=0, return_inverse=True)
+    counts = torch.zeros(int(item.max()) + 1, int(answer.max()) + 1)
+    counts.index_put_((item, answer), torch.ones(len(item)), accumulate=True)
+    several = counts.sum(-1) >= 2
+    if not several.any():
+        return None
+    shown = counts[several]
+    others = counts[item] - torch.nn.functional.one_hot(answer, counts.shape[1])
+    best = others.max(-1, keepdim=True).values
+    right = torch.where(others.gather(-1, answer[:, None]) == best, 1 / (others == best).sum(-1, keepdim=True), 0.0)[
+        :, 0
+    ]
+    return {
+        "plug_in": float(shown.max(-1).values.sum() / shown.sum()),
+        "leave_one_out": float(right[several[item]].mean()),
+        "judgments": int(shown.sum()),
+    }
+
+
+def calibration(p: Predictions) -> dict[str, object]:
+    """ECE over ten equally wide bins of the likeliest answer's probability, and the bins for a reliability diagram."""
+    which = np.minimum((p.confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(which, minlength=BINS)
+    right, sure = np.bincount(which, p.correct, BINS), np.bincount(which, p.confidence, BINS)
+    full = count > 0
+    return {
+        "ece": float(np.abs(right - sure).sum() / max(1, len(p.confidence))),
+        "bins": [
+            {"confidence": s / n, "accuracy": r / n, "judgments": int(n)}
+            for s, r, n in zip(sure[full], right[full], count[full], strict=True)
+        ],
+    }
+
+
+def fit_temperature(
+    members: Sequence[Member], utilities: Sequence[Tensor], images: Tensor, judgments: JudgmentSet
+) -> float:
+    """The temperature of the utilities with the best log loss on these judgments, between 1/20 and 20."""
+
+    def log_loss(log_t: float) -> float:
+        p = predict(members, utilities, images, judgments, float(np.exp(log_t))).probability
+        return float(-np.log(np.maximum(p, 1e-12)).mean())
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-3}).x))
+
+
+def calibrated(
+    members: Sequence[Member],
+    utilities: Sequence[Tensor],
+    images: Tensor,
+    judgments: JudgmentSet,
+    random: torch.Generator,
+) -> tuple[Predictions, float]:
+    """Predictions of each half of the images at the temperature fitted on the other half, and the mean temperature."""
+    distinct = judgments.images
+    half = distinct[torch.randperm(len(distinct), generator=random)[: len(distinct) // 2]]
+    inside = torch.isin(judgments.rows_a, half)
+    parts, temperatures = [], []
+    for own, other in ((inside, ~inside), (~inside, inside)):
+        if own.any() and other.any():
+            temperatures.append(fit_temperature(members, utilities, images, judgments.pick(other)))
+            parts.append(predict(members, utilities, images, judgments.pick(own), temperatures[-1]))
+    if not parts:
+        return predict(members, utilities, images, judgments), 1.0
+    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in Predictions.__dataclass_fields__]
+    return Predictions(*joined), float(np.mean(temperatures))
+
+
+def breakdown(p: Predictions, judgments: JudgmentSet, classes: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    """Accuracy with its interval by kind, by class (that was chosen) and by annotator."""
+
+    def row(name: str, mask: np.ndarray) -> dict[str, object]:
+        accuracy, low, high = accuracy_interval(p.correct[mask], p.image[mask])
+        return {"name": name, "judgments": int(mask.sum()), "accuracy": accuracy, "low": low, "high": high}
+
+    labels = p.kind == LABEL
+    return {
+        "kinds": [row(KINDS[kind], p.kind == kind) for kind in np.unique(p.kind)],
+        "classes": [row(classes[c], labels & (p.answer == c)) for c in np.unique(p.answer[labels])],
+        "annotators": [row(judgments.annotators[a], p.annotator == a) for a in np.unique(p.annotator)],
+    }

@@ -1,0 +1,230 @@
+"""Accuracy with its interval, ceiling, calibration and verdict, by hand; and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feedback_store.judgments import Comparison, Judgment, label_choice
+from feedback_store.store import FeedbackStore
+from pipeline.config import Config, parse_config
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.metrics import wilson_interval
+from stages.ppo import run as ppo
+from stages.reference import run as reference_run
+from stages.reward import run as reward
+from stages.reward.card import CHANCE, MORE, READY, next_hundred, verdict
+from stages.reward.evaluate import Predictions, accuracy_interval, calibration, ceiling, chance
+from stages.reward.judgment_set import COMPARISON, LABEL, JudgmentSet
+from stages.reward.likelihoods import TIE, A, B
+
+
+def test_accuracy_interval_of_one_judgment_an_image_is_wilsons() -> None:
+    correct = np.array([True] * 70 + [False] * 30)
+    p, low, high = accuracy_interval(correct, np.arange(100))
+    assert p == 0.7
+    assert (low, high) == pytest.approx(wilson_interval(70, 100), abs=1e-3)
+
+
+def test_ten_judgments_that_rise_and_fall_together_count_as_one() -> None:
+    """Each image's ten judgments are all right or all wrong: the interval is that of ten images, not of a hundred."""
+    correct, image = np.repeat(np.array([True] * 7 + [False] * 3), 10), np.repeat(np.arange(10), 10)
+    _, low, high = accuracy_interval(correct, image)
+    assert (low, high) == pytest.approx(wilson_interval(7, 10), abs=0.01)
+
+
+def test_all_right_has_an_interval_too() -> None:
+    p, low, high = accuracy_interval(np.ones(20, bool), np.arange(20))
+    assert (p, high) == (1.0, 1.0)
+    assert low == pytest.approx(wilson_interval(20, 20)[0], abs=1e-6)
+
+
+def judged(*rows: tuple[int, int, int, int, int, int]) -> JudgmentSet:
+    columns = torch.tensor(rows).T
+    return JudgmentSet(*columns, torch.zeros(len(rows), dtype=torch.long))
+
+
+def test_ceiling_by_hand() -> None:
+    """An image called 0, 0, 1 and one called 2, 2: (2 + 2) of 5; leaving one out 0, 0 miss or tie."""
+    labels = (
+        [(LABEL, 7, 0, 7, 0, answer) for answer in (0, 0, 1)] + [(LABEL, 8, 0, 8, 0, 2)] * 2 + [(LABEL, 9, 0, 9, 0, 1)]
+    )
+    found = ceiling(judged(*labels))
+    assert found is not None
+    assert found["judgments"] == 5
+    assert found["plug_in"] == pytest.approx(4 / 5)
+    # Against the others' majority: 0 meets {0, 1}, half right; the same again; 1 meets {0, 0}, wrong; 2 and 2 are right.
+    assert found["leave_one_out"] == pytest.approx((0.5 + 0.5 + 0 + 1 + 1) / 5)
+
+
+def test_ceiling_of_comparisons_whichever_side_comes_first() -> None:
+    pairs = [
+        (COMPARISON, 3, 0, 3, 1, A),
+        (COMPARISON, 3, 1, 3, 0, B),
+        (COMPARISON, 3, 0, 3, 1, TIE),
+        (COMPARISON, 4, 0, 4, 1, A),
+    ]
+    found = ceiling(judged(*pairs))
+    assert found is not None
+    assert (found["plug_in"], found["judgments"]) == (pytest.approx(2 / 3), 3)
+    assert ceiling(judged(pairs[0], pairs[3])) is None
+
+
+def test_chance_by_hand() -> None:
+    pairs = [(COMPARISON, n, 0, n, 1, A) for n in range(3)] + [(COMPARISON, 9, 0, 9, 1, B)]
+    assert chance(judged(*pairs)) == 0.5, "sides are a coin, however they fell"
+    labels = [(LABEL, n, 0, n, 0, answer) for n, answer in enumerate((2, 2, 2, 0))]
+    assert chance(judged(*labels)) == 0.75
+    assert chance(judged(*pairs, *labels)) == pytest.approx((2 + 3) / 8)
+
+
+def test_calibration_by_hand() -> None:
+    """Two bins: 0.9 sure and right in 1 of 2; 0.6 sure and right in 2 of 2."""
+    sure, right = np.array([0.9, 0.9, 0.6, 0.6]), np.array([1, 0, 1, 1])
+    same = np.zeros(4, int)
+    found = calibration(Predictions(same, same, same, same, 1 - right, sure, sure))
+    assert found["ece"] == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+    assert [b["judgments"] for b in found["bins"]] == [2, 2]  # type: ignore[attr-defined, index]
+
+
+def heldout(accuracy: float, half: float, chance: float = 0.5) -> dict[str, Any]:
+    return {"accuracy": accuracy, "low": accuracy - half, "high": accuracy + half, "chance": chance, "judgments": 500}
+
+
+@pytest.mark.parametrize(
+    ("measured", "gain", "expected"),
+    [
+        (heldout(0.80, 0.03), 0.001, READY),
+        (heldout(0.80, 0.03), None, READY),
+        (heldout(0.80, 0.03), 0.02, MORE),
+        (heldout(0.80, 0.15), 0.0, MORE),
+        (heldout(0.52, 0.04), 0.0, CHANCE),
+        (heldout(0.40, 0.04), 0.0, CHANCE),
+        (heldout(0.60, 0.20), 0.0, MORE),
+    ],
+)
+def test_verdict(measured: dict[str, Any], gain: float | None, expected: str) -> None:
+    assert verdict(measured, gain)["short"] == expected
+
+
+def test_gain_of_the_next_hundred() -> None:
+    """accuracy = 0.9 - 2 / sqrt(n) at 100, 400, 900: from 900 to 1,000 it gains 2 / 30 - 2 / sqrt(1000)."""
+    curve = [{"judgments": float(n), "accuracy": 0.9 - 2 / n**0.5} for n in (100, 400, 900)]
+    assert next_hundred(curve) == pytest.approx(2 / 30 - 2 / 1000**0.5)
+    assert next_hundred(curve[:1]) is None
+    assert next_hundred([{"judgments": 10, "accuracy": 0.8}, {"judgments": 20, "accuracy": 0.7}]) == 0
+
+
+@pytest.fixture
+def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
+    """Stripes in three classes, a reference without an opinion, small networks."""
+    tree = {
+        "runs": str(tmp_path / "runs"),
+        "images": {"root": str(image_folder(classes=3, train=60, test=10)), "size": 16},
+        "model": {"weights": "none", "trainable": "all"},
+        "reference": {"labelled_per_class": 0},
+        "collect": {"question": "label"},
+        "reward": {"epochs": 5, "batch_size": 16, "start": "backbone", "objective": "joint", "curve": []},
+        "ppo": {"iterations": 2, "batch_size": 64},
+    }
+    made = parse_config(tree, "test")
+    reference_run(made)
+    return made
+
+
+def answers(config: Config, answer: Callable[[str, int], str | list[str]], times: int = 1) -> FeedbackStore:
+    """A label choice (or several) of every training image, by what `answer` makes of its true class and its number."""
+    from pipeline.gold import folder_labels
+    from pipeline.workspace import open_workspace
+
+    ws = open_workspace(config)
+    gold, store = folder_labels(ws.table, ws.classes), FeedbackStore(ws.run.feedback)
+    made: list[Judgment] = []
+    for number, row in enumerate(ws.table.rows("train")):
+        given = answer(ws.classes[gold.labels[row]], number)
+        for who, one in enumerate([given] if isinstance(given, str) else given):
+            made += [label_choice(ws.table.ids[row], one, annotator=f"p{who}", source="web") for _ in range(times)]
+    store.append(made)
+    return store
+
+
+def card(config: Config) -> dict[str, Any]:
+    return read_json(config.runs / config.name / "reward" / "card.json")  # type: ignore[no-any-return]
+
+
+def test_shuffled_answers_are_no_better_than_chance_and_stop_ppo(config: Config) -> None:
+    """Every image judged by several people at random: the verdict, and PPO only when forced."""
+    random = np.random.default_rng(0)
+    answers(config, lambda true, number: [str(c) for c in random.choice(["a", "b", "c"], 6)])
+    reward.run(config)
+    assert card(config)["verdict"]["short"] == CHANCE
+    assert "no better than chance" in reward.describe(read_json(config.runs / config.name / "summary.json"))
+    with pytest.raises(UserError, match=r"no better than chance.*FORCE=1"):
+        ppo.run(config)
+    assert ppo.run(config, force=True)
+
+
+def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
+    """Right answers, a careless person beside two careful ones: ready, the careless one flagged, all of it on the page."""
+    random = np.random.default_rng(1)
+    answers(config, lambda true, number: [true, true, str(random.choice(["a", "b", "c"]))])
+    tree = config.model_dump(mode="json")
+    tree["reward"] |= {"members": 2, "pessimism": 0.5, "curve": [0.3]}
+    config = parse_config(tree, "test")
+    reward.run(config)
+    made = card(config)
+    assert made["heldout"]["accuracy"] > made["heldout"]["chance"]
+    assert [one["flagged"] for one in made["annotators"]] == [False, False, True]
+    assert len(made["curve"]["points"]) == 2
+    assert made["curve"]["points"][0]["judgments"] < made["curve"]["points"][1]["judgments"]
+    assert len(made["learned"]["epochs"]) == 2
+    assert made["ceiling"]["judgments"] == made["judgments"]["used"] == 3 * 180
+    page = (config.runs / config.name / "reward" / "card.html").read_text()
+    assert made["verdict"]["short"].capitalize() in page
+    assert page.count("<svg") == 3
+    assert "data:image/" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert "careless or contrary" in page
+    assert ppo.run(config)
+    assert made["gold"]["argmax_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "kind", ["one way", "a class never asked about", "contradictions and duplicates", "two judgments", "one judgment"]
+)
+def test_odd_judgments_train_or_say_why_not(config: Config, kind: str) -> None:
+    """Never NaN, never a silent constant."""
+    from pipeline.workspace import open_workspace
+
+    store, ids = FeedbackStore(config.runs / config.name / "feedback"), open_workspace(config).table.ids
+    train = [str(ids[row]) for row in open_workspace(config).table.rows("train")]
+
+    def pair(image: str, a: str, b: str, choice: str) -> Comparison:
+        return Comparison(
+            annotator="x", source="web", image_a=image, label_a=a, image_b=image, label_b=b, choice=choice
+        )
+
+    made = {
+        "one way": [pair(image, "a", "b", "a") for image in train],
+        "a class never asked about": [pair(image, "a", "b", "ab"[n % 2]) for n, image in enumerate(train)],
+        "contradictions and duplicates": [pair(image, "a", "c", choice) for image in train[:9] for choice in "abab"],
+        "two judgments": [pair(image, "a", "b", "a") for image in train[:2]],
+        "one judgment": [pair(train[0], "a", "b", "a")],
+    }[kind]
+    store.append(made)
+    refused = {"one judgment": "at least two images", "contradictions and duplicates": "taught it nothing"}
+    if kind in refused:  # every answer beside its opposite leaves a model without an opinion where it began
+        with pytest.raises(UserError, match=refused[kind]):
+            reward.run(config)
+        return
+    assert reward.run(config)
+    assert np.isfinite(card(config)["heldout"]["log_loss"])
+    assert card(config)["learned"]["scale"] > 0
