@@ -1,0 +1,210 @@
+"""What judgments are worth, measured on gold labels that the reward model never sees.
+
+    python -m benchmarks.judgments votes --config configs/cifar10n.yaml --seeds 5       # three votes an image, or one
+    python -m benchmarks.judgments annotators --config configs/digits.yaml --seeds 5    # careless and contrary people
+    python -m benchmarks.judgments kinds --config configs/digits.yaml --seeds 5         # comparisons, or label choices
+
+Each prints a table: mean and 95 % t interval over seeds, and paired differences to the first row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from scipy.stats import t
+
+from feedback_store.judgments import Judgment
+from feedback_store.store import FeedbackStore
+from pipeline.config import Config, load_config
+from pipeline.files import read_json
+from pipeline.gold import folder_labels
+from pipeline.runtime import generator
+from pipeline.workspace import open_workspace
+from stages.collect.items import items_of
+from stages.collect.plan import pool_of
+from stages.collect.queries import draw
+from stages.collect.teachers.simulated import SimulatedTeacher, parameters
+
+Row = dict[str, float]
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half-width of the 95 % t interval, in per cent."""
+    mean = 100 * float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    half = 100 * float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return f"{mean:.1f} ± {half:.1f}"
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Train the reward model on the judgments there are; returns its card."""
+    importlib.import_module("stages.reference").run(config)
+    importlib.import_module("stages.reward.run").run(config)
+    return read_json(config.runs / config.name / "reward" / "card.json")  # type: ignore[no-any-return]
+
+
+def figures(card: dict[str, Any]) -> Row:
+    """What the tables show of a card."""
+    ceiling = card["ceiling"] or {"leave_one_out": math.nan, "plug_in": math.nan}
+    flagged = [one["name"] for one in card["annotators"] if one["flagged"]]
+    return {
+        "argmax accuracy": card["gold"]["argmax_accuracy"],
+        "held-out": card["heldout"]["accuracy"],
+        "low": card["heldout"]["low"],
+        "high": card["heldout"]["high"],
+        "ceiling, low": ceiling["leave_one_out"],
+        "ceiling, high": ceiling["plug_in"],
+        "ECE before": card["calibration"]["before"]["ece"],
+        "ECE after": card["calibration"]["after"]["ece"],
+        "flagged": float(len(flagged)),
+        "rightly flagged": float(sum(name.startswith(("careless", "contrary")) for name in flagged)),
+    }
+
+
+def report(variants: dict[str, list[Row]]) -> None:
+    first = next(iter(variants.values()))
+    for name, rows in variants.items():
+        click.echo(f"\n{name} ({len(rows)} seeds)")
+        for key in rows[0]:
+            if key in ("flagged", "rightly flagged"):
+                click.echo(f"  {key:18} {', '.join(f'{row[key]:.0f}' for row in rows)}")
+            elif not math.isnan(rows[0][key]):
+                paired = [row[key] - other[key] for row, other in zip(rows, first, strict=True)]
+                versus = f"   difference to the first {interval(paired)}" if rows is not first else ""
+                click.echo(f"  {key:18} {interval([row[key] for row in rows])}{versus}")
+
+
+def measure(seeds: int, variants: dict[str, Callable[[int], dict[str, Any]]]) -> None:
+    """Every variant on every seed, printed as it comes and together at the end."""
+    found: dict[str, list[Row]] = {name: [] for name in variants}
+    for seed in range(seeds):
+        for name, make in variants.items():
+            found[name].append(figures(make(seed)))
+            row = found[name][-1]
+            click.echo(
+                f"seed {seed}, {name}: argmax {row['argmax accuracy']:.3f}, held-out {row['held-out']:.3f}", err=True
+            )
+    report(found)
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--set", "overrides", default="", help="overrides, as in SET")(command)
+    command = click.option("--seeds", default=5, show_default=True)(command)
+    return click.option("--config", "path", type=click.Path(path_type=Path), required=True)(command)
+
+
+@click.group()
+def main() -> None:
+    """What judgments are worth."""
+
+
+def configured(path: Path, overrides: str, seed: int, name: str, **collect: object) -> Config:
+    """The configuration of one seed and variant; variants of a seed share images and, by its settings, the reference."""
+    extra = [f"collect.{key}={'null' if value is None else value}" for key, value in collect.items()]
+    folder = f"runs/judgments-{path.stem}-s{seed}-{name}/feedback"
+    base = ["reward.curve=[]", f"seed={seed}", f"name=judgments-{path.stem}-s{seed}", f"collect.folder={folder}"]
+    return load_config(path, [*base, *extra, *overrides.split()])
+
+
+@main.command()
+@options
+def votes(path: Path, seeds: int, overrides: str) -> None:
+    """All recorded labels of each image, or the first alone."""
+
+    def make(seed: int, each: int | None) -> dict[str, Any]:
+        config = configured(path, overrides, seed, f"votes{each or 'all'}", **{"replay.votes_per_image": each})
+        importlib.import_module("stages.reference").run(config)
+        importlib.import_module("stages.collect.run").run(config)
+        return train(config)
+
+    measure(seeds, {"one label an image": lambda seed: make(seed, 1), "all labels": lambda seed: make(seed, None)})
+
+
+def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
+    """Simulated answers of several people, each to their own share of the questions.
+
+    Args:
+        people: name and manner: as the configured teacher, `careless` (at random) or `contrary` (always the opposite).
+    """
+    ws = open_workspace(config)
+    gold = folder_labels(ws.table, ws.classes)
+    random, answers = generator(config.seed, 30), np.random.default_rng([config.seed, 31])
+    rows = pool_of(ws)
+    queries = draw(config.collect.question, torch.from_numpy(rows[gold.known[rows]]), count, ws.log_reference, random)
+    careful = SimulatedTeacher(gold, parameters(config.collect.simulated), 1.0, "")
+    contrary = SimulatedTeacher(gold, dataclasses.replace(careful.p, eps_mistake=1.0), 1.0, "")
+    plain = careful.answer(queries, config.collect.rating_levels, answers)
+    opposite = contrary.answer(queries, config.collect.rating_levels, answers)
+    choices = np.array(["a", "b"] if config.collect.question == "comparison" else ws.classes)
+    tossed = answers.choice(choices, count)
+    names, who = list(people), answers.integers(0, len(people), count)
+    given = {"careful": plain, "careless": tossed.tolist(), "contrary": opposite}
+    items = items_of(queries, ws.table.ids.tolist(), ws.classes)
+    return [
+        item.judgment(given[people[names[n]]][place], id=f"{place}", annotator=names[n], source="simulated")
+        for place, (item, n) in enumerate(zip(items, who, strict=True))
+    ]
+
+
+@main.command()
+@options
+@click.option("--judgments", default=4000, show_default=True)
+def annotators(path: Path, seeds: int, overrides: str, judgments: int) -> None:
+    """Twenty people, of whom five answer at random and two the opposite; with them, without them, and without reliability."""
+    people = {f"careful {n}": "careful" for n in range(13)}
+    people |= {f"careless {n}": "careless" for n in range(5)} | {f"contrary {n}": "contrary" for n in range(2)}
+
+    def make(seed: int, name: str, keep: Callable[[Judgment], bool], extra: str) -> dict[str, Any]:
+        config = configured(path, f"{overrides} {extra}", seed, name)
+        importlib.import_module("stages.reference").run(config)
+        store = FeedbackStore(config.collect.folder or Path())
+        store.append([judgment for judgment in crowd(config, judgments, people) if keep(judgment)])
+        return train(config)
+
+    measure(
+        seeds,
+        {
+            "careful people alone": lambda seed: make(seed, "alone", lambda j: j.annotator.startswith("careful"), ""),
+            "all, reliability learned": lambda seed: make(seed, "all", lambda j: True, ""),
+            "all, taken alike": lambda seed: make(seed, "alike", lambda j: True, "reward.reliability=false"),
+        },
+    )
+
+
+@main.command()
+@options
+@click.option("--judgments", default=1000, show_default=True, help="comparisons to compare with")
+def kinds(path: Path, seeds: int, overrides: str, judgments: int) -> None:
+    """Comparisons beside as many label choices, and beside as many bits of label choices (log2 C bits each at most)."""
+    classes = len(open_workspace(configured(path, overrides, 0, "probe")).classes)
+    fewer = round(judgments / math.log2(classes))
+
+    def make(seed: int, question: str, count: int) -> dict[str, Any]:
+        objective = "bradley_terry" if question == "comparison" else "supervised"
+        extra = f"{overrides} reward.objective={objective}"
+        config = configured(path, extra, seed, f"{question}{count}", question=question, count=count)
+        importlib.import_module("stages.reference").run(config)
+        importlib.import_module("stages.collect.run").run(config)
+        return train(config)
+
+    measure(
+        seeds,
+        {
+            f"{judgments} comparisons": lambda seed: make(seed, "comparison", judgments),
+            f"{judgments} label choices": lambda seed: make(seed, "label", judgments),
+            f"{fewer} label choices (equal bits)": lambda seed: make(seed, "label", fewer),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
