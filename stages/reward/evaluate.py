@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
@@ -109,32 +110,33 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
         `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` counted. None where no
         item was judged twice.
     """
-    columns = torch.stack(
-        [judgments.kind, judgments.rows_a, judgments.class_a, judgments.rows_b, judgments.class_b], -1
+    j = judgments
+    swap = (j.kind == COMPARISON) & (
+        (code_a := j.rows_a * 2**20 + j.class_a) > (code_b := j.rows_b * 2**20 + j.class_b)
     )
-    comparison = judgments.kind == COMPARISON
-    code_a, code_b = (
-        rows * 2**20 + classes for rows, classes in ((columns[:, 1], columns[:, 2]), (columns[:, 3], columns[:, 4]))
-    )
-    swap = comparison & (code_a > code_b)
-    answer = torch.where(swap & (judgments.answer < TIE), 1 - judgments.answer, judgments.answer)
-    columns[swap] = columns[swap][:, [0, 3, 4, 1, 2]]
-    _, item = torch.unique(columns, dim=0, return_inverse=True)
-    counts = torch.zeros(int(item.max()) + 1, int(answer.max()) + 1)
-    counts.index_put_((item, answer), torch.ones(len(item)), accumulate=True)
-    several = counts.sum(-1) >= 2
-    if not several.any():
+    answer = torch.where(swap & (j.answer < TIE), 1 - j.answer, j.answer)
+    asked = {"kind": j.kind, "a": torch.where(swap, code_b, code_a), "b": torch.where(swap, code_a, code_b)}
+    frame = pd.DataFrame({name: column.numpy() for name, column in asked.items()})
+    item = frame.groupby(["kind", "a", "b"], sort=False).ngroup()
+    # One row for each item and each answer it was given, with how often: memory grows with judgments, not with classes.
+    given = pd.DataFrame({"item": item, "answer": answer.numpy()}).value_counts().rename("count").reset_index()
+    given = given[given.groupby("item")["count"].transform("sum") >= 2]
+    if not len(given):
         return None
-    shown = counts[several]
-    others = counts[item] - torch.nn.functional.one_hot(answer, counts.shape[1])
-    best = others.max(-1, keepdim=True).values
-    right = torch.where(others.gather(-1, answer[:, None]) == best, 1 / (others == best).sum(-1, keepdim=True), 0.0)[
-        :, 0
-    ]
+    count = given["count"]
+    best = count.groupby(given["item"]).transform("max")
+    at_best = (count == best).groupby(given["item"]).transform("sum")
+    second = count.where(count < best, 0).groupby(given["item"]).transform("max")
+    at_second = ((count == second) & (second > 0)).groupby(given["item"]).transform("sum")
+    alone = (count == best) & (at_best == 1)  # the only commonest answer: without one of its judgments others may be
+    rival = second.where(alone, best)
+    rivals = at_second.where(alone, at_best - (count == best))
+    right = np.where(count - 1 > rival, 1.0, np.where(count - 1 == rival, 1 / (1 + rivals), 0.0))
+    total = int(count.sum())
     return {
-        "plug_in": float(shown.max(-1).values.sum() / shown.sum()),
-        "leave_one_out": float(right[several[item]].mean()),
-        "judgments": int(shown.sum()),
+        "plug_in": float(count.groupby(given["item"]).max().sum() / total),
+        "leave_one_out": float((right * count).sum() / total),
+        "judgments": total,
     }
 
 

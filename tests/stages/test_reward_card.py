@@ -76,6 +76,24 @@ def test_ceiling_of_comparisons_whichever_side_comes_first() -> None:
     assert ceiling(judged(pairs[0], pairs[3])) is None
 
 
+def test_ceiling_against_a_loop() -> None:
+    """Random items of two to six judgments among four answers, every judgment left out once."""
+    random = np.random.default_rng(0)
+    rows = [(LABEL, n, 0, n, 0, int(random.integers(0, 4))) for n in range(200) for _ in range(random.integers(2, 7))]
+    right, top = 0.0, 0
+    for n in range(200):
+        answers = [row[5] for row in rows if row[1] == n]
+        top += max(answers.count(a) for a in answers)
+        for place, answer in enumerate(answers):
+            others = answers[:place] + answers[place + 1 :]
+            commonest = [a for a in set(others) if others.count(a) == max(others.count(b) for b in others)]
+            right += (answer in commonest) / len(commonest)
+    found = ceiling(judged(*rows))
+    assert found is not None
+    assert found["leave_one_out"] == pytest.approx(right / len(rows))
+    assert found["plug_in"] == pytest.approx(top / len(rows))
+
+
 def test_chance_by_hand() -> None:
     pairs = [(COMPARISON, n, 0, n, 1, A) for n in range(3)] + [(COMPARISON, 9, 0, 9, 1, B)]
     assert chance(judged(*pairs)) == 0.5, "sides are a coin, however they fell"
