@@ -108,4 +108,4 @@ def fit(
 def _decay_toward(parameters: list[nn.Parameter], start: list[Tensor], share: float) -> None:
     """Decoupled weight decay whose rest is the start, not zero: what the judgments say nothing about stays."""
     for parameter, first in zip(parameters, start, strict=True):
-        parameter.lerp_(first, share)
+        parameter.lerp_(first, min(1.0, share))

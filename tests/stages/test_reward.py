@@ -6,18 +6,24 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
 from feedback_store.store import FeedbackStore
+from pipeline.config import AugmentConfig, parse_config
 from pipeline.errors import UserError
-from pipeline.runtime import generator
+from pipeline.features import Features
+from pipeline.models.backbone import Split
+from pipeline.runtime import generator, start
+from pipeline.tracking import Metrics
 from stages.reward import likelihoods as p
-from stages.reward.fit import resampled
+from stages.reward.fit import Member, _decay_toward, fit, resampled
 from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet, read_judgments, split_by_image
 from stages.reward.latent import Latent, Shape, log_likelihood, mean_nll
 from stages.reward.likelihoods import NO, TIE, YES, B
@@ -256,3 +262,49 @@ def test_label_smoothing_is_of_label_choices_alone() -> None:
     own = judgments.pick(judgments.kind == LABEL)
     log_p = torch.log_softmax(utilities[own.rows_a], -1)
     assert torch.allclose(labels_s, 0.7 * labels + 0.3 * log_p.mean(-1), atol=1e-6)
+
+
+class Counted(Features):
+    """Stored features that remember which rows they were asked for in training."""
+
+    def __init__(self, stored: Tensor) -> None:
+        super().__init__(None, nn.Identity(), stored.numpy(), torch.device("cpu"))  # type: ignore[arg-type]
+        self.trained: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.stored)  # type: ignore[arg-type]
+
+    def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
+        self.trained += rows.tolist()
+        return self.batch(rows)
+
+
+def fitted(judgments: JudgmentSet, images: int, **settings: object) -> tuple[Member, Counted, JudgmentSet]:
+    """A linear reward model on random features, trained on four fifths of the images."""
+    config = parse_config({"images": {"source": "digits"}, "reward": {"batch_size": 8, **settings}}, "test")
+    ws: Any = SimpleNamespace(config=config, runtime=start(config.runtime))
+    features = Counted(torch.randn(images, 6, generator=generator(5)))
+    head = nn.Linear(6, 3)
+    nn.init.zeros_(head.weight)
+    train, heldout = split_by_image(judgments, 0.2, generator(6))
+    with Metrics(None) as metrics:
+        return fit(ws, Split(head, nn.Identity(), head), features, train, heldout, metrics), features, train
+
+
+def test_an_epoch_encodes_each_image_once_however_often_it_was_judged() -> None:
+    judgments = many(4000)
+    same_image = judgments.pick(judgments.rows_a == judgments.rows_b)
+    _, features, train = fitted(same_image, 40, epochs=1)
+    assert sorted(features.trained) == train.images.tolist()
+
+
+def test_weight_decay_pulls_toward_the_start_and_not_to_zero() -> None:
+    weights = []
+    for decay in (0.0, 1e4):
+        torch.manual_seed(0)
+        member, _, _ = fitted(many(400), 40, epochs=2, lr=1e-2, weight_decay=decay)
+        weights.append(member.pieces.network.weight.detach().abs().max())  # type: ignore[operator, union-attr]
+    assert weights[1] < 0.2 * weights[0], "the start is zero here"
+    parameter = nn.Parameter(torch.tensor([1.0, 5.0]))
+    _decay_toward([parameter], [torch.tensor([3.0, 5.0])], 0.25)
+    assert parameter.tolist() == [1.5, 5.0]
