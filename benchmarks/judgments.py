@@ -83,22 +83,39 @@ def report(variants: dict[str, list[Row]]) -> None:
                 click.echo(f"  {key:18} {interval([row[key] for row in rows])}{versus}")
 
 
-def measure(seeds: int, variants: dict[str, Callable[[int], dict[str, Any]]]) -> None:
+def measure(seeds: range, variants: dict[str, Callable[[int], dict[str, Any]]]) -> None:
     """Every variant on every seed, printed as it comes and together at the end."""
     found: dict[str, list[Row]] = {name: [] for name in variants}
-    for seed in range(seeds):
+    for seed in seeds:
         for name, make in variants.items():
             found[name].append(figures(make(seed)))
             row = found[name][-1]
             click.echo(
-                f"seed {seed}, {name}: argmax {row['argmax accuracy']:.3f}, held-out {row['held-out']:.3f}", err=True
+                f"seed {seed}, {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in row.items()), err=True
             )
     report(found)
 
 
+class SeedRange(click.ParamType):
+    """`5`: seeds 0 to 4; `3-4`: seeds 3 and 4."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        if isinstance(value, range):
+            return value
+        first, dash, last = str(value).partition("-")
+        try:
+            return range(int(first), int(last) + 1) if dash else range(int(first))
+        except ValueError:
+            self.fail(f"{value!r}: write a number (5) or a range (3-4)", param, ctx)
+
+
 def options(command: Callable[..., None]) -> Callable[..., None]:
     command = click.option("--set", "overrides", default="", help="overrides, as in SET")(command)
-    command = click.option("--seeds", default=5, show_default=True)(command)
+    command = click.option("--seeds", type=SeedRange(), default="5", show_default=True, help="5 (0 to 4), or 3-4")(
+        command
+    )
     return click.option("--config", "path", type=click.Path(path_type=Path), required=True)(command)
 
 
@@ -117,7 +134,7 @@ def configured(path: Path, overrides: str, seed: int, name: str, **collect: obje
 
 @main.command()
 @options
-def votes(path: Path, seeds: int, overrides: str) -> None:
+def votes(path: Path, seeds: range, overrides: str) -> None:
     """All recorded labels of each image, or the first alone."""
 
     def make(seed: int, each: int | None) -> dict[str, Any]:
@@ -158,7 +175,7 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
 @main.command()
 @options
 @click.option("--judgments", default=4000, show_default=True)
-def annotators(path: Path, seeds: int, overrides: str, judgments: int) -> None:
+def annotators(path: Path, seeds: range, overrides: str, judgments: int) -> None:
     """Twenty people, of whom five answer at random and two the opposite; with them, without them, and without reliability."""
     people = {f"careful {n}": "careful" for n in range(13)}
     people |= {f"careless {n}": "careless" for n in range(5)} | {f"contrary {n}": "contrary" for n in range(2)}
@@ -183,7 +200,7 @@ def annotators(path: Path, seeds: int, overrides: str, judgments: int) -> None:
 @main.command()
 @options
 @click.option("--judgments", default=1000, show_default=True, help="comparisons to compare with")
-def kinds(path: Path, seeds: int, overrides: str, judgments: int) -> None:
+def kinds(path: Path, seeds: range, overrides: str, judgments: int) -> None:
     """Comparisons beside as many label choices, and beside as many bits of label choices (log2 C bits each at most)."""
     classes = len(open_workspace(configured(path, overrides, 0, "probe")).classes)
     fewer = round(judgments / math.log2(classes))
