@@ -8,13 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from feedback_store.errors import FeedbackError
-from feedback_store.judgments import COMPARISON_CHOICES, CONTROL, NO_ANSWER, QUESTIONS, VERDICTS
-
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00)"
+from feedback_store.judgments import COMPARISON_CHOICES, CONTROL, NO_ANSWER, QUESTIONS, RATING, TIME, VERDICTS
 
 
 def _times(column: pd.Series) -> pd.Series:
-    shaped = column.str.fullmatch(_TIME)
+    shaped = column.str.fullmatch(TIME)
     return shaped & pd.to_datetime(column.where(shaped), format="ISO8601", errors="coerce", utc=True).notna()
 
 
@@ -66,7 +64,7 @@ def check_per_image(frame: pd.DataFrame, path: Path) -> None:
     none = answer.isin(NO_ANSWER)
     verdicts = none | (question != "verdict") | answer.isin(VERDICTS)
     _first_bad(frame, verdicts, path, "answer", f"a verdict is one of {', '.join((*VERDICTS, *NO_ANSWER))}")
-    ratings = none | (question != "rating") | answer.str.fullmatch(r"[1-9]\d?")
+    ratings = none | (question != "rating") | answer.str.fullmatch(RATING)
     _first_bad(frame, ratings, path, "answer", "a rating is a whole number from 1 to 99")
 
 

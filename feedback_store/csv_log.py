@@ -113,9 +113,12 @@ class CsvLog:
 
     def accept(self) -> None:
         """Seal the file as it is now: its owner changed it on purpose."""
-        with self._thread, self._lock:
-            self.seal.end_within(0)
-            self._seal_what_is_not(self._repair_tail())
+        try:
+            with self._thread, self._lock:
+                self.seal.end_within(0)
+                self._seal_what_is_not(self._repair_tail())
+        except OSError as error:
+            raise FeedbackError(f"{self.path}: it could not be sealed anew ({error.strerror}); mend that") from error
 
     def _repair_tail(self) -> int:
         """Set aside what follows the last whole line, if anything; returns the file's size."""
@@ -164,10 +167,11 @@ class CsvLog:
         with self._lock:  # so that no row is seen that its writer may still have to take back
             with self.path.open("rb") as file:
                 end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
-            rows = (
-                [dict(zip(self.columns, row, strict=True)) for row in self._rows(offset, end)] if end > offset else []
-            )
-        return rows, max(end, offset)
+            found = list(self._rows(offset, end)) if end > offset else []
+        if any(len(row) != len(self.columns) for row in found):
+            self.read()  # which names the line
+            raise FeedbackError(f"{self.path}: a row added since does not have {len(self.columns)} cells")
+        return [dict(zip(self.columns, row, strict=True)) for row in found], max(end, offset)
 
     def _check_header(self, line: bytes) -> None:
         if line.decode("utf-8-sig", errors="replace").rstrip("\r\n") != ",".join(self.columns):

@@ -15,7 +15,8 @@ QUESTIONS = ("label", "verdict", "rating")
 VERDICTS = ("yes", "no")
 CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"  # as RE2, which pyarrow matches with, writes it
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)")
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00)"
+RATING = r"[1-9]\d?"
 
 
 def now() -> str:
@@ -32,7 +33,7 @@ def _check_text(name: str, value: str, *, may_be_empty: bool = False) -> None:
 
 def _check_time(value: str) -> None:
     try:
-        if not _TIME.fullmatch(value):
+        if not re.fullmatch(TIME, value):
             raise ValueError
         datetime.fromisoformat(value)
     except ValueError:
@@ -111,7 +112,7 @@ class PerImage(Judgment):
             return
         if self.question == "verdict" and self.answer not in VERDICTS:
             raise FeedbackError(f"answer is {self.answer!r}; it must be one of {', '.join((*VERDICTS, *NO_ANSWER))}")
-        if self.question == "rating" and not re.fullmatch(r"[1-9]\d?", self.answer):
+        if self.question == "rating" and not re.fullmatch(RATING, self.answer):
             raise FeedbackError(f"answer is {self.answer!r}; a rating is a whole number from 1 to 99")
 
 

@@ -37,6 +37,14 @@ class GoldLabels:
             raise ValueError("gold utility asked for an image without a gold label")
         return np.eye(len(self.classes))[self.labels[rows]]
 
+    def by_image(self, ids: np.ndarray) -> dict[str, str]:
+        """True class of every image whose class is known, by id.
+
+        Args:
+            ids: [N] of the table's images.
+        """
+        return {ids[row]: self.classes[self.labels[row]] for row in np.flatnonzero(self.known)}
+
 
 def _folder_class(path: str) -> str | None:
     """The class is the first folder below the split's (or the root's)."""

@@ -31,12 +31,6 @@ def _open(config: Config) -> tuple[RunFolder, FeedbackStore, ImageTable, tuple[s
     return run, FeedbackStore(run.feedback), table, class_names(table, config.images.classes)
 
 
-def gold_of(table: ImageTable, classes: tuple[str, ...]) -> dict[str, str]:
-    """True class of every image whose class is known, by id."""
-    gold = folder_labels(table, classes)
-    return {table.ids[row]: classes[gold.labels[row]] for row in range(len(table)) if gold.known[row]}
-
-
 def import_file(
     config: Config,
     file: Path,
@@ -74,7 +68,7 @@ def import_file(
 
 
 def _guess(file: Path) -> str:
-    formats = {".csv": "csv", ".tsv": "csv", ".jsonl": "trl", ".json": "label-studio"}
+    formats = {".csv": "csv", ".jsonl": "trl", ".json": "label-studio"}
     if file.suffix.lower() not in formats:
         raise UserError(f"{file}: its name does not tell the format; name it with --format {'|'.join(FORMATS)}")
     return formats[file.suffix.lower()]
@@ -159,7 +153,8 @@ def check(config: Config, accept: bool) -> str:
 def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
     """Quality of the judgments as text; also as two CSV files or one JSON file if asked."""
     _, store, table, classes = _open(config)
-    found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold_of(table, classes), fast_ms)
+    gold = folder_labels(table, classes).by_image(table.ids)
+    found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold, fast_ms)
     if not len(found.questions):
         raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
     if csv_file:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -108,8 +109,6 @@ def utc_time(text: object) -> dict[str, str]:
     Raises:
         FeedbackError: not a time.
     """
-    from datetime import UTC, datetime
-
     if not text:
         return {}
     try:

@@ -72,7 +72,7 @@ def read(path: Path, names: Names, config: str | None = None, annotator: str = "
         for annotation in annotations:
             try:
                 _read_annotation(task, annotation, names, objects, annotator, found)
-            except (FeedbackError, AttributeError, TypeError, KeyError) as error:
+            except (FeedbackError, AttributeError, TypeError, KeyError, ValueError) as error:
                 reason = (
                     str(error) if isinstance(error, FeedbackError) else "the annotation is not of the documented form"
                 )

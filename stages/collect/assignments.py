@@ -228,6 +228,11 @@ class Assignments:
                 self.late.append(late)
             if judgments:
                 self.store.append(judgments)
+        except Exception:
+            with self.leases.exclusive():
+                for judgment in judgments:
+                    self.leases.reopen(judgment.annotator, judgment.id)
+            raise
         finally:
             self._writing = False
 

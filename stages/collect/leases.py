@@ -95,6 +95,10 @@ class Leases:
             (annotator, item, answer),
         )
 
+    def reopen(self, annotator: str, answer: str) -> None:
+        """The answer did not reach the disk: the item is still held, and may be answered under another id."""
+        self._db.execute("UPDATE leases SET answer = '' WHERE annotator = ? AND answer = ?", (annotator, answer))
+
     def _put(self, annotator: str, item: str, occasion: int, until: float, state: str, answer: str = "") -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", (annotator, item, occasion, until, state, answer)

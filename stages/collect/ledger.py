@@ -35,6 +35,7 @@ class Ledger:
 
     def __init__(self, store: FeedbackStore) -> None:
         self._store = store
+        self._of_item: dict[str, set[str]] = defaultdict(set)  # ids of the answers in `given`
         self._offsets = {"pairwise": 0, "per_image": 0}
         self.given: dict[str, Given] = {}
         self.owner: dict[str, str] = {}
@@ -61,6 +62,7 @@ class Ledger:
         key = item_of(row).key
         given = Given(row["annotator"], key, row.get("choice") or row["answer"], row.get("shown_first", "a"))
         self.given[row["id"]] = given
+        self._of_item[key].add(row["id"])
         self.by_annotator[given.annotator][row["id"]] = key
         times = self.by_item[key]
         times[given.annotator] = times.get(given.annotator, 0) + 1
@@ -71,6 +73,7 @@ class Ledger:
         if given is None:
             return None
         del self.by_annotator[given.annotator][judgment]
+        self._of_item[given.key].remove(judgment)
         times = self.by_item[given.key]
         times[given.annotator] -= 1
         if not times[given.annotator]:
@@ -80,7 +83,7 @@ class Ledger:
     def answers(self, key: str, *, besides: str) -> dict[str, int]:
         """How often each answer was given to an item by others; `cant_tell` and `bad_image` are none."""
         counts: dict[str, int] = {}
-        for given in self.given.values():
-            if given.key == key and given.annotator != besides and given.answer not in NO_ANSWER:
+        for given in (self.given[judgment] for judgment in sorted(self._of_item[key])):
+            if given.annotator != besides and given.answer not in NO_ANSWER:
                 counts[given.answer] = counts.get(given.answer, 0) + 1
         return counts

@@ -284,6 +284,16 @@ def test_rows_since(tmp_path: Path) -> None:
     assert [row["id"] for row in log.rows_since(offset)[0]] == ["2"]
 
 
+def test_rows_since_names_a_row_that_is_none(tmp_path: Path) -> None:
+    log = CsvLog(tmp_path / "x.csv", COLUMNS)
+    log.append([("1", "a", "b")])
+    offset = log.rows_since(0)[1]
+    with log.path.open("ab") as file:
+        file.write(b"2,too few\r\n")
+    with pytest.raises(FeedbackError, match=r"x\.csv, line 3: 2 cells where 3 belong"):
+        log.rows_since(offset)
+
+
 PAIR = "1,2026-11-21T10:00:00.000Z,ann,0,img-1,ant,img-1,bee,a,a,120,web,"
 ONE = "1,2026-11-21T10:00:00.000Z,ann,0,img-1,verdict,ant,yes,120,web,"
 

@@ -160,8 +160,11 @@ class Window:
         note = accepted.refused[0].reason if accepted.refused else ""
         if then is None:
             self.advance(note)
+        elif note:
+            self.message["text"] = note
         else:
-            self._show(then, note or "Taken back; answer it again.")
+            self.next[:0] = [self.task] if self.task is not None else []
+            self._show(then, "Taken back; answer it again.")
 
     def undo(self) -> None:
         """Take the last answer back, and ask its question again."""
@@ -170,8 +173,6 @@ class Window:
         if last is None or answered[last] not in self.assignments.items:
             self.message["text"] = "There is nothing to take back."
             return
-        if self.task is not None:
-            self.next.insert(0, self.task)
         key = answered[last]
         times = self.assignments.ledger.by_item[key].get(self.annotator, 1)
         again = self.assignments.task(self.annotator, self.assignments.items[key], 1 if times > 1 else 0)

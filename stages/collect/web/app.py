@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from feedback_store.errors import FeedbackError
-from pipeline.config_collect import CollectConfig
 from pipeline.images.decode import BadImage
 from stages.collect.assignments import Assignments
 from stages.collect.renditions import SCREEN, ZOOMED, Renditions
@@ -71,7 +70,6 @@ class Desk:
 
     assignments: Assignments
     links: Links
-    settings: CollectConfig
     presenter: Presenter
     renditions: Renditions
     overview: Overview
@@ -93,9 +91,8 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:
-        click.echo(
-            f"error: {error}", err=True
-        )  # the owner's terminal has the path; an annotator needs the reason alone
+        # The owner's terminal shows the path; an annotator needs the reason alone.
+        click.echo(f"error: {error}", err=True)
         reason = getattr(error.__cause__, "strerror", None) or "see the terminal"
         return JSONResponse({"detail": f"the server cannot store answers ({reason})"}, 507)
 

@@ -43,11 +43,10 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
     leases = Leases(folder / "leases.sqlite")
     assignments = Assignments(plan(ws), store, leases, settings, ws.config.seed, "web")
     links = Links(folder / "links.json", annotators_of(settings))
-    gold = folder_labels(ws.table, ws.classes)
-    known = {ws.table.ids[row]: ws.classes[gold.labels[row]] for row in range(len(ws.table)) if gold.known[row]}
+    gold = folder_labels(ws.table, ws.classes).by_image(ws.table.ids)
     desk = Desk(
-        assignments, links, settings, Presenter(assignments, links, ws.table, ws.classes, ws.log_reference),
-        Renditions(ws.table, ws.config.images.max_pixels), Overview(store, known),
+        assignments, links, Presenter(assignments, links, ws.table, ws.classes, ws.log_reference),
+        Renditions(ws.table, ws.config.images.max_pixels), Overview(store, gold),
         LOCAL | {settings.server.host} | set(settings.server.allowed_hosts), settings.server.tls_key is not None,
     )  # fmt: skip
     before = len(assignments.ledger.owner)

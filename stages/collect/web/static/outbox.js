@@ -55,7 +55,6 @@ export class Outbox {
       this.onProgress(reply.progress);
     } catch (error) {
       this.problem = error.status ? error.message : "no connection";
-      this.fatal = error.status === 401 || error.status === 403;
       this.onChange(this);
       this.timer = setTimeout(() => this.send(), this.retry);
       this.retry = Math.min(LAST_RETRY, this.retry * 1.6);

@@ -65,7 +65,7 @@ export class View {
   help() {
     const { keys, kind, classes, levels } = this.session;
     const rows = [];
-    if (kind === "label") rows.push([classes.length > 10 ? ["0", "…", String(classes.length - 1)] : ["0", "…", String(classes.length - 1)], "the class of that number"]);
+    if (kind === "label") rows.push([["0", "…", String(classes.length - 1)], "the class of that number"]);
     if (kind === "label" && classes.length > 10) rows.push([["/"], "search a class by name; Enter picks the first, Escape leaves"]);
     if (kind === "rating") rows.push([["1", "…", String(levels)], "1 fits not at all, " + levels + " fits perfectly"]);
     const own = kind.endsWith("comparison") ? ["first", "second", "tie"] : kind === "verdict" ? ["yes", "no"] : [];
