@@ -5,6 +5,7 @@ TEACHER ?= people
 UI ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
+SEEDS ?= 3
 IMAGES ?=
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer feedback data test lint bench load-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer compare feedback data test lint bench load-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ infer: $(READY)  ## classify images with the aligned policy: make infer IMAGES=f
 
 feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
+
+compare: $(READY)  ## PPO beside what a sceptic would use instead, over SEEDS=3 seeds
+	@$(RLHF) compare --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --seeds $(SEEDS)
 
 data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"

@@ -19,13 +19,13 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from scipy.stats import t
 
 from feedback_store.judgments import Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config, load_config
 from pipeline.files import read_json
 from pipeline.gold import folder_labels
+from pipeline.metrics import t_interval
 from pipeline.runtime import generator
 from pipeline.workspace import open_workspace
 from stages.collect.items import items_of
@@ -38,11 +38,8 @@ Row = dict[str, float]
 
 def interval(values: list[float]) -> str:
     """Mean and half-width of the 95 % t interval, in per cent."""
-    mean = 100 * float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    half = 100 * float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return f"{mean:.1f} ± {half:.1f}"
+    mean, half = t_interval(100 * np.array(values))
+    return f"{mean:.1f}" if math.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
 
 def train(config: Config) -> dict[str, Any]:

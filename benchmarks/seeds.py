@@ -18,10 +18,10 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pipeline.config import Config, load_config
 from pipeline.files import read_json
+from pipeline.metrics import t_interval
 from stages.cli import STAGES
 
 FIGURES = {
@@ -65,10 +65,8 @@ def supervised_accuracy(path: Path, overrides: list[str], config: Config) -> flo
 
 def interval(values: np.ndarray) -> str:
     """Mean with its 95 % t interval."""
-    if len(values) < 2:
-        return f"{values.mean():.3f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return f"{values.mean():.3f} +- {half:.3f}"
+    mean, half = t_interval(values)
+    return f"{mean:.3f}" if np.isnan(half) else f"{mean:.3f} +- {half:.3f}"
 
 
 @click.command()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from pipeline.config_base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Trainable, expand_path
 from pipeline.config_collect import CollectConfig
+from pipeline.config_ppo import PPOConfig
 from pipeline.errors import UserError
 
 
@@ -111,30 +112,6 @@ class RewardConfig(TrainingConfig):
     )
 
 
-class PPOConfig(Section):
-    estimator: Literal["expected", "sampled"] = "expected"
-    beta: PositiveFloat = Field(0.3, description="weight of KL(policy || reference), in units of the reward's scale")
-    kl_target: PositiveFloat | None = Field(None, description="nats an image; adapts beta (Ziegler et al. 2019)")
-    kl_horizon: PositiveInt = Field(10_000, description="images over which the adaptive beta moves")
-    iterations: PositiveInt = 50
-    batch_size: PositiveInt = Field(512, description="images a rollout")
-    epochs: PositiveInt = Field(4, description="passes over each rollout")
-    minibatch_size: PositiveInt = 128
-    lr: PositiveFloat = Field(1e-4, description="Adam's peak learning rate, then decayed linearly to zero")
-    warmup_fraction: Fraction = Field(0.05, description="share of the iterations in which the learning rate rises")
-    clip: Annotated[float, Field(gt=0)] = 0.2
-    target_kl: PositiveFloat | None = Field(0.05, description="stop an iteration's epochs at 1.5 times this approx_kl")
-    max_grad_norm: PositiveFloat = 1.0
-    entropy_bonus: NonNegativeFloat = 0.0
-    augment: bool = Field(
-        False, description="draw a view of each image a rollout by images.augment; the frozen models score that view"
-    )
-    refresh_batchnorm: bool = Field(
-        False, description="gather BatchNorm's statistics anew before each rollout; frozen in between"
-    )
-    evaluate_every: PositiveInt = Field(10, description="iterations between exact evaluations on every image")
-
-
 class InferConfig(Section):
     batch_size: PositiveInt = 64
 
@@ -142,6 +119,9 @@ class InferConfig(Section):
 class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda or mps")
     threads: PositiveInt | None = Field(None, description="CPU threads; default: as many as torch finds")
+    checkpoint_seconds: NonNegativeFloat = Field(
+        20.0, description="least time between two checkpoints; a stopped stage saves at once whatever this says"
+    )
 
 
 class Config(Section):

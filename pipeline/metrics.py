@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.optimize import minimize_scalar
-from scipy.stats import binomtest
 from torch import Tensor
 
 from pipeline.gold import GoldLabels
@@ -13,8 +13,14 @@ from pipeline.gold import GoldLabels
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion."""
-    interval = binomtest(successes, total).proportion_ci(method="wilson")
+    interval = stats.binomtest(successes, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean of one figure a seed [S], and half of its 95 % t interval; NaN for a single seed."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
+    return float(np.mean(values)), float(half)
 
 
 def gold_accuracy(scores: Tensor, gold: GoldLabels, rows: np.ndarray) -> float | None:

@@ -28,9 +28,15 @@ STYLE: dict[Any, Any] = {
 
 def figure(width: float = 5.2, height: float = 3.4) -> tuple[Figure, Any]:
     """A figure, in inches, and its axes; made without pyplot, which keeps every figure it ever made."""
+    made, (axes,) = panels(1, width, height)
+    return made, axes
+
+
+def panels(count: int, width: float = 5.2, height: float = 3.4) -> tuple[Figure, list[Any]]:
+    """A figure, in inches, and the axes of `count` panels side by side."""
     with mpl.rc_context(STYLE):
         made = Figure(figsize=(width, height), layout="constrained")
-        return made, made.add_subplot()
+        return made, list(made.subplots(1, count, squeeze=False)[0])
 
 
 def svg(made: Figure) -> str:

@@ -18,10 +18,11 @@ import click
 import torch
 import torchvision
 
+from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
-from pipeline.files import read_json, sha256_of, write_atomically, write_json
-from pipeline.runtime import peak_memory_mb
+from pipeline.files import read_json, sha256_of, short_hash, write_atomically, write_json
+from pipeline.runtime import Runtime, peak_memory_mb
 
 # The target that makes each stage, for messages, and the sections of the configuration each depends on.
 TARGETS = {"reference": "reference", "collect": "collect", "reward": "train-reward", "ppo": "ppo"}
@@ -136,6 +137,20 @@ class StageFolder:
             (self.path / name).is_file() and sha256_of(self.path / name) == digest
             for name, digest in made["outputs"].items()
         )  # fmt: skip
+
+    def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:
+        """Where this stage's loop saves its state, as long as inputs and settings are these; `force` starts anew.
+
+        Args:
+            what: `iteration` or the like, for messages.
+        """
+        key = short_hash(json.dumps(self._described(inputs), sort_keys=True))
+        seconds = self.run.config.runtime.checkpoint_seconds
+        made = Checkpoints(self.path / "checkpoints", key, seconds, what, runtime.is_main)
+        if force:
+            made.clear()
+            runtime.wait()
+        return made
 
     def begin(self) -> None:
         """Declare the stage unfinished: what stands in its folder no longer counts."""

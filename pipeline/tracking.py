@@ -1,27 +1,45 @@
-"""metrics.csv: one row a step or iteration, written as it happens."""
+"""One row of numbers a step or iteration, written as it happens: metrics.csv, and TensorBoard's events."""
 
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Row = dict[str, float]
 
 
 class Metrics:
     """Appends rows of numbers to a CSV whose columns are fixed by the first row; used as a context manager.
 
-    A run that does not write (a process other than the first) passes no path.
+    A run that does not write (a process other than the first) passes no path. TensorBoard's events go to the folder
+    `tensorboard` beside the CSV, one scalar a column, against the row's number.
+
+    Attributes:
+        rows: all rows so far; those of an interrupted run are handed to `resume`.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[Row] = []
+        self._columns: list[str] = []
+        self._board: SummaryWriter | None = None
 
     def __enter__(self) -> Metrics:
         if self.path:
+            from torch.utils.tensorboard import SummaryWriter  # seconds to import, and only needed here
+
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", newline="", encoding="utf-8")
-            self._writer: csv.DictWriter[str] | None = None
+            board = self.path.parent / "tensorboard"
+            shutil.rmtree(board, ignore_errors=True)  # the events of a run that this one replaces
+            self._board = SummaryWriter(str(board), max_queue=1000)
         return self
 
     def __exit__(
@@ -29,15 +47,31 @@ class Metrics:
     ) -> None:
         if self.path:
             self._file.close()
+        if self._board:
+            self._board.close()
+
+    def resume(self, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
+        """Write the rows an interrupted run had when it saved its state; `columns` if the first row lacks some."""
+        for row in rows:
+            self.add(**{name: row.get(name) for name in columns or row})
+
+    @property
+    def columns(self) -> list[str]:
+        """Names, in order."""
+        return list(self._columns)
 
     def add(self, **values: float | None) -> None:
         """Write one row; None leaves a cell empty (not measured at this step)."""
         row = {name: value for name, value in values.items() if value is not None}
+        self._columns = self._columns or list(values)
         self.rows.append(row)
         if not self.path:
             return
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(values), lineterminator="\n")
-            self._writer.writeheader()
-        self._writer.writerow({n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()})
+        writer = csv.DictWriter(self._file, self._columns, lineterminator="\n")
+        if len(self.rows) == 1:
+            writer.writeheader()
+        writer.writerow({n: f"{v:.6g}" if isinstance(v, float) else v for n, v in row.items()})
         self._file.flush()
+        if self._board:
+            for name, value in row.items():
+                self._board.add_scalar(name, value, len(self.rows))

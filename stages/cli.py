@@ -14,7 +14,7 @@ import click
 
 from feedback_store.errors import FeedbackError, FeedbackWarning
 from pipeline.config import Config, load_config, parse_config
-from pipeline.errors import UserError
+from pipeline.errors import Stopped, UserError
 
 
 class UserErrors(click.Group):
@@ -29,6 +29,9 @@ class UserErrors(click.Group):
         except (UserError, FeedbackError) as error:
             click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
             ctx.exit(2)
+        except Stopped as stopped:
+            click.echo(str(stopped), err=True)
+            ctx.exit(stopped.code)
 
 
 def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
@@ -160,6 +163,37 @@ def run(config: Config, force: bool) -> None:
         run_stage(name, module, config, force)
     if _is_main_process():
         click.echo(comparison_table(RunFolder(config).write_summary()))
+
+
+@main.command()
+@configured
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Runs, each with a seed of its own."
+)
+@click.option("--only", multiple=True, help="A method by its name in the table; may be given several times.")
+def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
+    """Hold PPO against what a sceptic would use instead, on the same judgments and seeds."""
+    from pipeline.checkpoints import Checkpoints
+    from pipeline.environment import Environment
+    from pipeline.features import Features
+    from pipeline.models.backbone import Split
+    from pipeline.tracking import Metrics
+    from stages.compare import run as stage
+    from stages.compare.methods import Learners
+    from stages.ppo.run import optimise
+    from stages.reward.run import fit_policy
+
+    def prepare(one: Config) -> None:
+        stand_in = one.collect.teacher in stage.STAND_INS
+        for name, module, _ in STAGES[:3]:
+            if name != "collect" or stand_in:
+                importlib.import_module(module).run(one)
+
+    def align(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> int:
+        return optimise(environment, pieces, features, metrics, Checkpoints(None, "")).images
+
+    learners = Learners(prepare, fit_policy, align)
+    click.echo(stage.run(config, seeds, learners, list(only)))
 
 
 @main.group()

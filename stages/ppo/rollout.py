@@ -1,34 +1,14 @@
-"""A rollout: images, what the policy made of them before the update, and the advantages of every class."""
+"""A rollout: images, what the policy made of them before the update, and the advantages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pipeline.features import Features
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """The images of a rollout: rows of the table, or views of them that were drawn for this rollout.
-
-    A view is drawn once and kept, so that every epoch sees what the policy acted on and the ratio starts at 1.
-    """
-
-    features: Features
-    rows: Tensor
-    views: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, part: Tensor) -> Tensor:
-        """Features of the images at positions `part` of the rollout."""
-        if self.views is None:
-            return self.features.batch(self.rows[part])
-        return self.features.encode(self.views[part])
+from pipeline.environment import Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +18,9 @@ class Rollout:
     Attributes:
         inputs: the images [B], as `Inputs`.
         log_old, log_ref, reward, advantage: [B, C].
-        actions: [B], sampled from pi_old.
+        actions: [B], sampled from pi_old^(1/temperature).
+        weight: [B], pi_old / the policy that sampled, of the action: 1 at temperature 1.
+        returns: [B], penalised reward of the action: what a critic learns to predict.
     """
 
     inputs: Inputs
@@ -47,22 +29,43 @@ class Rollout:
     reward: Tensor
     advantage: Tensor
     actions: Tensor
+    weight: Tensor
+    returns: Tensor
 
 
-def advantages(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    """A(x, a) = R(x, a) - sum_b pi_old(b|x) R(x, b), with R = r~ - beta (log pi_old - log pi_ref); all [B, C].
+def penalised_reward(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """R = r~ - beta (log pi_old - log pi_ref), [B, C].
 
     The penalty is k1 inside the reward of each class, whose gradient is that of the exact KL(pi || pi_ref). (The exact
-    KL of the image inside the reward would not depend on the class: the baseline would take all of it away.) The
-    baseline is exact, so that no critic is needed.
+    KL of the image inside the reward would not depend on the class: the baseline would take all of it away.)
     """
-    penalised = reward - beta * (log_old - log_ref)
-    return penalised - (log_old.exp() * penalised).sum(-1, keepdim=True)
+    return reward - beta * (log_old - log_ref)
+
+
+def exact_baseline(log_old: Tensor, penalised: Tensor) -> Tensor:
+    """sum_a pi_old(a|x) R(x, a), [B, 1]: classes can be enumerated, so no critic is needed."""
+    return (log_old.exp() * penalised).sum(-1, keepdim=True)
 
 
 def make_rollout(
-    inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator
-) -> Rollout:
-    """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C]."""
-    actions = torch.multinomial(log_old.exp(), 1, generator=random)[:, 0]
-    return Rollout(inputs, log_old, log_ref, reward, advantages(log_old, log_ref, reward, beta), actions)
+    inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator,
+    baseline: Literal["exact", "mean", "none"] = "exact", values: Tensor | None = None, temperature: float = 1.0,
+) -> Rollout:  # fmt: skip
+    """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C].
+
+    Args:
+        values: [B] of a critic; they take the baseline's place.
+        temperature: of the policy that samples the actions.
+    """
+    acting = torch.log_softmax(log_old / temperature, -1)
+    actions = torch.multinomial(acting.exp(), 1, generator=random)
+    weight = (log_old - acting).gather(-1, actions)[:, 0].exp()
+    penalised = penalised_reward(log_old, log_ref, reward, beta)
+    returns = penalised.gather(-1, actions)[:, 0]
+    if values is not None:
+        subtracted = values[:, None]
+    elif baseline == "exact":
+        subtracted = exact_baseline(log_old, penalised)
+    else:
+        subtracted = (weight * returns).mean() if baseline == "mean" else torch.zeros(())
+    return Rollout(inputs, log_old, log_ref, reward, penalised - subtracted, actions[:, 0], weight, returns)

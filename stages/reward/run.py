@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from feedback_store.store import FeedbackStore
+from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.features import Features
@@ -45,13 +46,14 @@ def run(config: Config, force: bool = False) -> bool:
     inputs |= {path.name: sha256_of(path) for path in store.files}
     if stage.is_current(inputs) and not force:
         return False
+    checkpoints = stage.checkpoints(inputs, "epoch", ws.runtime, force)
     judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective)
     train, heldout = split_by_image(judgments, config.reward.heldout_fraction, generator(config.seed, 20))
     if ws.runtime.is_main:
         stage.begin()
     with Metrics(stage.path / "metrics.csv" if ws.runtime.is_main else None) as metrics:
-        members = train_members(ws, train, heldout, metrics)
-        curve = learning_curve(ws, train, heldout, members, metrics)
+        members = train_members(ws, train, heldout, metrics, checkpoints)
+        curve = learning_curve(ws, train, heldout, members, metrics, checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
     model = scaled(ws, members, utilities)
     if ws.runtime.is_main:
@@ -63,6 +65,7 @@ def run(config: Config, force: bool = False) -> bool:
         write_json(stage.path / "card.json", card)
         write_atomically(stage.path / "card.html", card_html(ws, card).encode())
         stage.finish(inputs, ["model.safetensors", "metrics.csv", "card.json", "card.html"], {"reward": _summary(card)})
+        checkpoints.clear()
     ws.runtime.wait()
     return True
 
@@ -74,19 +77,27 @@ def start(ws: Workspace) -> tuple[Split, Features]:
     return ws.cut(build_network(ws.config.model, len(ws.classes), ws.config.seed))
 
 
-def train_members(ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics) -> list[Member]:
+def train_members(
+    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics, checkpoints: Checkpoints
+) -> list[Member]:
     """The ensemble; each member of several learns from a bootstrap of the images."""
     count = ws.config.reward.members
     members = []
     for number in range(count):
         own = train if count == 1 else resampled(train, generator(ws.config.seed, 23, number))
         note = f" {number + 1}/{count}" if count > 1 else ""
-        members.append(fit(ws, *start(ws), own, heldout, metrics, number, note))
+        with checkpoints.of(f"member-{number}") as saved:
+            members.append(fit(ws, *start(ws), own, heldout, metrics, number, note, saved))
     return members
 
 
 def learning_curve(
-    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, members: list[Member], metrics: Metrics
+    ws: Workspace,
+    train: JudgmentSet,
+    heldout: JudgmentSet,
+    members: list[Member],
+    metrics: Metrics,
+    checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
     """Held-out accuracy with fewer judgments (those of a share of the images), and with all."""
     points = []
@@ -95,10 +106,29 @@ def learning_curve(
     for number, share in enumerate(sorted(ws.config.reward.curve)):
         some = train.pick(torch.isin(train.rows_a, order[: max(1, round(share * len(order)))]))
         if len(some) and len(some) < len(train):
-            smaller = fit(ws, *start(ws), some, heldout, metrics, CURVE_STREAM + number, f", {share:.0%} of judgments")
+            note = f", {share:.0%} of judgments"
+            with checkpoints.of(f"curve-{number}") as saved:
+                smaller = fit(ws, *start(ws), some, heldout, metrics, CURVE_STREAM + number, note, saved)
             points.append(_point([smaller], some, heldout))
     points.append(_point(members, train, heldout))
     return points
+
+
+def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) -> int:
+    """Fit the suffix of `pieces` to the same judgments the reward model learns from, with the same split and settings.
+
+    Args:
+        stream: number of its random streams, which no member of the ensemble has.
+
+    Returns:
+        How many images it went through.
+    """
+    config = ws.config.reward
+    judgments = read_judgments(FeedbackStore(ws.run.feedback), ws.table.position, ws.classes, config.objective)
+    train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, 20))
+    metrics = Metrics(None)
+    fit(ws, pieces, features, train, heldout, metrics, stream, ", as a policy")
+    return len(metrics.rows) * len(train.images)
 
 
 def _point(members: list[Member], train: JudgmentSet, heldout: JudgmentSet) -> dict[str, float]:

@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
-from pipeline.config import Config, load_config, parse_config
+from pipeline.checkpoints import Checkpoints
+from pipeline.config import Config, load_config
 from pipeline.config_collect import ReplayConfig
+from pipeline.environment import Environment
 from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.gold import folder_labels
 from pipeline.models.files import load_model, weights_hash
+from pipeline.tracking import Metrics
 from pipeline.workspace import open_workspace
 from stages.cli import STAGES
 from stages.collect.teachers.replay import read_recorded
+from stages.ppo import run as ppo
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -30,22 +35,10 @@ def run(config: Config) -> dict[str, Any]:
     return summary
 
 
-def stripes_config(root: Path, runs: Path, **changes: dict[str, Any]) -> Config:
-    tree: dict[str, dict[str, Any]] = {
-        "images": {"root": str(root), "size": 16},
-        "model": {"backbone": "resnet18", "weights": "none"},
-        "reference": {"labelled_per_class": 2, "epochs": 6, "calibration_folds": 0, "lr": 3e-4},
-        "collect": {"count": 120, "simulated": {"name": "oracle"}},
-        "reward": {"epochs": 6, "batch_size": 16, "start": "backbone"},
-        "ppo": {"beta": 0.2, "iterations": 12, "batch_size": 60, "minibatch_size": 30},
-    }
-    for section, values in changes.items():
-        tree.setdefault(section, {}).update(values)
-    return parse_config({"runs": str(runs), **tree}, "test")
-
-
 @pytest.mark.parametrize("question", ["comparison", "label"])
-def test_stripes_and_chequerboards(image_folder: Callable[..., Path], tmp_path: Path, question: str) -> None:
+def test_stripes_and_chequerboards(
+    image_folder: Callable[..., Path], tmp_path: Path, question: str, stripes_config: Callable[..., Config]
+) -> None:
     """Three classes that two labelled images each do not teach, and judgments do.
 
     Of comparisons a third may be about two wrong labels, which the teacher answers by a coin.
@@ -60,28 +53,36 @@ def test_stripes_and_chequerboards(image_folder: Callable[..., Path], tmp_path: 
     assert summary["policy"]["attained_heldout"] > 0.7
 
 
-def test_frozen_models_stay_frozen(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_frozen_models_stay_frozen(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
     """PPO changes neither reference nor reward model, BatchNorm's buffers included."""
     config = stripes_config(
         image_folder(classes=3, train=20, test=10), tmp_path / "runs", images={"augment": {"shift": 2}},
         ppo={"augment": True, "refresh_batchnorm": True, "iterations": 3},
     )  # fmt: skip
     run(config)
-    folder = config.runs / config.name
-    from stages.ppo import run as ppo
-    from stages.ppo.environment import Environment
-
     environment = Environment.open(open_workspace(config))
-    before = weights_hash(environment.reference), weights_hash(environment.reward_model)
-    pieces, features = environment.ws.cut(environment.ws.load_policy(folder / "reference" / "model.safetensors"))
-    with ppo.Metrics(None) as metrics:
-        ppo.optimise(environment, pieces, features, metrics)
-    assert (weights_hash(environment.reference), weights_hash(environment.reward_model)) == before
-    trained, _, _ = load_model(folder / "ppo" / "model.safetensors", "policy")
+    environment.check_frozen()
+    pieces, features = environment.ws.cut(environment.ws.load_policy(reference_of(config)))
+    with Metrics(None) as metrics:
+        ppo.optimise(environment, pieces, features, metrics, Checkpoints(None, ""))
+    environment.check_frozen()
+    trained, _, _ = load_model(config.runs / config.name / "ppo" / "model.safetensors", "policy")
     assert weights_hash(pieces.network) == weights_hash(trained), "and the same seed gives the same policy"
+    norms = [module for module in environment.reward_model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms[0].running_mean += 1e-6
+    with pytest.raises(RuntimeError, match="frozen reward model was changed"):
+        environment.check_frozen()
 
 
-def test_without_any_gold_label(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def reference_of(config: Config) -> Path:
+    return config.runs / config.name / "reference" / "model.safetensors"
+
+
+def test_without_any_gold_label(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
     """A flat folder, named classes, recorded judgments: everything runs, figures that need gold labels are null."""
     source = image_folder(classes=2, train=60)
     flat, lines = tmp_path / "flat", ["image,label"]
@@ -103,13 +104,17 @@ def test_without_any_gold_label(image_folder: Callable[..., Path], tmp_path: Pat
     assert summary["reward"]["heldout_accuracy"] > 0.9
 
 
-def test_labels_that_are_not_there_are_asked_for(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_labels_that_are_not_there_are_asked_for(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
     config = stripes_config(image_folder(), tmp_path / "runs", reference={"labelled_per_class": 13})
     with pytest.raises(UserError, match=r"class 'a' has 12 labelled training images"):
         run(config)
 
 
-def test_given_checkpoint_becomes_the_reference(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_given_checkpoint_becomes_the_reference(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
     root = image_folder()
     first = stripes_config(root, tmp_path / "runs")
     importlib.import_module("stages.reference").run(first)
@@ -148,7 +153,9 @@ def test_recorded_votes_of_real_people(shared: Path, tmp_path: Path) -> None:
     assert (found.labels != gold.labels[found.rows]).mean() == pytest.approx(0.18, abs=0.01)
 
 
-def test_ties_are_learned_and_few_judgments_do_not_break(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_ties_are_learned_and_few_judgments_do_not_break(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
     """Every answer a tie; then three judged images."""
     root = image_folder(classes=3, train=10, test=5)
     teacher = {"count": 20, "simulated": {"name": "custom", "eps_equal": 9.0}}

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
+from pipeline.environment import Inputs
 from pipeline.objective import kl, objective
-from stages.ppo.loss import expected_surrogate, sampled_surrogate
-from stages.ppo.rollout import advantages
+from pipeline.runtime import generator
+from stages.ppo.loss import expected_surrogate, sampled_surrogate, score_function
+from stages.ppo.rollout import exact_baseline, make_rollout, penalised_reward
 
 BETA = 0.7
+
+
+def advantages(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """As a rollout has them, of every class."""
+    penalised = penalised_reward(log_old, log_ref, reward, beta)
+    return penalised - exact_baseline(log_old, penalised)
 
 
 @pytest.fixture
@@ -65,8 +75,37 @@ def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -
     advantage = advantages(old, log_ref, reward, BETA)
     total = torch.zeros(6, dtype=torch.double)
     for a in range(4):
-        total = total + old[:, a].exp() * sampled_surrogate(log_pi, old, torch.full((6,), a), advantage, 0.2)
+        total = total + old[:, a].exp() * sampled_surrogate(log_pi[:, a], old[:, a], advantage[:, a], 0.2)
     assert torch.allclose(total, expected_surrogate(log_pi, old, advantage, 0.2))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_score_function_is_unbiased_at_any_temperature(
+    problem: tuple[Tensor, Tensor, Tensor], temperature: float
+) -> None:
+    """REINFORCE: weighted as classes sampled at a temperature are, its gradient is J's, without any baseline."""
+    logits, log_ref, reward = problem
+    log_pi = torch.log_softmax(logits, -1)
+    old = log_pi.detach()
+    penalised = penalised_reward(old, log_ref, reward, BETA)
+    acting = torch.log_softmax(old / temperature, -1)
+    weight = (old - acting).exp()
+    total = (acting.exp() * weight * score_function(log_pi, penalised)).sum(-1).mean()
+    assert torch.allclose(gradient(total, logits), gradient(objective(log_pi, log_ref, reward, BETA), logits))
+
+
+def test_a_rollout_at_a_temperature(problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]) -> None:
+    """Actions follow pi_old^(1/T), and weights make up for it: the weighted mean return is the policy's own."""
+    logits, log_ref, reward = (of.detach()[:1].repeat(200_000, 1) for of in problem)
+    old = torch.log_softmax(logits, -1)
+    made = make_rollout(given(logits), old, log_ref, reward, BETA, generator(1), "none", None, 2.0)
+    acting = torch.log_softmax(old[0] / 2, -1).exp()
+    assert torch.allclose(made.actions.bincount() / len(old), acting.float(), atol=5e-3)
+    exact = exact_baseline(old[:1], penalised_reward(old[:1], log_ref[:1], reward[:1], BETA))[0, 0]
+    assert (made.weight * made.returns).mean() == pytest.approx(float(exact), abs=0.02)
+    assert torch.equal(made.advantage.gather(-1, made.actions[:, None])[:, 0], made.returns)
+    mean = make_rollout(given(logits), old, log_ref, reward, BETA, generator(1), "mean")
+    assert float((mean.returns - mean.advantage.gather(-1, mean.actions[:, None])[:, 0]).var()) < 1e-12
 
 
 def test_exact_kl_inside_the_reward_vanishes(problem: tuple[Tensor, Tensor, Tensor]) -> None:

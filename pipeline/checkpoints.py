@@ -1,0 +1,146 @@
+"""What a killed stage goes on from: the state of its loop, on disk whole or not at all.
+
+The two newest states are kept, each under a name that holds the hash of its content; a damaged one is named and the
+one before is used. Since a state holds everything that changes, random streams included, a run that was interrupted
+ends with the same weights, bit for bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import random
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from pipeline.errors import Stopped
+from pipeline.files import write_atomically
+
+KEPT = 2
+State = dict[str, Any]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where the program was when it came."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+class Checkpoints:
+    """States of one loop; used as a context manager around it.
+
+    On Ctrl-C or SIGTERM inside the context the newest state offered is written before `Stopped` leaves it.
+
+    Args:
+        folder: where they are; None keeps nothing.
+        key: describes what the state belongs to (inputs, settings); those of another key are no use and are deleted.
+        seconds: least time between two writes.
+        what: how a message names the loop.
+        writes: whether this process is the one that writes.
+    """
+
+    def __init__(
+        self, folder: Path | None, key: str, seconds: float = 0.0, what: str = "", writes: bool = True
+    ) -> None:
+        self.folder, self.key, self.seconds, self.what = folder, key, seconds, what
+        self.writes = writes and folder is not None
+        self._offered: tuple[int, State] | None = None
+        self._written = -1
+        self._last = time.monotonic()
+
+    def of(self, part: str) -> Checkpoints:
+        """Those of one loop of several in the stage; `clear` of the whole clears them all."""
+        folder = self.folder / part if self.folder else None
+        return Checkpoints(folder, self.key, self.seconds, f"{self.what} of {part}:", self.writes)
+
+    def latest(self) -> State | None:
+        """The newest state that is whole, with this process's random streams set to what they were; or None."""
+        for path in reversed(self._files()):
+            payload = path.read_bytes()
+            try:
+                if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
+                    raise ValueError("its content is not what was written")
+                saved = torch.load(io.BytesIO(payload), weights_only=True)
+            except (ValueError, IndexError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                click.echo(f"warning: {path} is damaged ({error}); going on from the one before", err=True)
+                continue
+            if saved["key"] == self.key:
+                _restore_streams(saved["streams"])
+                self._written = saved["position"]
+                return saved["state"]
+        self.clear()
+        return None
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*-*.pt")) if self.folder else []
+
+    def offer(self, position: int, state: State) -> None:
+        """Remember a state, which must not change any more, and write it if the last write is long enough ago."""
+        if not self.writes:
+            return
+        self._offered = (position, {"state": state, "streams": _streams()})
+        if time.monotonic() - self._last >= self.seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Write the newest state offered, unless that is done, and delete all but the two newest."""
+        if self._offered is None or self._offered[0] <= self._written or self.folder is None:
+            return
+        position, held = self._offered
+        out = io.BytesIO()
+        torch.save({"key": self.key, "position": position, **held}, out)
+        payload = out.getvalue()
+        write_atomically(self.folder / f"{position:08}-{hashlib.sha256(payload).hexdigest()[:16]}.pt", payload)
+        self._written, self._last = position, time.monotonic()
+        for old in self._files()[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all of them."""
+        if self.writes and self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Checkpoints:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, _terminate)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+        if isinstance(error, KeyboardInterrupt) and self.writes:
+            self.write()
+            done = f" after {self.what} {self._written}" if self._written > 0 else " before anything was done"
+            code = 143 if isinstance(error, Terminated) else 130
+            raise Stopped(f"stopped{done}; the same command goes on from there", code) from None
+
+
+def _streams() -> State:
+    """The state of every global random stream, as what `torch.load(weights_only=True)` takes."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global stream is the one that libraries use
+    numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy_state, "python": random.getstate()}
+
+
+def _restore_streams(saved: State) -> None:
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    kind, keys, *rest = saved["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(saved["python"])

@@ -1,0 +1,189 @@
+"""Every way to a policy from the same judgments, run on one seed, each result kept under the hash of all it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config import Config, parse_config
+from pipeline.environment import Environment
+from pipeline.features import Features
+from pipeline.files import read_json, sha256_of, short_hash, write_json
+from pipeline.gold import folder_labels
+from pipeline.metrics import expected_calibration_error, gold_accuracy
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.objective import kl, log_optimal_policy, standing
+from pipeline.tracking import Metrics
+from pipeline.workspace import Workspace
+from stages.compare.exact import best_of_n, greedy, n_of_kl
+from stages.compare.trained import distil, dpo_pieces, ppo_variants
+
+Row = dict[str, Any]
+REFERENCE, SUPERVISED, ARGMAX, OPTIMUM, BEST_OF_N = (
+    "reference",
+    "supervised",
+    "argmax of the reward",
+    "pi*",
+    "best-of-n",
+)
+DISTILLATION, DPO, PPO = "distillation of pi*", "DPO", "PPO, expected"
+STREAM = 2000  # of supervised learning and DPO; members and curves of the reward model have others
+
+
+@dataclass(frozen=True)
+class Learners:
+    """Parts of the other stages, handed in by the command line, since stages do not import each other.
+
+    Attributes:
+        prepare: makes reference, judgments and reward model of a configuration.
+        likelihood: fits the suffix of a network to the judgments; returns the images gone through.
+        align: PPO by `ppo` of the workspace's configuration; returns the images gone through.
+    """
+
+    prepare: Callable[[Config], None]
+    likelihood: Callable[[Workspace, Split, Features, int], int]
+    align: Callable[[Environment, Split, Features, Metrics], int]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A policy: log-probabilities [N, C] of every image, images gone through in training, and what there is to remark."""
+
+    log_pi: Tensor
+    images: int = 0
+    note: str = ""
+
+
+def methods(environment: Environment, learners: Learners, folder: Path) -> dict[str, Callable[[], Made]]:
+    """What can be compared, in the order of the table."""
+    ws, beta = environment.ws, environment.ws.config.ppo.beta
+    log_ref, reward = environment.log_ref, environment.reward
+
+    def best_of() -> Made:
+        optimum = log_optimal_policy(log_ref, reward, beta)
+        rows = ws.rows("train")
+        n = n_of_kl(log_ref[rows], reward[rows], float(kl(optimum[rows], log_ref[rows]).mean()))
+        return Made(best_of_n(log_ref, reward, n).float(), note=f"n = {n}")
+
+    known: dict[str, Callable[[], Made]] = {
+        REFERENCE: lambda: Made(log_ref),
+        SUPERVISED: partial(_supervised, environment, learners),
+        ARGMAX: lambda: Made(greedy(reward)),
+        OPTIMUM: lambda: Made(log_optimal_policy(log_ref, reward, beta)),
+        BEST_OF_N: best_of,
+        DISTILLATION: partial(_distilled, environment, folder / "distillation.csv"),
+        DPO: partial(_dpo, environment, learners),
+    }
+    for name, settings in ppo_variants(ws.config.ppo.model_dump()).items():
+        file = folder / f"{name.lower().replace(', ', '-')}.csv"
+        known[name] = partial(_aligned, environment, learners, settings, file)
+    return known
+
+
+def _changed(ws: Workspace, section: str, values: dict[str, Any]) -> Workspace:
+    """The workspace with other settings, checked as any are."""
+    tree = ws.config.model_dump(mode="json")
+    tree[section] |= values
+    return dataclasses.replace(ws, config=parse_config(tree, "compare"))
+
+
+def _start(ws: Workspace) -> tuple[Split, Features]:
+    return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
+
+
+def _supervised(environment: Environment, learners: Learners) -> Made:
+    """The policy itself as the utility of the judgments, from the reference's weights: what needs no reward model."""
+    ws = _changed(environment.ws, "reward", {"members": 1, "start": "reference"})
+    pieces, features = _start(ws)
+    images = learners.likelihood(ws, pieces, features, STREAM)
+    return Made(log_policy(ws.scores(pieces, features)), images)
+
+
+def _dpo(environment: Environment, learners: Learners) -> Made:
+    ws = _changed(environment.ws, "reward", {"members": 1, "start": "reference"})
+    pieces, features = _start(ws)
+    model = environment.reward_model
+    beta = ws.config.ppo.beta * float(model.scales.mean() * model.scale)
+    images = learners.likelihood(ws, dpo_pieces(pieces, beta), features, STREAM)
+    return Made(log_policy(ws.scores(pieces, features)), images)
+
+
+def _distilled(environment: Environment, file: Path) -> Made:
+    pieces, features = _start(environment.ws)
+    with Metrics(file) as metrics:
+        images = distil(environment, pieces, features, metrics)
+    return Made(log_policy(environment.ws.scores(pieces, features)), images)
+
+
+def _aligned(environment: Environment, learners: Learners, settings: dict[str, Any], file: Path) -> Made:
+    ws = _changed(environment.ws, "ppo", settings)
+    pieces, features = _start(ws)
+    with Metrics(file) as metrics:
+        images = learners.align(dataclasses.replace(environment, ws=ws), pieces, features, metrics)
+    return Made(log_policy(ws.scores(pieces, features)), images)
+
+
+def measured(environment: Environment, made: Made) -> Row:
+    """Accuracy, KL and calibration on the evaluation images; J on the training images; attained on those and held-out."""
+    ws, beta = environment.ws, environment.ws.config.ppo.beta
+    evaluation = torch.from_numpy(ws.table.rows("evaluation"))
+    gold = folder_labels(ws.table, ws.classes)
+    known = torch.from_numpy(np.flatnonzero(gold.known & np.isin(np.arange(len(ws.table)), evaluation.numpy())))
+    train, heldout = (
+        standing(made.log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
+        for rows in (ws.rows("train"), ws.rows("heldout"))
+    )
+    ece = expected_calibration_error(made.log_pi[known], torch.from_numpy(gold.labels[known])) if len(known) else None
+    return {
+        "accuracy": gold_accuracy(made.log_pi, gold, evaluation.numpy()),
+        "KL": float(kl(made.log_pi[evaluation].double(), environment.log_ref[evaluation].double()).mean()),
+        "J": train.J, "attained": train.attained, "attained held-out": heldout.attained, "ECE": ece,
+        "images": made.images, "note": made.note,
+    }  # fmt: skip
+
+
+def run_seed(environment: Environment, learners: Learners, names: list[str], say: Callable[[str], None]) -> list[Row]:
+    """A row for each method, from disk if it was made before of the same inputs and settings."""
+    ws = environment.ws
+    folder = ws.run.path / "compare"
+    models = [sha256_of(ws.run.require(stage, "model.safetensors")) for stage in ("reference", "reward")]
+    settings = ws.config.model_dump(mode="json")
+    relevant = json.dumps(
+        {name: settings[name] for name in ("seed", "images", "model", "reward", "ppo")}, sort_keys=True
+    )
+    store = [
+        path.read_bytes().hex()
+        for path in (ws.run.feedback / "pairwise.csv", ws.run.feedback / "per_image.csv")
+        if path.is_file()
+    ]
+    rows = []
+    for name, make in methods(environment, learners, folder).items():
+        if name not in names:
+            continue
+        key = short_hash(name, relevant, ws.table.fingerprint, *models, *store)
+        file = folder / f"{key}.json"
+        if not file.is_file():
+            begin = time.perf_counter()
+            made = make()
+            row = {"method": name, "seed": ws.config.seed, **measured(environment, made)}
+            write_json(file, row | {"seconds": round(time.perf_counter() - begin, 2)})
+        rows.append(read_json(file))
+        environment.check_frozen()
+        accuracy = rows[-1]["accuracy"]
+        say(
+            f"seed {ws.config.seed}, {name}: "
+            + ("" if accuracy is None else f"accuracy {accuracy:.1%}, ")
+            + f"attained {rows[-1]['attained']:.3f}"
+        )
+    return rows

@@ -1,0 +1,146 @@
+"""The comparison as a table, as a plot, and in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Config
+from pipeline.metrics import t_interval
+from pipeline.plots import BLUE, COLOURS, GREY, ORANGE, figure, svg
+from stages.compare.methods import ARGMAX, DISTILLATION, DPO, PPO, REFERENCE, SUPERVISED
+
+COLUMNS = {
+    "accuracy": (100, 1), "KL": (1, 2), "J": (1, 3), "attained": (1, 3), "attained held-out": (1, 3), "ECE": (100, 1),
+    "images": (1, 0), "seconds": (1, 1),
+}  # fmt: skip
+
+
+def _figure(values: np.ndarray, factor: float, digits: int) -> str:
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return ""
+    mean, half = t_interval(factor * values)
+    return f"{mean:.{digits}f}" if np.isnan(half) or not half else f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def paired(frame: pd.DataFrame, one: str, other: str, column: str) -> np.ndarray:
+    """Differences one - other of each seed."""
+    wide = frame.pivot(index="seed", columns="method", values=column).astype(float)
+    return (wide[one] - wide[other]).to_numpy() if {one, other} <= set(wide) else np.array([])
+
+
+def markdown(config: Config, frame: pd.DataFrame) -> str:
+    """A table: a line a method, mean and 95 % t interval over seeds, and PPO's paired lead in accuracy."""
+    heads = [
+        "method",
+        "accuracy %",
+        "KL (nats)",
+        "J",
+        "attained",
+        "attained, held-out",
+        "ECE %",
+        "images trained on",
+        "seconds",
+        "PPO is ahead by (points)",
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    for name in frame["method"].unique():
+        own = frame[frame["method"] == name]
+        cells = [_figure(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
+        lead = paired(frame, PPO, name, "accuracy")
+        ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _figure(lead, 100, 1)
+        note = f" ({', '.join(sorted(set(own['note'])))})" if own["note"].any() else ""
+        lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
+    seeds = frame["seed"].nunique()
+    about = f"{config.name}: beta {config.ppo.beta:g}, {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{about}; mean ± half of the 95 % t interval\n\n" + "\n".join(lines)
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """In words, whether PPO was worth it: against each rival, and what else would have reached the same."""
+    if PPO not in set(frame["method"]) or frame["accuracy"].isna().all():
+        return (
+            "Without known classes there is no accuracy to compare; `attained` says how near each came to the optimum."
+        )
+    said, leads = [], {}
+    for rival, name in (
+        (REFERENCE, "the reference"), (SUPERVISED, "supervised training on the same judgments"),
+        (ARGMAX, "the reward model's own best class"), (DPO, "DPO"),
+    ):  # fmt: skip
+        lead = paired(frame, PPO, rival, "accuracy")
+        if len(lead):
+            leads[rival] = lead
+            said.append(f"{_than(lead)} {name}{_interval(lead)}")
+    cheap = paired(frame, PPO, DISTILLATION, "accuracy")
+    seconds = frame.groupby("method")["seconds"].mean()
+    text = "Is PPO worth it here? PPO is " + "; ".join(said) + ". "
+    ahead = [rival for rival, lead in leads.items() if _sign(lead) > 0]
+    behind = [rival for rival, lead in leads.items() if _sign(lead) < 0]
+    if behind:
+        text += f"No: {', '.join(behind)} is more accurate. "
+    elif SUPERVISED in ahead and ARGMAX in ahead:
+        text += "Yes: neither the judgments alone nor the reward model alone gets as far. "
+    elif ahead:
+        text += f"It gains on {', '.join(ahead)}; for the rest these seeds do not tell. "
+    else:
+        text += "These seeds do not tell. "
+    if len(cheap):
+        ratio = seconds[PPO] / max(seconds[DISTILLATION], 1e-9)
+        text += (
+            "Where classes can be enumerated the optimum is known and can be distilled: PPO is "
+            f"{_than(cheap)} that{_interval(cheap)}, and takes {ratio:.1f} times its seconds."
+        )
+    return text
+
+
+def _sign(lead: np.ndarray) -> int:
+    mean, half = t_interval(lead)
+    if np.isnan(half):
+        return 0
+    return int(mean - half > 0) - int(mean + half < 0)
+
+
+def _than(lead: np.ndarray) -> str:
+    return {1: "more accurate than", -1: "less accurate than", 0: "not told apart from"}[_sign(lead)]
+
+
+def _interval(lead: np.ndarray) -> str:
+    mean, half = t_interval(100 * lead)
+    return (
+        f" ({mean:+.1f} points"
+        + ("" if np.isnan(half) else f", 95 % interval {mean - half:+.1f} to {mean + half:+.1f}")
+        + ")"
+    )
+
+
+def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
+    """Accuracy against KL: pi* over beta and best-of-n over n as curves, every method as a point with its intervals."""
+    made, axes = figure(7.2, 4.4)
+    curve = curve.dropna(subset=["accuracy"])
+    for name, colour, style in (("pi*", BLUE, "-"), ("best-of-n", GREY, "--")):
+        mean = curve[curve["curve"] == name].groupby("at")[["KL", "accuracy"]].mean()
+        if len(mean):
+            label = {"pi*": "pi*, over beta", "best-of-n": "best-of-n, over n"}[name]
+            axes.plot(mean["KL"], 100 * mean["accuracy"], color=colour, ls=style, lw=1.5, label=label, zorder=1)
+    marks = "osD^vP*Xh<>"
+    shown = [
+        name for name in frame["method"].unique() if not frame.loc[frame["method"] == name, "accuracy"].isna().all()
+    ]
+    for place, name in enumerate(shown):
+        own = frame[frame["method"] == name]
+        x, dx = t_interval(own["KL"].astype(float).to_numpy())
+        y, dy = t_interval(100 * own["accuracy"].astype(float).to_numpy())
+        own_style = (
+            {"color": ORANGE, "ms": 9, "zorder": 4}
+            if name == PPO
+            else {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3}
+        )
+        axes.errorbar(
+            x, y, xerr=None if np.isnan(dx) else dx, yerr=None if np.isnan(dy) else dy, fmt=marks[place % len(marks)],
+            capsize=2, lw=1, label=name, **own_style,
+        )  # fmt: skip
+    axes.set_xlabel("KL to the reference on test images (nats)")
+    axes.set_ylabel("accuracy (%)")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return svg(made)

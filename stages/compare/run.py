@@ -1,0 +1,84 @@
+"""`make compare`: what a sceptic would use instead of PPO, on the same judgments and seeds (METHOD 9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.config import Config, parse_config
+from pipeline.environment import Environment
+from pipeline.errors import UserError
+from pipeline.files import write_atomically
+from pipeline.gold import folder_labels
+from pipeline.metrics import gold_accuracy
+from pipeline.objective import kl, log_optimal_policy
+from pipeline.workspace import open_workspace
+from stages.compare.exact import best_of_n
+from stages.compare.methods import Learners, methods, run_seed
+from stages.compare.report import frontier_plot, markdown, verdict
+
+BETAS = np.geomspace(0.02, 10.0, 28)
+ANSWERS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+STAND_INS = ("simulated", "replay")
+
+
+def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
+    """Make runs/<name>/compare/: seeds.csv, table.csv, frontier.csv, frontier.svg, compare.md; returns the last.
+
+    Every seed has a run of its own, <name>-compare-s<seed>, with its own labelled images and its own networks. Where a
+    teacher stands in for people the judgments are each seed's own, too; people's are the same for all seeds.
+
+    Raises:
+        UserError: a method that does not exist.
+    """
+    rows: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for seed in range(config.seed, config.seed + seeds):
+        own = seeded(config, seed)
+        learners.prepare(own)
+        environment = Environment.open(open_workspace(own))
+        known = list(methods(environment, learners, Path()))
+        if wrong := [name for name in only if name not in known]:
+            raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(known)}")
+        rows += run_seed(environment, learners, only or known, lambda text: click.echo(text, err=True))
+        curves += frontier(environment)
+    folder = config.runs / config.name / "compare"
+    frame, curve = pd.DataFrame(rows), pd.DataFrame(curves)
+    text = markdown(config, frame) + "\n\n" + verdict(frame) + "\n"
+    for name, made in (("seeds.csv", frame), ("frontier.csv", curve)):
+        write_atomically(folder / name, made.to_csv(index=False).encode())
+    write_atomically(folder / "frontier.svg", frontier_plot(frame, curve).encode())
+    write_atomically(folder / "compare.md", text.encode())
+    return text + f"\nAll of it, and a plot of accuracy against KL, is in {folder}"
+
+
+def seeded(config: Config, seed: int) -> Config:
+    """The configuration of one seed."""
+    tree = config.model_dump(mode="json")
+    tree |= {"name": f"{config.name}-compare-s{seed}", "seed": seed}
+    tree["reward"]["curve"] = []
+    if config.collect.teacher not in STAND_INS:
+        tree["collect"]["folder"] = str(config.collect.folder or config.runs / config.name / "feedback")
+    return parse_config(tree, "compare")
+
+
+def frontier(environment: Environment) -> list[dict[str, Any]]:
+    """Accuracy and KL on the evaluation images of pi* over beta and of best-of-n over n, exactly; none without gold."""
+    ws = environment.ws
+    gold = folder_labels(ws.table, ws.classes)
+    rows = torch.from_numpy(ws.table.rows("evaluation"))
+    log_ref, reward = environment.log_ref.double(), environment.reward.double()
+    points = [("pi*", float(beta), log_optimal_policy(log_ref, reward, float(beta))) for beta in BETAS]
+    points += [("best-of-n", float(n), best_of_n(log_ref, reward, n)) for n in ANSWERS]
+    return [
+        {
+            "curve": curve, "at": at, "seed": ws.config.seed, "accuracy": gold_accuracy(log_pi, gold, rows.numpy()),
+            "KL": float(kl(log_pi[rows], log_ref[rows]).mean()),
+        }
+        for curve, at, log_pi in points
+    ]  # fmt: skip

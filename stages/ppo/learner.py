@@ -1,0 +1,115 @@
+"""Everything that changes while PPO runs, in one place: what acts, what learns, and what a checkpoint holds."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config_ppo import PPOConfig
+from pipeline.environment import Inputs
+from pipeline.features import BATCH
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.optim import adamw, set_lr, warmup_linear
+from pipeline.runtime import Runtime, generator
+from stages.ppo.batches import Batches
+from stages.ppo.critic import Critic
+from stages.ppo.kl_controller import KLController
+from stages.ppo.rollout import Rollout, make_rollout
+
+
+@dataclass(eq=False)
+class Learner:
+    """The policy that learns, and all that goes with it.
+
+    Attributes:
+        suffix: the trainable part of the policy.
+        policy: the same, wrapped where several processes learn together.
+        critic, critic_optimiser: for `estimator: critic`.
+        batches: rollouts' images; random: the stream for everything PPO draws.
+        labelled: rows and classes of the labelled images (PPO-ptx), or None.
+        controller: beta.
+    """
+
+    config: PPOConfig
+    runtime: Runtime
+    suffix: nn.Module
+    policy: nn.Module
+    optimiser: torch.optim.Optimizer
+    critic: Critic | None
+    critic_optimiser: torch.optim.Optimizer | None
+    random: torch.Generator
+    batches: Batches
+    labelled: tuple[Tensor, Tensor] | None
+    controller: KLController
+
+    @classmethod
+    def start(
+        cls, config: PPOConfig, runtime: Runtime, pieces: Split, rows: Tensor, seed: int,
+        labelled: tuple[Tensor, Tensor] | None = None,
+    ) -> Learner:  # fmt: skip
+        """At the reference's weights, before the first rollout."""
+        critic = Critic(pieces.suffix) if config.estimator == "critic" else None
+        random = generator(seed, 30)
+        return cls(
+            config, runtime, pieces.suffix, runtime.prepare(pieces.suffix),
+            adamw(pieces.suffix.parameters(), config.lr, eps=1e-5), critic,
+            adamw(critic.parameters(), config.value_lr, eps=1e-5) if critic else None, random,
+            Batches(rows, config.batch_size, random), labelled,
+            KLController(config.beta, config.kl_target, config.kl_horizon),
+        )  # fmt: skip
+
+    def set_lr(self, iteration: int) -> float:
+        """Learning rates after `iteration` updates; returns the policy's."""
+        config = self.config
+        factor = warmup_linear(iteration, config.iterations, config.warmup_fraction)
+        set_lr(self.optimiser, config.lr * factor)
+        if self.critic_optimiser:
+            set_lr(self.critic_optimiser, config.value_lr * factor)
+        return config.lr * factor
+
+    @torch.no_grad()
+    def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
+        """What the policy makes of images [B] now; log_ref, reward [B, C]."""
+        self.suffix.eval()
+        logits, values = [], []
+        for part in torch.arange(len(inputs)).split(BATCH):
+            logits.append(self.suffix(inputs.batch(part)).float().cpu())
+            if self.critic:
+                values.append(self.critic.value().cpu())
+        return make_rollout(
+            inputs, log_policy(torch.cat(logits)), log_ref, reward, self.controller.beta, self.random,
+            self.config.baseline, torch.cat(values) if self.critic else None, self.config.temperature,
+        )  # fmt: skip
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the policy's weights and buffers."""
+        return copy.deepcopy(self.suffix.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """A copy of all that `restore` needs to go on as if nothing had happened."""
+        changing = {
+            "policy": self.suffix.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "critic": self.critic.state_dict() if self.critic else None,
+            "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
+            "random": self.random.get_state(),
+            "queue": self.batches.queue,
+            "beta": self.controller.beta,
+        }
+        return copy.deepcopy(changing)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.suffix.load_state_dict(state["policy"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.critic and self.critic_optimiser:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.random.set_state(state["random"])
+        self.batches.queue = list(state["queue"])
+        self.controller = KLController(state["beta"], self.config.kl_target, self.config.kl_horizon)

@@ -1,0 +1,67 @@
+"""PPO without images: policies on features that are in memory, with the stage's own learner and update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.config_ppo import PPOConfig
+from pipeline.environment import Inputs
+from pipeline.features import Features
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.runtime import Runtime
+from stages.ppo.learner import Learner
+from stages.ppo.update import update
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def inputs_of(x: Tensor) -> Inputs:
+    """A rollout's inputs that are features already."""
+    return Inputs(Features(None, None, x.numpy(), CPU), torch.arange(len(x)))  # type: ignore[arg-type]
+
+
+def learner_of(
+    policy: nn.Module, count: int, config: PPOConfig, labelled: tuple[Tensor, Tensor] | None = None
+) -> Learner:
+    return Learner.start(config, Runtime(CPU), Split(policy, None, policy), torch.arange(count), 0, labelled)
+
+
+def learn(policy: nn.Module, x: Tensor, log_ref: Tensor, reward: Tensor, config: PPOConfig) -> Tensor:
+    """The stage's loop without its measuring: every iteration on all of x; returns log pi [N, C]."""
+    learner, inputs = learner_of(policy, len(x), config), inputs_of(x)
+    for iteration in range(config.iterations):
+        learner.set_lr(iteration)
+        rollout = learner.act(inputs, log_ref, reward)
+        update(learner, rollout)
+        learner.controller = learner.controller.after(0.0, len(x))
+    with torch.no_grad():
+        return log_policy(policy(x))
+
+
+@pytest.fixture
+def train() -> Callable[..., Tensor]:
+    return learn
+
+
+@pytest.fixture
+def make_learner() -> Callable[..., Learner]:
+    return learner_of
+
+
+@pytest.fixture
+def given() -> Callable[[Tensor], Inputs]:
+    return inputs_of
