@@ -119,6 +119,7 @@ def fit_labels(
         ws.runtime.prepare(pieces.suffix),
         adamw(pieces.suffix.parameters(), config.lr, config.weight_decay),
     )
+    torch.manual_seed(generator(ws.config.seed, 5).initial_seed())  # dropout, in networks that have it
     total, step = config.epochs * -(-len(rows) // config.batch_size), 0
     suffix.train()
     for epoch in tqdm(range(config.epochs), "reference", unit="epoch", leave=False, disable=None):

@@ -1,0 +1,111 @@
+"""Checkpoints: whole or not used, the newest first, random streams included."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.checkpoints import Checkpoints
+from pipeline.errors import Stopped
+
+
+def test_newest_two_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
+    saved = Checkpoints(tmp_path / "c", "key")
+    assert saved.latest() is None
+    for position in (1, 2, 3):
+        saved.offer(position, {"w": torch.full((3,), float(position)), "note": [position, None, "x"]})
+    assert len(list((tmp_path / "c").iterdir())) == 2
+    again = Checkpoints(tmp_path / "c", "key").latest()
+    assert again is not None
+    assert again["w"].tolist() == [3.0] * 3
+    assert again["note"] == [3, None, "x"]
+    saved.clear()
+    assert Checkpoints(tmp_path / "c", "key").latest() is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+def test_a_damaged_one_is_named_and_the_one_before_used(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = Checkpoints(tmp_path / "c", "key")
+    for position in (1, 2):
+        saved.offer(position, {"position": position, "w": torch.arange(1000.0)})
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes({"flip": bytes(data), "cut": bytes(data[:-9]), "empty": b"", "text": b"no checkpoint"}[damage])
+    again = Checkpoints(tmp_path / "c", "key").latest()
+    assert again is not None
+    assert again["position"] == 1
+    assert newest.name in capsys.readouterr().err
+
+
+def test_all_damaged_is_a_start_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = Checkpoints(tmp_path / "c", "key")
+    saved.offer(1, {})
+    for path in (tmp_path / "c").iterdir():
+        path.write_bytes(b"")
+    assert Checkpoints(tmp_path / "c", "key").latest() is None
+    assert "is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_those_of_other_settings_are_not_used(tmp_path: Path) -> None:
+    Checkpoints(tmp_path / "c", "one").offer(7, {})
+    assert Checkpoints(tmp_path / "c", "other").latest() is None
+
+
+def test_random_streams_go_on(tmp_path: Path) -> None:
+    saved = Checkpoints(tmp_path / "c", "key")
+    saved.offer(1, {})
+    wanted = (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random())  # noqa: NPY002
+    assert Checkpoints(tmp_path / "c", "key").latest() == {}
+    assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == wanted  # noqa: NPY002
+
+
+def test_seldom_writes_but_saves_when_stopped(tmp_path: Path) -> None:
+    """The last state offered is written when Ctrl-C comes, and not before if the last write is recent."""
+    saved = Checkpoints(tmp_path / "c", "key", seconds=3600, what="iteration")
+
+    def loop() -> None:
+        with saved:
+            for position in (1, 2, 3):
+                saved.offer(position, {"position": position})
+            assert not (tmp_path / "c").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match="after iteration 3") as stopped:
+        loop()
+    assert stopped.value.code == 130
+    again = Checkpoints(tmp_path / "c", "key").latest()
+    assert again == {"position": 3}
+
+
+def test_sigterm(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def loop() -> None:
+        with Checkpoints(tmp_path / "c", "key", 3600, "epoch") as saved:
+            saved.offer(5, {"position": 5})
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                pass
+
+    with pytest.raises(Stopped, match="after epoch 5") as stopped:
+        loop()
+    assert stopped.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
+    saved = Checkpoints(None, "key")
+    with saved:
+        saved.offer(1, {})
+    assert saved.latest() is None
+    assert not list(tmp_path.iterdir())
