@@ -65,8 +65,14 @@ class Made:
     note: str = ""
 
 
-def methods(environment: Environment, learners: Learners, folder: Path) -> dict[str, Callable[[], Made]]:
-    """What can be compared, in the order of the table."""
+def methods(
+    environment: Environment, learners: Learners, folder: Path, images: int = 0
+) -> dict[str, Callable[[], Made]]:
+    """What can be compared, in the order of the table.
+
+    Args:
+        images: how many PPO went through, where it has run: distillation, A2C and REINFORCE get as many.
+    """
     ws, beta = environment.ws, environment.ws.config.ppo.beta
     log_ref, reward = environment.log_ref, environment.reward
 
@@ -76,16 +82,17 @@ def methods(environment: Environment, learners: Learners, folder: Path) -> dict[
         n = n_of_kl(log_ref[rows], reward[rows], float(kl(optimum[rows], log_ref[rows]).mean()))
         return Made(best_of_n(log_ref, reward, n).float(), note=f"n = {n}")
 
+    rollouts = max(1, round(images / ws.config.ppo.batch_size))
     known: dict[str, Callable[[], Made]] = {
         REFERENCE: lambda: Made(log_ref),
         SUPERVISED: partial(_supervised, environment, learners),
         ARGMAX: lambda: Made(greedy(reward)),
         OPTIMUM: lambda: Made(log_optimal_policy(log_ref, reward, beta)),
         BEST_OF_N: best_of,
-        DISTILLATION: partial(_distilled, environment, folder / "distillation.csv"),
+        DISTILLATION: partial(_distilled, environment, rollouts, folder / "distillation.csv"),
         DPO: partial(_dpo, environment, learners),
     }
-    for name, settings in ppo_variants(ws.config.ppo.model_dump()).items():
+    for name, settings in ppo_variants(rollouts).items():
         file = folder / f"{name.lower().replace(', ', '-')}.csv"
         known[name] = partial(_aligned, environment, learners, settings, file)
     return known
@@ -119,10 +126,10 @@ def _dpo(environment: Environment, learners: Learners) -> Made:
     return Made(log_policy(ws.scores(pieces, features)), images)
 
 
-def _distilled(environment: Environment, file: Path) -> Made:
+def _distilled(environment: Environment, rollouts: int, file: Path) -> Made:
     pieces, features = _start(environment.ws)
     with Metrics(file) as metrics:
-        images = distil(environment, pieces, features, metrics)
+        images = distil(environment, pieces, features, metrics, rollouts)
     return Made(log_policy(environment.ws.scores(pieces, features)), images)
 
 
@@ -157,33 +164,35 @@ def run_seed(environment: Environment, learners: Learners, names: list[str], say
     """A row for each method, from disk if it was made before of the same inputs and settings."""
     ws = environment.ws
     folder = ws.run.path / "compare"
+    inputs = inputs_key(ws)
+    # PPO first, since what it goes through is what the others that learn from the reward are given.
+    images = one_row(environment, learners, folder, inputs, PPO, 0, say)["images"]
+    return [one_row(environment, learners, folder, inputs, name, images, say) for name in names]
+
+
+def inputs_key(ws: Workspace) -> str:
+    """Hash of all that the methods learn from and of the settings they learn with."""
     models = [sha256_of(ws.run.require(stage, "model.safetensors")) for stage in ("reference", "reward")]
     settings = ws.config.model_dump(mode="json")
-    relevant = json.dumps(
-        {name: settings[name] for name in ("seed", "images", "model", "reward", "ppo")}, sort_keys=True
-    )
-    store = [
-        path.read_bytes().hex()
-        for path in (ws.run.feedback / "pairwise.csv", ws.run.feedback / "per_image.csv")
-        if path.is_file()
-    ]
-    rows = []
-    for name, make in methods(environment, learners, folder).items():
-        if name not in names:
-            continue
-        key = short_hash(name, relevant, ws.table.fingerprint, *models, *store)
-        file = folder / f"{key}.json"
-        if not file.is_file():
-            begin = time.perf_counter()
-            made = make()
-            row = {"method": name, "seed": ws.config.seed, **measured(environment, made)}
-            write_json(file, row | {"seconds": round(time.perf_counter() - begin, 2)})
-        rows.append(read_json(file))
+    relevant = {name: settings[name] for name in ("seed", "images", "model", "reward", "ppo")}
+    store = [ws.run.feedback / name for name in ("pairwise.csv", "per_image.csv")]
+    judgments = [sha256_of(path) for path in store if path.is_file()]
+    return short_hash(json.dumps(relevant, sort_keys=True), ws.table.fingerprint, *models, *judgments)
+
+
+def one_row(
+    environment: Environment, learners: Learners, folder: Path, inputs: str, name: str, images: int,
+    say: Callable[[str], None],
+) -> Row:  # fmt: skip
+    """One method's row of the table, from disk if it is there."""
+    budgeted = name in (DISTILLATION, "A2C", "REINFORCE")
+    file = folder / f"{short_hash(name, inputs, str(images if budgeted else 0))}.json"
+    if not file.is_file():
+        begin = time.perf_counter()
+        made = methods(environment, learners, folder, images)[name]()
         environment.check_frozen()
-        accuracy = rows[-1]["accuracy"]
-        say(
-            f"seed {ws.config.seed}, {name}: "
-            + ("" if accuracy is None else f"accuracy {accuracy:.1%}, ")
-            + f"attained {rows[-1]['attained']:.3f}"
-        )
-    return rows
+        row = {"method": name, "seed": environment.ws.config.seed, **measured(environment, made)}
+        write_json(file, row | {"seconds": round(time.perf_counter() - begin, 2)})
+        accuracy = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.1%}, "
+        say(f"seed {row['seed']}, {name}: {accuracy}attained {row['attained']:.3f}")
+    return read_json(file)

@@ -15,6 +15,9 @@ COLUMNS = {
     "images": (1, 0), "seconds": (1, 1),
 }  # fmt: skip
 
+MARKS = "osD^vP*Xh<>d"
+MAIN = {"color": ORANGE, "ms": 10, "zorder": 4}
+
 
 def _figure(values: np.ndarray, factor: float, digits: int) -> str:
     values = values[~np.isnan(values)]
@@ -123,23 +126,19 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
         if len(mean):
             label = {"pi*": "pi*, over beta", "best-of-n": "best-of-n, over n"}[name]
             axes.plot(mean["KL"], 100 * mean["accuracy"], color=colour, ls=style, lw=1.5, label=label, zorder=1)
-    marks = "osD^vP*Xh<>"
-    shown = [
-        name for name in frame["method"].unique() if not frame.loc[frame["method"] == name, "accuracy"].isna().all()
-    ]
+    shown = [name for name in frame["method"].unique() if frame.loc[frame["method"] == name, "accuracy"].notna().any()]
+    ends: list[float] = []
     for place, name in enumerate(shown):
         own = frame[frame["method"] == name]
-        x, dx = t_interval(own["KL"].astype(float).to_numpy())
-        y, dy = t_interval(100 * own["accuracy"].astype(float).to_numpy())
-        own_style = (
-            {"color": ORANGE, "ms": 9, "zorder": 4}
-            if name == PPO
-            else {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3}
-        )
+        x, (y, half) = float(own["KL"].mean()), t_interval(100 * own["accuracy"].astype(float).to_numpy())
+        style = {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3} | (MAIN if name == PPO else {})
         axes.errorbar(
-            x, y, xerr=None if np.isnan(dx) else dx, yerr=None if np.isnan(dy) else dy, fmt=marks[place % len(marks)],
-            capsize=2, lw=1, label=name, **own_style,
-        )  # fmt: skip
+            x, y, yerr=None if np.isnan(half) else half, fmt=MARKS[place], capsize=2, lw=1, label=name, **style
+        )
+        ends += [y - min(np.nan_to_num(half), 8), y + min(np.nan_to_num(half), 8)]
+    if ends:
+        axes.set_ylim(min(ends) - 2, max(ends) + 2)
+    axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
     axes.set_xlabel("KL to the reference on test images (nats)")
     axes.set_ylabel("accuracy (%)")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

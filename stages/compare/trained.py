@@ -49,8 +49,8 @@ def dpo_pieces(pieces: Split, beta: float) -> Split:
     return Split(pieces.network, pieces.prefix, implicit)
 
 
-def distil(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> int:
-    """Cross-entropy to pi*, on as many images as PPO would at most go through; returns that number.
+def distil(environment: Environment, pieces: Split, features: Features, metrics: Metrics, rollouts: int) -> int:
+    """Cross-entropy to pi* on `rollouts` rollouts' images; returns how many images that were.
 
     Views are drawn and scored, rollout by rollout, as PPO's are; then each is learned from once, in train mode, as
     supervised learning does.
@@ -58,7 +58,6 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
     ws, config = environment.ws, environment.ws.config.ppo
     random = generator(ws.config.seed, 40)
     rows = ws.rows("train")
-    rollouts = config.iterations * config.epochs
     total = rollouts * -(-config.batch_size // config.minibatch_size)
     suffix = ws.runtime.prepare(pieces.suffix)
     optimiser = adamw(pieces.suffix.parameters(), ws.config.reward.lr)
@@ -83,9 +82,9 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
     return images
 
 
-def ppo_variants(ppo: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings of the one loop for each method, with as many passes over the data as PPO makes at most."""
-    once = {"epochs": 1, "clip": None, "target_kl": None, "iterations": ppo["iterations"] * ppo["epochs"]}
+def ppo_variants(rollouts: int) -> dict[str, dict[str, Any]]:
+    """Settings of the one loop for each method; those that go once through a rollout make `rollouts` of them."""
+    once = {"epochs": 1, "clip": None, "target_kl": None, "iterations": rollouts}
     plain = {"surrogate": "ratio", "baseline": "exact", "temperature": 1.0}
     return {
         "A2C": {**plain, **once, "estimator": "critic"},
