@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -16,7 +18,7 @@ COLUMNS = {
 }  # fmt: skip
 
 MARKS = "osD^vP*Xh<>d"
-MAIN = {"color": ORANGE, "ms": 10, "zorder": 4}
+MAIN: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
 
 def _figure(values: np.ndarray, factor: float, digits: int) -> str:
@@ -131,9 +133,9 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     for place, name in enumerate(shown):
         own = frame[frame["method"] == name]
         x, (y, half) = float(own["KL"].mean()), t_interval(100 * own["accuracy"].astype(float).to_numpy())
-        style = {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3} | (MAIN if name == PPO else {})
+        look = MAIN if name == PPO else {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3}
         axes.errorbar(
-            x, y, yerr=None if np.isnan(half) else half, fmt=MARKS[place], capsize=2, lw=1, label=name, **style
+            x, y, yerr=None if np.isnan(half) else half, fmt=MARKS[place], capsize=2, lw=1, label=name, **look
         )
         ends += [y - min(np.nan_to_num(half), 8), y + min(np.nan_to_num(half), 8)]
     if ends:
