@@ -1,92 +1,116 @@
-"""`make bench`: what caching buys a PPO step, as ratios measured in one run.
+"""`make bench`: what a PPO step costs, what caching buys, and how it grows, as ratios measured in one run.
 
-ResNet18 at 224 pixels, random weights: a step is forward, loss, backward and optimiser on one minibatch, with what the
-rollout of that minibatch costs. `all` starts from pixels, `last_block` from cached prefix outputs, `head` from cached
-features. Settings take turns within each round, so that a machine that slows down slows all of them.
+1. An optimiser step of PPO on the whole ResNet18 at 224 pixels, its share of the rollout included, beside the bare passes
+   it makes: one forward an image for the rollout, and forward, backward and step an epoch.
+2. The same from pixels (`all`), from cached prefix outputs (`last_block`), from cached features (`head`).
+3. PPO of stable-baselines3 on the same bandit, network and schedule (head only): samples a second, and time to attained 0.95.
+4. Time and memory of an epoch as the number of images grows: 1,000, 10,000, 100,000, head only.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import time
 
 import click
 import torch
 from torch import Tensor
 
-from pipeline.config import ModelConfig, PPOConfig, RuntimeConfig
+from benchmarks.growth import growth
+from benchmarks.machine import machine, ratio, taking_turns
+from benchmarks.rival import rival
+from pipeline.config import ModelConfig, RuntimeConfig
+from pipeline.config_ppo import PPOConfig
+from pipeline.environment import Inputs
+from pipeline.features import Features
 from pipeline.models.backbone import build_network, split
-from pipeline.models.policy import log_policy
 from pipeline.optim import adamw
-from pipeline.runtime import generator, start
-from stages.ppo.environment import forward
-from stages.ppo.rollout import make_rollout
-from stages.ppo.run import update
+from pipeline.runtime import start
+from stages.ppo.learner import Learner
+from stages.ppo.update import update
 
 CLASSES = 10
 
 
-class Cached:
-    """Features that are in memory, as a rollout's inputs."""
-
-    def __init__(self, features: Tensor) -> None:
-        self.features = features
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def batch(self, part: Tensor) -> Tensor:
-        return self.features[part]
+def in_memory(features: Tensor) -> Inputs:
+    """A rollout's inputs that are features already."""
+    return Inputs(Features(None, None, features.numpy(), features.device), torch.arange(len(features)))  # type: ignore[arg-type]
 
 
-class Step:
-    """One PPO iteration of one epoch and one minibatch of `batch` images, rollout included."""
+class Iteration:
+    """One PPO iteration on `images` images: rollout, then `epochs` epochs of minibatches of `batch`."""
 
-    def __init__(self, trainable: str, batch: int, size: int) -> None:
-        network = build_network(ModelConfig(weights="none"), CLASSES, seed=0)
-        self.pieces = split(network, trainable)  # type: ignore[arg-type]
-        images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    def __init__(self, trainable: str, images: int, batch: int, size: int, epochs: int = 1) -> None:
+        self.pieces = split(build_network(ModelConfig(weights="none"), CLASSES, seed=0), trainable)  # type: ignore[arg-type]
+        pixels = torch.randn(images, 3, size, size).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            features = images if self.pieces.prefix is None else self.pieces.prefix(images)
-        self.inputs = Cached(features)
-        self.reward, self.log_ref = torch.randn(batch, CLASSES), torch.log_softmax(torch.randn(batch, CLASSES), -1)
-        self.config = PPOConfig(epochs=1, minibatch_size=batch, target_kl=None)
-        self.optimiser = adamw(self.pieces.suffix.parameters(), 1e-5)
-        self.runtime, self.random, self.batch = start(RuntimeConfig()), generator(0), batch
+            features = pixels if self.pieces.prefix is None else self.pieces.prefix(pixels)
+        self.inputs, self.features, self.batch = in_memory(features), features, batch
+        self.reward, self.log_ref = torch.randn(images, CLASSES), torch.log_softmax(torch.randn(images, CLASSES), -1)
+        config = PPOConfig(epochs=epochs, minibatch_size=batch, target_kl=None, lr=1e-6)
+        runtime = start(RuntimeConfig())
+        self.learner = Learner.start(config, runtime, self.pieces, torch.arange(images), 0)
 
     def __call__(self) -> None:
-        log_old = log_policy(forward(self.pieces.suffix, self.inputs))  # type: ignore[arg-type]
-        rollout = make_rollout(self.inputs, log_old, self.log_ref, self.reward, 0.3, self.random)  # type: ignore[arg-type]
-        update(self.pieces.suffix, self.optimiser, rollout, self.config, self.runtime, self.random)
+        update(self.learner, self.learner.act(self.inputs, self.log_ref, self.reward))
 
 
-def seconds_an_image(step: Step) -> float:
-    begin = time.perf_counter()
-    step()
-    return (time.perf_counter() - begin) / step.batch
+class Bare:
+    """The passes of an `Iteration` and nothing else: no tables, no ratios, no diagnostics; a plain cross-entropy."""
+
+    def __init__(self, twin: Iteration) -> None:
+        self.twin, self.epochs = twin, twin.learner.config.epochs
+        self.labels = torch.randint(CLASSES, (len(twin.features),))
+        self.optimiser = adamw(twin.pieces.suffix.parameters(), 1e-6)
+
+    def __call__(self) -> None:
+        network = self.twin.pieces.suffix.eval()
+        order = torch.arange(len(self.labels))
+        with torch.no_grad():
+            for part in order.split(128):
+                network(self.twin.inputs.batch(part))
+        for _ in range(self.epochs):
+            for part in order[torch.randperm(len(order))].split(self.twin.batch):
+                loss = torch.nn.functional.cross_entropy(network(self.twin.inputs.batch(part)), self.labels[part])
+                self.optimiser.zero_grad()
+                loss.backward()
+                self.optimiser.step()
+
+
+def step_cost(rounds: int, size: int) -> None:
+    for epochs in (1, 4):
+        iteration = Iteration("all", 32, 16, size, epochs)
+        times = taking_turns({"PPO": iteration, "bare": Bare(iteration)}, rounds)
+        click.echo(
+            f"PPO step, all, {size} pixels, {epochs} epoch{'s' * (epochs > 1)}: {ratio(times, 'PPO', 'bare'):.3f} times the bare passes "
+            f"({statistics.median(times['PPO']):.2f} s and {statistics.median(times['bare']):.2f} s for 32 images)"
+        )
+
+
+def caching(rounds: int, size: int) -> None:
+    steps = {"all": Iteration("all", 32, 32, size), "last_block": Iteration("last_block", 32, 32, size)}
+    steps["head"] = Iteration("head", 4096, 4096, 32)
+    times = taking_turns(steps, rounds)
+    each = {name: [seconds / len(steps[name].features) for seconds in found] for name, found in times.items()}
+    for name, found in each.items():
+        click.echo(
+            f"{name:12} {1 / statistics.median(found):12,.0f} images a second   {ratio(each, 'all', name):10,.1f} times as fast as all"
+        )
 
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Measurements of each; the median counts.")
 @click.option("--size", default=224, show_default=True, help="Pixels.")
-def main(rounds: int, size: int) -> None:
-    """Print images a second and the ratios of issue's interest."""
-    steps = {"all": Step("all", 32, size), "last_block": Step("last_block", 32, size), "head": Step("head", 4096, 32)}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):
-        for name, step in steps.items():
-            taken = seconds_an_image(step)
-            if number:  # the first round warms up
-                times[name].append(taken)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    click.echo(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, ResNet18 at {size} pixels"
-    )
-    for name, value in median.items():
-        ratio = statistics.median(a / b for a, b in zip(times["all"], times[name], strict=True))
-        click.echo(f"{name:12} {1 / value:12,.0f} images a second   {ratio:10,.1f} times as fast as all")
+@click.option("--only", type=click.Choice(["step", "caching", "rival", "growth"]), multiple=True)
+def main(rounds: int, size: int, only: tuple[str, ...]) -> None:
+    """Print the ratios."""
+    click.echo(machine())
+    parts = {
+        "step": lambda: step_cost(rounds, size), "caching": lambda: caching(rounds, size), "rival": lambda: rival(3),
+        "growth": growth,
+    }  # fmt: skip
+    for name, part in parts.items():
+        if not only or name in only:
+            part()
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_what_a_run_leaves(workplace: Path) -> None:
     metrics = pd.read_csv(run / "ppo" / "metrics.csv")
     columns = {"J", "attained", "kl", "entropy", "clip_fraction", "approx_kl", "grad_norm", "accuracy", "beta", "lr"}
     assert columns <= set(metrics.columns)
-    assert len(metrics) == 3
+    assert len(metrics) == 4, "the reference, and the policy after each of three updates"
     assert not list(run.rglob("*.partial"))
     last_lines = (workplace / "first.txt").read_text().strip().splitlines()[-6:]
     assert "reference" in last_lines[0]
@@ -252,7 +252,8 @@ def test_two_processes_give_the_same_ppo(workplace: Path, monkeypatch: pytest.Mo
     one = pd.read_csv(workplace / "runs/small/ppo/metrics.csv")
     two = pd.read_csv(folder / "ppo/metrics.csv")
     assert two["J"].to_numpy() == pytest.approx(one["J"].to_numpy(), abs=2e-3)
-    assert two["approx_kl"].to_numpy() == pytest.approx(one["approx_kl"].to_numpy(), rel=0.05, abs=1e-5)
+    moved = [frame["approx_kl"].to_numpy()[:-1] for frame in (one, two)]  # after the last update nothing moves
+    assert moved[1] == pytest.approx(moved[0], rel=0.05, abs=1e-5)
 
 
 def test_a_killed_stage_is_simply_run_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.objective import kl
 
-MOST = 256  # answers, in the search for the n whose policy is as far from the reference as pi* is
+MOST = 4096  # answers, in the search for the n whose policy is as far from the reference as pi* is
 
 
 def best_of_n(log_ref: Tensor, reward: Tensor, n: int) -> Tensor:

@@ -80,9 +80,10 @@ def methods(
         optimum = log_optimal_policy(log_ref, reward, beta)
         rows = ws.rows("train")
         n = n_of_kl(log_ref[rows], reward[rows], float(kl(optimum[rows], log_ref[rows]).mean()))
-        return Made(best_of_n(log_ref, reward, n).float(), note=f"n = {n}")
+        return Made(best_of_n(log_ref, reward, n).float(), note="n of the same KL")
 
-    rollouts = max(1, round(images / ws.config.ppo.batch_size))
+    pool = len(ws.rows("train"))
+    rollouts = max(1, round(images / pool * -(-pool // ws.config.ppo.batch_size)))
     known: dict[str, Callable[[], Made]] = {
         REFERENCE: lambda: Made(log_ref),
         SUPERVISED: partial(_supervised, environment, learners),

@@ -55,7 +55,7 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
         cells = [_figure(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
         lead = paired(frame, PPO, name, "accuracy")
         ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _figure(lead, 100, 1)
-        note = f" ({', '.join(sorted(set(own['note'])))})" if own["note"].any() else ""
+        note = f" ({own['note'].iloc[0]})" if own["note"].nunique() == 1 and own["note"].any() else ""
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
     about = f"{config.name}: beta {config.ppo.beta:g}, {seeds} seed{'s' if seeds > 1 else ''}"
@@ -143,5 +143,6 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
     axes.set_xlabel("KL to the reference on test images (nats)")
     axes.set_ylabel("accuracy (%)")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if ends:
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return svg(made)

@@ -52,7 +52,7 @@ def test_class_names_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("ppo.lr=fast", ("ppo.lr", "'fast'")),
         ("ppo.lr=-1", ("ppo.lr", "greater than 0", "-1")),
         ("ppo.lr=.nan", ("ppo.lr", "finite")),
-        ("ppo.estimator=magic", ("ppo.estimator", "'expected' or 'sampled'")),
+        ("ppo.estimator=magic", ("ppo.estimator", "'expected', 'sampled' or 'critic'")),
         ("reference.calibration_folds=1", ("calibration_folds", "0 or at least 2")),
         ("images.classes=[a]", ("images.classes", "two distinct")),
         ("images.resize=8", ("images", "must not be smaller")),

@@ -1,0 +1,37 @@
+"""What a benchmark says of the machine it ran on, and how it measures pairs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def machine() -> str:
+    """Processor, cores and torch, in a line."""
+    name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def taking_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each job in each round; the first round, which warms up, is left out.
+
+    Jobs take turns within a round, so that a machine that slows down slows all of them, and ratios are taken a round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(rounds + 1):
+        for name, job in jobs.items():
+            begin = time.perf_counter()
+            job()
+            if number:
+                times[name].append(time.perf_counter() - begin)
+    return times
+
+
+def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
+    """Median over rounds of seconds of `one` / seconds of `other`."""
+    return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))

@@ -1,0 +1,163 @@
+"""stable-baselines3's PPO on the same bandit, network and schedule: the head on cached features, one step an episode."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import click
+import gymnasium
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.config_ppo import PPOConfig
+from pipeline.environment import Inputs
+from pipeline.features import Features
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.objective import standing
+from pipeline.optim import warmup_linear
+from pipeline.runtime import Runtime
+from stages.ppo.learner import Learner
+from stages.ppo.update import update
+
+IMAGES, FEATURES, CLASSES, BETA = 2048, 64, 10, 0.3
+ITERATIONS, EPOCHS, MINIBATCH, LR, PARALLEL = 60, 4, 256, 0.02, 64
+GOAL = 0.95
+CPU = torch.device("cpu")
+
+
+class Problem:
+    """Images with features of which a linear head can represent pi*, from a uniform reference."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self.x = random.standard_normal((IMAGES, FEATURES)).astype(np.float32)
+        raw = self.x @ random.standard_normal((FEATURES, CLASSES)).astype(np.float32) / np.sqrt(FEATURES)
+        self.reward = torch.from_numpy(raw - raw.mean(1, keepdims=True))
+        self.log_ref = torch.full((IMAGES, CLASSES), -float(np.log(CLASSES)))
+
+    def attained(self, log_pi: Tensor) -> float:
+        return standing(log_pi, self.log_ref, self.reward, BETA).attained
+
+
+class Episode(gymnasium.Env[np.ndarray, np.int64]):
+    """One image, one class, one reward less beta (log pi_old - log pi_ref), as RLHF on this library has to write it.
+
+    The penalty needs the acting policy's log-probability, which the environment is not told; so it asks the model.
+    """
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem, self.random = problem, np.random.default_rng(seed)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (FEATURES,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(CLASSES)
+        self.table: np.ndarray | None = None  # penalised rewards [N, C] under the acting policy, set before a rollout
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        self.row = int(self.random.integers(IMAGES))
+        return self.problem.x[self.row], {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        assert self.table is not None
+        return self.problem.x[self.row], float(self.table[self.row, int(action)]), True, False, {}
+
+
+def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
+    """Samples a second of the whole run, and seconds to attained 0.95 (looked at after each rollout, not timed)."""
+    config = PPOConfig(
+        estimator=estimator, beta=BETA, iterations=ITERATIONS, batch_size=IMAGES, epochs=EPOCHS,  # type: ignore[arg-type]
+        minibatch_size=MINIBATCH, lr=LR, warmup_fraction=0.0, target_kl=None,
+    )  # fmt: skip
+    head = torch.nn.Linear(FEATURES, CLASSES)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    rows = torch.arange(IMAGES)
+    inputs = Inputs(Features(None, None, problem.x, CPU), rows)  # type: ignore[arg-type]
+    learner = Learner.start(config, Runtime(CPU), Split(head, None, head), rows, 0)
+    spent, reached = 0.0, None
+    for iteration in range(ITERATIONS):
+        begin = time.perf_counter()
+        learner.set_lr(iteration)
+        update(learner, learner.act(inputs, problem.log_ref, problem.reward))
+        spent += time.perf_counter() - begin
+        with torch.no_grad():
+            if reached is None and problem.attained(log_policy(head(torch.from_numpy(problem.x)))) >= GOAL:
+                reached = spent
+    return ITERATIONS * IMAGES / spent, reached
+
+
+def theirs(problem: Problem) -> tuple[float, float | None]:
+    """The same of stable-baselines3, with as many environments side by side as serve it well."""
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    environments = DummyVecEnv([lambda n=n: Episode(problem, n) for n in range(PARALLEL)])
+    model = PPO(
+        "MlpPolicy", environments, n_steps=IMAGES // PARALLEL, batch_size=MINIBATCH, n_epochs=EPOCHS, gamma=0.0,
+        gae_lambda=1.0, ent_coef=0.0, normalize_advantage=False, clip_range=0.2, device="cpu", seed=0, verbose=0,
+        learning_rate=lambda left: LR * warmup_linear(round((1 - left) * ITERATIONS), ITERATIONS, 0.0),
+        policy_kwargs={"net_arch": [], "optimizer_kwargs": {"eps": 1e-5}},
+    )  # fmt: skip
+    x = torch.from_numpy(problem.x)
+
+    def log_pi() -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model.policy.get_distribution(x).distribution.logits
+        return log_policy(logits)
+
+    with torch.no_grad():
+        model.policy.action_net.weight.zero_()
+        model.policy.action_net.bias.zero_()
+
+    class Watch(BaseCallback):
+        """Times what is not ours, sets the penalised rewards, and looks how near the optimum is."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.spent, self.reached, self.begin = 0.0, None, time.perf_counter()
+
+        def _on_rollout_start(self) -> None:
+            self.spent += time.perf_counter() - self.begin
+            now = log_pi()
+            if self.reached is None and problem.attained(now) >= GOAL:
+                self.reached = self.spent
+            self.begin = time.perf_counter()
+            table = (problem.reward - BETA * (log_pi() - problem.log_ref)).numpy()
+            for one in environments.envs:
+                one.table = table
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_training_end(self) -> None:
+            self.spent += time.perf_counter() - self.begin
+
+    watch = Watch()
+    model.learn(ITERATIONS * IMAGES, callback=watch)
+    return ITERATIONS * IMAGES / watch.spent, watch.reached
+
+
+def rival(rounds: int) -> None:
+    """Print samples a second and time to the goal of each, and the ratios; medians, taking turns."""
+    problem = Problem()
+    found: dict[str, list[tuple[float, float | None]]] = {
+        "expected": [],
+        "sampled": [],
+        "critic": [],
+        "stable-baselines3": [],
+    }
+    for _ in range(rounds):
+        for name in found:
+            found[name].append(theirs(problem) if name == "stable-baselines3" else ours(problem, name))
+    other = found["stable-baselines3"]
+    for name, runs in found.items():
+        speed = statistics.median(run[0] for run in runs)
+        quicker = statistics.median(a[0] / b[0] for a, b in zip(runs, other, strict=True))
+        reached = [run[1] for run in runs if run[1] is not None]
+        goal = f"{statistics.median(reached):.2f} s to attained {GOAL}" if reached else f"never at attained {GOAL}"
+        click.echo(f"{name:18} {speed:10,.0f} samples a second, {quicker:6.1f} times stable-baselines3; {goal}")

@@ -1,0 +1,133 @@
+"""The comparison: rivals that must reach the same optimum, and the command as a user types it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from pipeline.config import Config, dump_config
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.objective import log_optimal_policy, standing
+from pipeline.runtime import generator
+from stages.cli import main
+from stages.compare.report import frontier_plot, paired, verdict
+from stages.compare.trained import ImplicitReward, dpo_pieces
+
+
+def test_dpo_reaches_the_same_optimum() -> None:
+    """From the very utilities PPO would be given (as exact label-choice probabilities), DPO's policy is pi*."""
+    x, beta, scale = torch.eye(6), 0.4, 1.7
+    random = generator(1)
+    log_ref, utility = torch.log_softmax(torch.randn(6, 3, generator=random), -1), torch.randn(6, 3, generator=random)
+    policy = nn.Linear(6, 3, bias=False)
+    with torch.no_grad():
+        policy.weight.copy_(log_ref.T)
+    pieces = dpo_pieces(Split(policy, None, policy), beta * scale)
+    target = torch.softmax(utility, -1)  # what people answer to "which class?"
+    optimiser = torch.optim.Adam([p for p in pieces.suffix.parameters() if p.requires_grad], 0.05)
+    for _ in range(1500):
+        loss = cross_entropy(pieces.suffix(x), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    found = log_policy(policy(x)).detach()
+    best = log_optimal_policy(log_ref, utility / scale, beta)
+    assert torch.allclose(found.exp(), best.exp(), atol=5e-3)
+    assert standing(found, log_ref, utility / scale, beta).attained > 0.999
+
+
+def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
+    policy = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+    implicit = dpo_pieces(Split(policy, None, policy), 0.5).suffix
+    assert isinstance(implicit, ImplicitReward)
+    before = {name: value.clone() for name, value in implicit.reference.state_dict().items()}
+    implicit.train()
+    implicit(3 + torch.randn(32, 4)).sum().backward()
+    assert not implicit.reference.training
+    assert all(torch.equal(value, before[name]) for name, value in implicit.reference.state_dict().items())
+    assert all(p.grad is None for p in implicit.reference.parameters())
+    assert not torch.equal(policy[0].running_mean, before["0.running_mean"])
+    assert len(list(filter(lambda p: p.requires_grad, implicit.parameters()))) == 4
+
+
+def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> None:
+    """All methods on two seeds; again, nothing is trained; the table, the CSVs, the plot and the words are there."""
+    config = stripes_config(
+        image_folder(classes=3, train=30, test=12), tmp_path / "runs", model={"backbone": "mobilenet_v3_small"},
+        ppo={"iterations": 3, "batch_size": 60}, reward={"epochs": 3},
+    )  # fmt: skip
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    runner = CliRunner()
+    made = runner.invoke(main, ["compare", "--config", str(file), "--seeds", "2"])
+    assert made.exit_code == 0, made.output
+    assert "Is PPO worth it here?" in made.output
+    folder = tmp_path / "runs" / "default" / "compare"
+    frame = pd.read_csv(folder / "seeds.csv")
+    names = [
+        "reference", "supervised", "argmax of the reward", "pi*", "best-of-n", "distillation of pi*", "DPO", "A2C",
+        "REINFORCE", "PPO, sampled", "PPO, expected",
+    ]  # fmt: skip
+    assert frame["method"].tolist() == names * 2
+    assert frame["seed"].tolist() == [0] * 11 + [1] * 11
+    by = frame.set_index(["method", "seed"])
+    assert by.loc[("reference", 0), "attained"] == pytest.approx(0, abs=1e-9)
+    assert by.loc[("pi*", 1), "attained"] == pytest.approx(1)
+    assert (frame["attained"] <= 1 + 1e-6).all()
+    images = by.xs(0, level="seed")["images"]
+    assert abs(images["A2C"] - images["PPO, expected"]) <= 60
+    assert images["distillation of pi*"] == images["A2C"]
+    assert all(f"| {name}" in made.output for name in names)
+    assert (folder / "frontier.svg").read_text().startswith("<svg")
+    again = runner.invoke(main, ["compare", "--config", str(file), "--seeds", "2"])
+    assert "seed 0, DPO: " not in again.output, "what was made before is not made again"
+    assert pd.read_csv(folder / "seeds.csv").equals(frame)
+
+
+def test_an_unknown_method(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
+    config = stripes_config(image_folder(), tmp_path / "runs", reference={"epochs": 1}, reward={"epochs": 1})
+    (tmp_path / "c.yaml").write_text(dump_config(config))
+    made = CliRunner().invoke(main, ["compare", "--config", str(tmp_path / "c.yaml"), "--seeds", "1", "--only", "TRPO"])
+    assert made.exit_code == 2
+    assert "there is no method 'TRPO'; there are: reference; supervised" in made.output
+
+
+def table(**accuracy: list[float]) -> pd.DataFrame:
+    rows = [
+        {"method": name, "seed": seed, "accuracy": value, "seconds": 2.0, "KL": 0.1 * seed}
+        for name, values in accuracy.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows).replace({"method": {"ppo": "PPO, expected", "argmax": "argmax of the reward"}})
+
+
+def test_words_follow_the_figures() -> None:
+    """Ahead of both rivals: yes. Behind one: no. Intervals that cross zero: these seeds do not tell."""
+    better = table(ppo=[0.9, 0.91, 0.92], supervised=[0.8, 0.81, 0.82], argmax=[0.85, 0.86, 0.87])
+    assert "Yes: neither" in verdict(better)
+    assert "+10.0 points" in verdict(better)
+    worse = table(ppo=[0.8, 0.81, 0.82], supervised=[0.9, 0.91, 0.93], argmax=[0.7, 0.7, 0.7])
+    assert "No: supervised is more accurate" in verdict(worse)
+    close = table(ppo=[0.8, 0.9, 0.7], supervised=[0.9, 0.8, 0.7])
+    assert "These seeds do not tell" in verdict(close)
+    alone = table(ppo=[0.9], supervised=[0.5])
+    assert "These seeds do not tell" in verdict(alone), "one seed shows nothing"
+    assert "no accuracy to compare" in verdict(table(ppo=[math.nan], supervised=[math.nan]))
+    assert paired(better, "PPO, expected", "supervised", "accuracy").tolist() == pytest.approx([0.1, 0.1, 0.1])
+
+
+def test_the_plot_without_known_classes_is_drawn(tmp_path: Path) -> None:
+    curve = pd.DataFrame({"curve": ["pi*"], "at": [1.0], "seed": [0], "accuracy": [np.nan], "KL": [0.1]})
+    assert frontier_plot(table(ppo=[math.nan]), curve).startswith("<svg")
