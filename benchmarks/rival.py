@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -24,7 +25,7 @@ from stages.ppo.learner import Learner
 from stages.ppo.update import update
 
 IMAGES, FEATURES, CLASSES, BETA = 2048, 64, 10, 0.3
-ITERATIONS, EPOCHS, MINIBATCH, LR, PARALLEL = 60, 4, 256, 0.02, 64
+ITERATIONS, EPOCHS, MINIBATCH, LR = 60, 4, 256, 0.02
 GOAL = 0.95
 CPU = torch.device("cpu")
 
@@ -90,15 +91,15 @@ def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
     return ITERATIONS * IMAGES / spent, reached
 
 
-def theirs(problem: Problem) -> tuple[float, float | None]:
-    """The same of stable-baselines3, with as many environments side by side as serve it well."""
+def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
+    """The same of stable-baselines3 with `parallel` environments; one is what it makes of an environment it is given."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    environments = DummyVecEnv([lambda n=n: Episode(problem, n) for n in range(PARALLEL)])
+    environments = DummyVecEnv([lambda n=n: Episode(problem, n) for n in range(parallel)])
     model = PPO(
-        "MlpPolicy", environments, n_steps=IMAGES // PARALLEL, batch_size=MINIBATCH, n_epochs=EPOCHS, gamma=0.0,
+        "MlpPolicy", environments, n_steps=IMAGES // parallel, batch_size=MINIBATCH, n_epochs=EPOCHS, gamma=0.0,
         gae_lambda=1.0, ent_coef=0.0, normalize_advantage=False, clip_range=0.2, device="cpu", seed=0, verbose=0,
         learning_rate=lambda left: LR * warmup_linear(round((1 - left) * ITERATIONS), ITERATIONS, 0.0),
         policy_kwargs={"net_arch": [], "optimizer_kwargs": {"eps": 1e-5}},
@@ -145,19 +146,21 @@ def theirs(problem: Problem) -> tuple[float, float | None]:
 def rival(rounds: int) -> None:
     """Print samples a second and time to the goal of each, and the ratios; medians, taking turns."""
     problem = Problem()
-    found: dict[str, list[tuple[float, float | None]]] = {
-        "expected": [],
-        "sampled": [],
-        "critic": [],
-        "stable-baselines3": [],
-    }
+    runners: dict[str, Callable[[], tuple[float, float | None]]] = {
+        "expected": lambda: ours(problem, "expected"), "sampled": lambda: ours(problem, "sampled"),
+        "critic": lambda: ours(problem, "critic"), "SB3, 1 environment": lambda: theirs(problem, 1),
+        "SB3, 64 in parallel": lambda: theirs(problem, 64),
+    }  # fmt: skip
+    found: dict[str, list[tuple[float, float | None]]] = {name: [] for name in runners}
     for _ in range(rounds):
-        for name in found:
-            found[name].append(theirs(problem) if name == "stable-baselines3" else ours(problem, name))
-    other = found["stable-baselines3"]
+        for name, run in runners.items():
+            found[name].append(run())
     for name, runs in found.items():
         speed = statistics.median(run[0] for run in runs)
-        quicker = statistics.median(a[0] / b[0] for a, b in zip(runs, other, strict=True))
+        versus = ", ".join(
+            f"{statistics.median(a[0] / b[0] for a, b in zip(runs, found[other], strict=True)):.1f} times {other}"
+            for other in ("SB3, 1 environment", "SB3, 64 in parallel")
+        )
         reached = [run[1] for run in runs if run[1] is not None]
         goal = f"{statistics.median(reached):.2f} s to attained {GOAL}" if reached else f"never at attained {GOAL}"
-        click.echo(f"{name:18} {speed:10,.0f} samples a second, {quicker:6.1f} times stable-baselines3; {goal}")
+        click.echo(f"{name:20} {speed:10,.0f} samples a second ({versus}); {goal}")

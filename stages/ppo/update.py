@@ -51,7 +51,9 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
                 moved, outside = (runtime.total(sizes) / len(batch)).tolist()
             if config.target_kl and moved > 1.5 * config.target_kl:
                 return _means(sums, steps, images)
-            gain = surrogate(rollout, part, log_new, config) + config.entropy_bonus * entropy(log_new)
+            gain = surrogate(rollout, part, log_new, log_old, config)
+            if config.entropy_bonus:
+                gain = gain + config.entropy_bonus * entropy(log_new)
             loss = -gain.sum() * runtime.world / len(batch)
             if log_labelled is not None:
                 loss = loss - config.ptx * log_labelled.mean()
@@ -82,13 +84,12 @@ def forward_both(learner: Learner, rollout: Rollout, part: Tensor) -> tuple[Tens
     return log_new, log_labelled.gather(-1, chosen[:, None])[:, 0]
 
 
-def surrogate(rollout: Rollout, part: Tensor, log_new: Tensor, config: PPOConfig) -> Tensor:
-    """What is maximised, for each image of the minibatch, [b]."""
-    log_old, advantage, actions, weight = (
-        of[part].to(log_new.device) for of in (rollout.log_old, rollout.advantage, rollout.actions, rollout.weight)
-    )
+def surrogate(rollout: Rollout, part: Tensor, log_new: Tensor, log_old: Tensor, config: PPOConfig) -> Tensor:
+    """What is maximised, for each image of the minibatch, [b]; log_new, log_old: [b, C]."""
+    advantage = rollout.advantage[part].to(log_new.device)
     if config.estimator == "expected":
         return expected_surrogate(log_new, log_old, advantage, config.clip)
+    actions, weight = rollout.actions[part].to(log_new.device), rollout.weight[part].to(log_new.device)
     new, old, taken = (of.gather(-1, actions[:, None])[:, 0] for of in (log_new, log_old, advantage))
     if config.surrogate == "score":
         return weight * score_function(new, taken)
