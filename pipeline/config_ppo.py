@@ -24,6 +24,11 @@ class PPOConfig(Section):
         "exact",
         description="what is subtracted from a sampled class's reward: the image's expectation, the batch's mean",
     )
+    penalty: Literal["reward", "loss"] = Field(
+        "reward",
+        description="where the KL to the reference stands: k1 of the policy that acted in each class's reward, or the "
+        "exact KL of the policy that learns in the loss; the same gradient at a rollout's first step",
+    )
     temperature: PositiveFloat = Field(1.0, description="of the policy that samples classes; its bias is weighted away")
     beta: PositiveFloat = Field(0.3, description="weight of KL(policy || reference), in units of the reward's scale")
     kl_target: PositiveFloat | None = Field(None, description="nats an image; adapts beta (Ziegler et al. 2019)")

@@ -21,6 +21,7 @@ class Rollout:
         actions: [B], sampled from pi_old^(1/temperature).
         weight: [B], pi_old / the policy that sampled, of the action: 1 at temperature 1.
         returns: [B], penalised reward of the action: what a critic learns to predict.
+        beta_in_loss: weight of the exact KL to the reference in the loss; 0 where the penalty stands in the reward.
     """
 
     inputs: Inputs
@@ -31,6 +32,7 @@ class Rollout:
     actions: Tensor
     weight: Tensor
     returns: Tensor
+    beta_in_loss: float = 0.0
 
 
 def penalised_reward(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -50,17 +52,20 @@ def exact_baseline(log_old: Tensor, penalised: Tensor) -> Tensor:
 def make_rollout(
     inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator,
     baseline: Literal["exact", "mean", "none"] = "exact", values: Tensor | None = None, temperature: float = 1.0,
+    penalty: Literal["reward", "loss"] = "reward",
 ) -> Rollout:  # fmt: skip
     """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C].
 
     Args:
         values: [B] of a critic; they take the baseline's place.
         temperature: of the policy that samples the actions.
+        penalty: where the KL to the reference stands.
     """
     acting = torch.log_softmax(log_old / temperature, -1)
     actions = torch.multinomial(acting.exp(), 1, generator=random)
     weight = (log_old - acting).gather(-1, actions)[:, 0].exp()
-    penalised = penalised_reward(log_old, log_ref, reward, beta)
+    in_loss = beta if penalty == "loss" else 0.0
+    penalised = penalised_reward(log_old, log_ref, reward, beta - in_loss)
     returns = penalised.gather(-1, actions)[:, 0]
     if values is not None:
         subtracted = values[:, None]
@@ -68,4 +73,4 @@ def make_rollout(
         subtracted = exact_baseline(log_old, penalised)
     else:
         subtracted = (weight * returns).mean() if baseline == "mean" else torch.zeros(())
-    return Rollout(inputs, log_old, log_ref, reward, penalised - subtracted, actions[:, 0], weight, returns)
+    return Rollout(inputs, log_old, log_ref, reward, penalised - subtracted, actions[:, 0], weight, returns, in_loss)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pipeline.config_ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.models.policy import log_policy
-from pipeline.objective import entropy
+from pipeline.objective import entropy, kl
 from pipeline.runtime import minibatches
 from stages.ppo.learner import Learner
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate, score_function
@@ -52,6 +52,8 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
             if config.target_kl and moved > 1.5 * config.target_kl:
                 return _means(sums, steps, images)
             gain = surrogate(rollout, part, log_new, log_old, config)
+            if rollout.beta_in_loss:
+                gain = gain - rollout.beta_in_loss * kl(log_new, rollout.log_ref[part].to(log_new.device))
             if config.entropy_bonus:
                 gain = gain + config.entropy_bonus * entropy(log_new)
             loss = -gain.sum() * runtime.world / len(batch)

@@ -67,6 +67,25 @@ def test_surrogate_has_the_gradient_of_the_objective(problem: tuple[Tensor, Tens
     assert torch.allclose(gradient(surrogate, logits), gradient(objective(log_pi, log_ref, reward, BETA), logits))
 
 
+def test_exact_kl_in_the_loss_has_the_gradient_of_the_objective_everywhere(
+    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]
+) -> None:
+    """`penalty: loss`: J's gradient at the rollout's policy, and, unclipped, at any policy it is moved to."""
+    logits, log_ref, reward = problem
+    old = torch.log_softmax(logits.detach(), -1)
+    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), penalty="loss")
+    assert rollout.beta_in_loss == BETA
+    assert torch.allclose(rollout.advantage, advantages(old, log_ref, reward, 0.0))
+    for step in (0.0, 0.8):
+        moved = (logits.detach() + step * torch.sin(torch.arange(24.0)).reshape(6, 4)).requires_grad_()
+        log_new = torch.log_softmax(moved, -1)
+        gain = expected_surrogate(log_new, old, rollout.advantage, None) - rollout.beta_in_loss * kl(log_new, log_ref)
+        exact = gradient(objective(log_new, log_ref, reward, BETA), moved)
+        assert torch.allclose(gradient(gain.mean(), moved), exact)
+    stale = expected_surrogate(log_new, old, advantages(old, log_ref, reward, BETA), None).mean()
+    assert not torch.allclose(gradient(stale, moved), exact, atol=1e-3), "a penalty in the reward is the old policy's"
+
+
 def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -> None:
     """Weighted by pi_old over every class that could be sampled, it is the expected one, clipped ratios included."""
     logits, log_ref, reward = problem

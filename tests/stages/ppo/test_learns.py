@@ -34,14 +34,26 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
     ("settings", "least"),
     [
         ({**PPO, "estimator": "expected"}, 0.995),
+        ({**PPO, "estimator": "expected", "penalty": "loss"}, 0.995),
         ({**PPO, "estimator": "sampled"}, 0.97),
+        ({**PPO, "estimator": "sampled", "penalty": "loss"}, 0.97),
         ({**PPO, "estimator": "critic"}, 0.97),
         ({**A2C, "estimator": "critic"}, 0.95),
         ({**REINFORCE, "baseline": "mean"}, 0.95),
         ({**REINFORCE, "baseline": "none"}, 0.90),
         ({**REINFORCE, "baseline": "exact", "temperature": 1.5}, 0.95),
     ],
-    ids=["ppo", "ppo sampled", "ppo critic", "a2c", "reinforce", "reinforce plain", "reinforce temperature"],
+    ids=[
+        "ppo",
+        "ppo kl in loss",
+        "ppo sampled",
+        "ppo sampled kl in loss",
+        "ppo critic",
+        "a2c",
+        "reinforce",
+        "reinforce plain",
+        "reinforce temperature",
+    ],
 )
 def test_identity_task(train: Callable[..., Tensor], settings: dict[str, Any], least: float) -> None:
     """One-hot images, reward for naming the image; the optimum is known and reached."""
