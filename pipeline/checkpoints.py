@@ -101,8 +101,9 @@ class Checkpoints:
         position, held = self._offered
         out = io.BytesIO()
         torch.save({"key": self.key, "position": position, **held}, out)
-        payload = out.getvalue()
-        write_atomically(self.folder / f"{position:08}-{hashlib.sha256(payload).hexdigest()[:16]}.pt", payload)
+        with out.getbuffer() as payload:  # a copy would be hundreds of megabytes
+            name = f"{position:08}-{hashlib.sha256(payload).hexdigest()[:16]}.pt"
+            write_atomically(self.folder / name, payload)
         self._written, self._last = position, time.monotonic()
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)

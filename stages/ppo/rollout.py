@@ -52,19 +52,19 @@ def exact_baseline(log_old: Tensor, penalised: Tensor) -> Tensor:
 def make_rollout(
     inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator,
     baseline: Literal["exact", "mean", "none"] = "exact", values: Tensor | None = None, temperature: float = 1.0,
-    penalty: Literal["reward", "loss"] = "reward",
+    penalty_in_loss: bool = False,
 ) -> Rollout:  # fmt: skip
     """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C].
 
     Args:
         values: [B] of a critic; they take the baseline's place.
         temperature: of the policy that samples the actions.
-        penalty: where the KL to the reference stands.
+        penalty_in_loss: the KL to the reference is not in the reward but left to the loss.
     """
     acting = torch.log_softmax(log_old / temperature, -1)
     actions = torch.multinomial(acting.exp(), 1, generator=random)
     weight = (log_old - acting).gather(-1, actions)[:, 0].exp()
-    in_loss = beta if penalty == "loss" else 0.0
+    in_loss = beta if penalty_in_loss else 0.0
     penalised = penalised_reward(log_old, log_ref, reward, beta - in_loss)
     returns = penalised.gather(-1, actions)[:, 0]
     if values is not None:

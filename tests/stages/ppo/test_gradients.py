@@ -73,7 +73,7 @@ def test_exact_kl_in_the_loss_has_the_gradient_of_the_objective_everywhere(
     """`penalty: loss`: J's gradient at the rollout's policy, and, unclipped, at any policy it is moved to."""
     logits, log_ref, reward = problem
     old = torch.log_softmax(logits.detach(), -1)
-    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), penalty="loss")
+    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), penalty_in_loss=True)
     assert rollout.beta_in_loss == BETA
     assert torch.allclose(rollout.advantage, advantages(old, log_ref, reward, 0.0))
     for step in (0.0, 0.8):

@@ -33,7 +33,7 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
 @pytest.mark.parametrize(
     ("settings", "least"),
     [
-        ({**PPO, "estimator": "expected"}, 0.995),
+        ({**PPO, "estimator": "expected", "penalty": "reward"}, 0.995),
         ({**PPO, "estimator": "expected", "penalty": "loss"}, 0.995),
         ({**PPO, "estimator": "sampled"}, 0.97),
         ({**PPO, "estimator": "sampled", "penalty": "loss"}, 0.97),
