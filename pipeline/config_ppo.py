@@ -24,10 +24,10 @@ class PPOConfig(Section):
         "exact",
         description="what is subtracted from a sampled class's reward: the image's expectation, the batch's mean",
     )
-    penalty: Literal["auto", "reward", "loss"] = Field(
-        "auto",
-        description="where the KL to the reference stands: k1 of the policy that acted in each class's reward, or the "
-        "exact KL of the policy that learns in the loss; auto: loss for `expected`, reward where classes are sampled",
+    penalty: Literal["learning", "acting"] = Field(
+        "learning",
+        description="whose log-probability stands in the KL penalty of each class's reward: the learning policy's, anew at "
+        "each minibatch, or that of the policy that acted, which is stale after a rollout's first step",
     )
     temperature: PositiveFloat = Field(1.0, description="of the policy that samples classes; its bias is weighted away")
     beta: PositiveFloat = Field(0.3, description="weight of KL(policy || reference), in units of the reward's scale")
@@ -64,11 +64,6 @@ class PPOConfig(Section):
         200, description="held-out images measured at every iteration; all of them where features are cached"
     )
     evaluate_every: PositiveInt = Field(10, description="iterations between exact evaluations on every image")
-
-    @property
-    def penalty_in_loss(self) -> bool:
-        """Exact, the loss's is never stale; sampled, the reward's makes advantages, and their noise, vanish at pi*."""
-        return self.penalty == "loss" or (self.penalty == "auto" and self.estimator == "expected")
 
     @model_validator(mode="after")
     def _combinations(self) -> PPOConfig:

@@ -84,7 +84,6 @@ class Learner:
         return make_rollout(
             inputs, log_policy(torch.cat(logits)), log_ref, reward, self.controller.beta, self.random,
             self.config.baseline, torch.cat(values) if self.critic else None, self.config.temperature,
-            self.config.penalty_in_loss,
         )  # fmt: skip
 
     def weights(self) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pipeline.config_ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.models.policy import log_policy
-from pipeline.objective import entropy, kl
+from pipeline.objective import entropy
 from pipeline.runtime import minibatches
 from stages.ppo.learner import Learner
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate, score_function
@@ -52,8 +52,6 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
             if config.target_kl and moved > 1.5 * config.target_kl:
                 return _means(sums, steps, images)
             gain = surrogate(rollout, part, log_new, log_old, config)
-            if rollout.beta_in_loss:
-                gain = gain - rollout.beta_in_loss * kl(log_new, rollout.log_ref[part].to(log_new.device))
             if config.entropy_bonus:
                 gain = gain + config.entropy_bonus * entropy(log_new)
             loss = -gain.sum() * runtime.world / len(batch)
@@ -88,7 +86,7 @@ def forward_both(learner: Learner, rollout: Rollout, part: Tensor) -> tuple[Tens
 
 def surrogate(rollout: Rollout, part: Tensor, log_new: Tensor, log_old: Tensor, config: PPOConfig) -> Tensor:
     """What is maximised, for each image of the minibatch, [b]; log_new, log_old: [b, C]."""
-    advantage = rollout.advantage[part].to(log_new.device)
+    advantage = rollout.advantage(log_new if config.penalty == "learning" else log_old, part)
     if config.estimator == "expected":
         return expected_surrogate(log_new, log_old, advantage, config.clip)
     actions, weight = rollout.actions[part].to(log_new.device), rollout.weight[part].to(log_new.device)

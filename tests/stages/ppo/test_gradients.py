@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from pipeline.environment import Inputs
-from pipeline.objective import kl, objective
+from pipeline.objective import kl, log_optimal_policy, objective
 from pipeline.runtime import generator
 from stages.ppo.loss import expected_surrogate, sampled_surrogate, score_function
 from stages.ppo.rollout import exact_baseline, make_rollout, penalised_reward
@@ -67,23 +68,32 @@ def test_surrogate_has_the_gradient_of_the_objective(problem: tuple[Tensor, Tens
     assert torch.allclose(gradient(surrogate, logits), gradient(objective(log_pi, log_ref, reward, BETA), logits))
 
 
-def test_exact_kl_in_the_loss_has_the_gradient_of_the_objective_everywhere(
-    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]
+@pytest.mark.parametrize("baseline", ["exact", "none"])
+def test_the_learning_policys_penalty_has_the_gradient_of_the_objective_everywhere(
+    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs], baseline: Literal["exact", "none"]
 ) -> None:
-    """`penalty: loss`: J's gradient at the rollout's policy, and, unclipped, at any policy it is moved to."""
+    """`penalty: learning`: J's gradient at the rollout's policy and, unclipped, at any policy it is moved to."""
     logits, log_ref, reward = problem
-    old = torch.log_softmax(logits.detach(), -1)
-    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), penalty_in_loss=True)
-    assert rollout.beta_in_loss == BETA
-    assert torch.allclose(rollout.advantage, advantages(old, log_ref, reward, 0.0))
+    old, every = torch.log_softmax(logits.detach(), -1), torch.arange(6)
+    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), baseline)
     for step in (0.0, 0.8):
         moved = (logits.detach() + step * torch.sin(torch.arange(24.0)).reshape(6, 4)).requires_grad_()
         log_new = torch.log_softmax(moved, -1)
-        gain = expected_surrogate(log_new, old, rollout.advantage, None) - rollout.beta_in_loss * kl(log_new, log_ref)
+        gain = expected_surrogate(log_new, old, rollout.advantage(log_new, every), None)
         exact = gradient(objective(log_new, log_ref, reward, BETA), moved)
         assert torch.allclose(gradient(gain.mean(), moved), exact)
-    stale = expected_surrogate(log_new, old, advantages(old, log_ref, reward, BETA), None).mean()
-    assert not torch.allclose(gradient(stale, moved), exact, atol=1e-3), "a penalty in the reward is the old policy's"
+    stale = expected_surrogate(log_new, old, rollout.advantage(old, every), None).mean()
+    assert not torch.allclose(gradient(stale, moved), exact, atol=1e-3), "the acting policy's penalty is stale"
+
+
+def test_at_the_optimum_no_class_has_an_advantage(
+    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]
+) -> None:
+    """So that sampling has no noise there, whichever class is drawn."""
+    _, log_ref, reward = problem
+    best = log_optimal_policy(log_ref, reward, BETA)
+    rollout = make_rollout(given(reward), best, log_ref, reward, BETA, generator(0))
+    assert rollout.advantage(best, torch.arange(6)).abs().max() < 1e-12
 
 
 def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -122,9 +132,10 @@ def test_a_rollout_at_a_temperature(problem: tuple[Tensor, Tensor, Tensor], give
     assert torch.allclose(made.actions.bincount() / len(old), acting.float(), atol=5e-3)
     exact = exact_baseline(old[:1], penalised_reward(old[:1], log_ref[:1], reward[:1], BETA))[0, 0]
     assert (made.weight * made.returns).mean() == pytest.approx(float(exact), abs=0.02)
-    assert torch.equal(made.advantage.gather(-1, made.actions[:, None])[:, 0], made.returns)
+    every = torch.arange(len(old))
+    assert torch.equal(made.advantage(old, every).gather(-1, made.actions[:, None])[:, 0], made.returns)
     mean = make_rollout(given(logits), old, log_ref, reward, BETA, generator(1), "mean")
-    assert float((mean.returns - mean.advantage.gather(-1, mean.actions[:, None])[:, 0]).var()) < 1e-12
+    assert float((mean.returns - mean.advantage(old, every).gather(-1, mean.actions[:, None])[:, 0]).var()) < 1e-12
 
 
 def test_exact_kl_inside_the_reward_vanishes(problem: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -33,10 +33,10 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
 @pytest.mark.parametrize(
     ("settings", "least"),
     [
-        ({**PPO, "estimator": "expected", "penalty": "reward"}, 0.995),
-        ({**PPO, "estimator": "expected", "penalty": "loss"}, 0.995),
+        ({**PPO, "estimator": "expected"}, 0.995),
+        ({**PPO, "estimator": "expected", "penalty": "acting"}, 0.995),
         ({**PPO, "estimator": "sampled"}, 0.97),
-        ({**PPO, "estimator": "sampled", "penalty": "loss"}, 0.97),
+        ({**PPO, "estimator": "sampled", "penalty": "acting"}, 0.97),
         ({**PPO, "estimator": "critic"}, 0.97),
         ({**A2C, "estimator": "critic"}, 0.95),
         ({**REINFORCE, "baseline": "mean"}, 0.95),
@@ -45,9 +45,9 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
     ],
     ids=[
         "ppo",
-        "ppo kl in loss",
+        "ppo acting",
         "ppo sampled",
-        "ppo sampled kl in loss",
+        "ppo sampled acting",
         "ppo critic",
         "a2c",
         "reinforce",
