@@ -7,14 +7,24 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
 
 def machine() -> str:
     """Processor, cores and torch, in a line."""
-    name = platform.processor() or platform.machine()
+    name = _processor() or platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def taking_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

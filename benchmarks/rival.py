@@ -100,7 +100,7 @@ def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
     environments = DummyVecEnv([lambda n=n: Episode(problem, n) for n in range(parallel)])
     model = PPO(
         "MlpPolicy", environments, n_steps=IMAGES // parallel, batch_size=MINIBATCH, n_epochs=EPOCHS, gamma=0.0,
-        gae_lambda=1.0, ent_coef=0.0, normalize_advantage=False, clip_range=0.2, device="cpu", seed=0, verbose=0,
+        gae_lambda=1.0, ent_coef=0.0, normalize_advantage=False, clip_range=0.2, max_grad_norm=1.0, device="cpu", seed=0, verbose=0,
         learning_rate=lambda left: LR * warmup_linear(round((1 - left) * ITERATIONS), ITERATIONS, 0.0),
         policy_kwargs={"net_arch": [], "optimizer_kwargs": {"eps": 1e-5}},
     )  # fmt: skip

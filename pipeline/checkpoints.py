@@ -15,6 +15,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -56,6 +57,7 @@ class Checkpoints:
     ) -> None:
         self.folder, self.key, self.seconds, self.what = folder, key, seconds, what
         self.writes = writes and folder is not None
+        self.one_of_several = False
         self._offered: tuple[int, State] | None = None
         self._written = -1
         self._last = time.monotonic()
@@ -63,34 +65,42 @@ class Checkpoints:
     def of(self, part: str) -> Checkpoints:
         """Those of one loop of several in the stage; `clear` of the whole clears them all."""
         folder = self.folder / part if self.folder else None
-        return Checkpoints(folder, self.key, self.seconds, f"{self.what} of {part}:", self.writes)
+        made = Checkpoints(folder, self.key, self.seconds, f"{part} {self.what}", self.writes)
+        made.one_of_several = True  # what it ends with is needed until the whole stage ends
+        return made
 
     def latest(self) -> State | None:
-        """The newest state that is whole, with this process's random streams set to what they were; or None."""
+        """The newest state that is whole, with this process's random streams set to what they were; or None.
+
+        Damaged files are named and set aside, those of another key are deleted.
+        """
         for path in reversed(self._files()):
-            payload = path.read_bytes()
             try:
+                payload = path.read_bytes()
                 if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
                     raise ValueError("its content is not what was written")
-                saved = torch.load(io.BytesIO(payload), weights_only=True)
-            except (ValueError, IndexError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                click.echo(f"warning: {path} is damaged ({error}); going on from the one before", err=True)
+                saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                if self.writes:
+                    click.echo(f"warning: {path} is damaged ({error}); going on from the one before", err=True)
+                    path.rename(path.with_suffix(".damaged"))
                 continue
             if saved["key"] == self.key:
                 _restore_streams(saved["streams"])
                 self._written = saved["position"]
                 return saved["state"]
-        self.clear()
+            if self.writes:
+                path.unlink()
         return None
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("*-*.pt")) if self.folder else []
 
-    def offer(self, position: int, state: State) -> None:
-        """Remember a state, which must not change any more, and write it if the last write is long enough ago."""
+    def offer(self, position: int, state: Callable[[], State]) -> None:
+        """Remember a state, made by `state` and not changed any more, and write it if the last write is long enough ago."""
         if not self.writes:
             return
-        self._offered = (position, {"state": state, "streams": _streams()})
+        self._offered = (position, {"state": state(), "streams": _streams()})
         if time.monotonic() - self._last >= self.seconds:
             self.write()
 
@@ -123,9 +133,10 @@ class Checkpoints:
     ) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._before)
-        if isinstance(error, KeyboardInterrupt) and self.writes:
+        if self.writes and (isinstance(error, KeyboardInterrupt) or (error is None and self.one_of_several)):
             self.write()
-            done = f" after {self.what} {self._written}" if self._written > 0 else " before anything was done"
+        if isinstance(error, KeyboardInterrupt):
+            done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
             code = 143 if isinstance(error, Terminated) else 130
             raise Stopped(f"stopped{done}; the same command goes on from there", code) from None
 

@@ -61,7 +61,7 @@ class PPOConfig(Section):
         "last", description="which iterate becomes the policy: the last, or that of the best held-out objective"
     )
     heldout_images: PositiveInt = Field(
-        200, description="held-out images measured at every iteration; all of them where features are cached"
+        200, description="held-out images measured at every iteration; the result is measured on all"
     )
     evaluate_every: PositiveInt = Field(10, description="iterations between exact evaluations on every image")
 
@@ -73,6 +73,10 @@ class PPOConfig(Section):
                 raise ValueError(
                     f"ppo.{name} is for estimators that sample; leave it at {default}, or set ppo.estimator"
                 )
+        if self.keep == "best_heldout" and self.kl_target:
+            raise ValueError(
+                "ppo.keep: best_heldout compares objectives, which a beta that moves (ppo.kl_target) makes unlike"
+            )
         if self.estimator == "critic" and self.baseline != "exact":
             raise ValueError("ppo.baseline is for the estimator 'sampled'; a critic's baseline is what it has learned")
         return self

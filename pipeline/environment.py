@@ -6,6 +6,7 @@ the same frozen networks, as a language model's reward model scores answers it h
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +78,9 @@ class Environment:
         model.to(ws.runtime.device).requires_grad_(False)
         reference.requires_grad_(False)
         table = model.rewards(utilities, ws.log_reference).cpu()
-        spread = model.spread(utilities, ws.log_reference).cpu() if len(utilities) > 1 else None
+        # Centred over all classes alike: centred under the reference, it would vanish wherever that is sure of itself.
+        alike = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
+        spread = model.spread(utilities, alike).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))
         return cls(ws, ws.log_reference, table, spread, reference, model, hashes)
 

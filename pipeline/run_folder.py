@@ -139,7 +139,8 @@ class StageFolder:
         )  # fmt: skip
 
     def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:
-        """Where this stage's loop saves its state, as long as inputs and settings are these; `force` starts anew.
+        """Where this stage's loop saves its state, as long as inputs and settings are these; `force` does a finished
+        stage anew.
 
         Args:
             what: `iteration` or the like, for messages.
@@ -147,9 +148,9 @@ class StageFolder:
         key = short_hash(json.dumps(self._described(inputs), sort_keys=True))
         seconds = self.run.config.runtime.checkpoint_seconds
         made = Checkpoints(self.path / "checkpoints", key, seconds, what, runtime.is_main)
-        if force:
+        if force and (self.path / "manifest.json").is_file():  # one that was forced and stopped goes on
             made.clear()
-            runtime.wait()
+        runtime.wait()
         return made
 
     def begin(self) -> None:

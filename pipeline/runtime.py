@@ -49,6 +49,12 @@ class Runtime:
             torch.distributed.all_reduce(values)
         return values
 
+    def agree(self, value: float) -> float:
+        """Mean over processes of a number that each computed: one that all of them may act on."""
+        if self.world == 1:
+            return value
+        return float(self.total(torch.tensor(value, dtype=torch.float64, device=self.device))) / self.world
+
     def wait(self) -> None:
         if self.world > 1:
             torch.distributed.barrier()

@@ -37,7 +37,7 @@ class Metrics:
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", newline="", encoding="utf-8")
-            board = self.path.parent / "tensorboard"
+            board = self.path.parent / "tensorboard" / (self.path.stem if self.path.stem != "metrics" else "")
             shutil.rmtree(board, ignore_errors=True)  # the events of a run that this one replaces
             self._board = SummaryWriter(str(board), max_queue=1000)
         return self

@@ -38,6 +38,9 @@ REFERENCE, SUPERVISED, ARGMAX, OPTIMUM, BEST_OF_N = (
     "best-of-n",
 )
 DISTILLATION, DPO, PPO = "distillation of pi*", "DPO", "PPO, expected"
+NAMES = (
+    REFERENCE, SUPERVISED, ARGMAX, OPTIMUM, BEST_OF_N, DISTILLATION, DPO, "A2C", "REINFORCE", "PPO, sampled", PPO,
+)  # fmt: skip
 STREAM = 2000  # of supervised learning and DPO; members and curves of the reward model have others
 
 
@@ -80,7 +83,7 @@ def methods(
         optimum = log_optimal_policy(log_ref, reward, beta)
         rows = ws.rows("train")
         n = n_of_kl(log_ref[rows], reward[rows], float(kl(optimum[rows], log_ref[rows]).mean()))
-        return Made(best_of_n(log_ref, reward, n).float(), note="n of the same KL")
+        return Made(best_of_n(log_ref, reward, n).float(), note=str(n))
 
     pool = len(ws.rows("train"))
     rollouts = max(1, round(images / pool * -(-pool // ws.config.ppo.batch_size)))
@@ -112,14 +115,14 @@ def _start(ws: Workspace) -> tuple[Split, Features]:
 
 def _supervised(environment: Environment, learners: Learners) -> Made:
     """The policy itself as the utility of the judgments, from the reference's weights: what needs no reward model."""
-    ws = _changed(environment.ws, "reward", {"members": 1, "start": "reference"})
+    ws = environment.ws
     pieces, features = _start(ws)
     images = learners.likelihood(ws, pieces, features, STREAM)
     return Made(log_policy(ws.scores(pieces, features)), images)
 
 
 def _dpo(environment: Environment, learners: Learners) -> Made:
-    ws = _changed(environment.ws, "reward", {"members": 1, "start": "reference"})
+    ws = environment.ws
     pieces, features = _start(ws)
     model = environment.reward_model
     beta = ws.config.ppo.beta * float(model.scales.mean() * model.scale)
@@ -171,6 +174,11 @@ def run_seed(environment: Environment, learners: Learners, names: list[str], say
     return [one_row(environment, learners, folder, inputs, name, images, say) for name in names]
 
 
+def reward_seconds(ws: Workspace) -> float:
+    """What training the reward model took, which all but the reference, supervised learning and DPO need."""
+    return float(read_json(ws.run.path / "reward" / "result.json")["seconds"])
+
+
 def inputs_key(ws: Workspace) -> str:
     """Hash of all that the methods learn from and of the settings they learn with."""
     models = [sha256_of(ws.run.require(stage, "model.safetensors")) for stage in ("reference", "reward")]
@@ -193,7 +201,8 @@ def one_row(
         made = methods(environment, learners, folder, images)[name]()
         environment.check_frozen()
         row = {"method": name, "seed": environment.ws.config.seed, **measured(environment, made)}
-        write_json(file, row | {"seconds": round(time.perf_counter() - begin, 2)})
+        seconds = {"seconds": round(time.perf_counter() - begin, 2), "reward seconds": reward_seconds(environment.ws)}
+        write_json(file, row | seconds)
         accuracy = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.1%}, "
         say(f"seed {row['seed']}, {name}: {accuracy}attained {row['attained']:.3f}")
     return read_json(file)

@@ -55,16 +55,24 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
         cells = [_figure(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
         lead = paired(frame, PPO, name, "accuracy")
         ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _figure(lead, 100, 1)
-        note = f" ({own['note'].iloc[0]})" if own["note"].nunique() == 1 and own["note"].any() else ""
+        n = pd.to_numeric(own["note"]).dropna()
+        note = "" if n.empty else f" (n = {n.min():.0f}" + (f" to {n.max():.0f})" if n.min() < n.max() else ")")
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
     about = f"{config.name}: beta {config.ppo.beta:g}, {seeds} seed{'s' if seeds > 1 else ''}"
-    return f"{about}; mean ± half of the 95 % t interval\n\n" + "\n".join(lines)
+    where = "accuracy, KL and ECE on test images, J and attained on training images"
+    reward = f"seconds leave out the reward model ({frame['reward seconds'].mean():.0f} a seed), which all but the reference, "
+    return (
+        f"{about}; mean ± half of the 95 % t interval; {where}; {reward}supervised learning and DPO need\n\n"
+        + "\n".join(lines)
+    )
 
 
 def verdict(frame: pd.DataFrame) -> str:
     """In words, whether PPO was worth it: against each rival, and what else would have reached the same."""
-    if PPO not in set(frame["method"]) or frame["accuracy"].isna().all():
+    if PPO not in set(frame["method"]):
+        return f"Without '{PPO}' in the table there is nothing to hold against it."
+    if frame["accuracy"].isna().all():
         return (
             "Without known classes there is no accuracy to compare; `attained` says how near each came to the optimum."
         )
@@ -79,15 +87,20 @@ def verdict(frame: pd.DataFrame) -> str:
             said.append(f"{_than(lead)} {name}{_interval(lead)}")
     cheap = paired(frame, PPO, DISTILLATION, "accuracy")
     seconds = frame.groupby("method")["seconds"].mean()
+    if not said:
+        return "There is no rival in the table."
     text = "Is PPO worth it here? PPO is " + "; ".join(said) + ". "
     ahead = [rival for rival, lead in leads.items() if _sign(lead) > 0]
     behind = [rival for rival, lead in leads.items() if _sign(lead) < 0]
+    level = [rival for rival in leads if rival not in ahead and rival not in behind]
     if behind:
         text += f"No: {', '.join(behind)} is more accurate. "
-    elif SUPERVISED in ahead and ARGMAX in ahead:
+    elif not level and {SUPERVISED, ARGMAX} <= set(ahead):
         text += "Yes: neither the judgments alone nor the reward model alone gets as far. "
     elif ahead:
-        text += f"It gains on {', '.join(ahead)}; for the rest these seeds do not tell. "
+        text += (
+            f"It gains on {', '.join(ahead)}; between it and {', '.join(level) or 'others'} these seeds do not tell. "
+        )
     else:
         text += "These seeds do not tell. "
     if len(cheap):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -19,7 +19,7 @@ from pipeline.metrics import gold_accuracy
 from pipeline.objective import kl, log_optimal_policy
 from pipeline.workspace import open_workspace
 from stages.compare.exact import best_of_n
-from stages.compare.methods import Learners, methods, run_seed
+from stages.compare.methods import NAMES, Learners, run_seed
 from stages.compare.report import frontier_plot, markdown, verdict
 
 BETAS = np.geomspace(0.02, 10.0, 28)
@@ -36,16 +36,17 @@ def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
     Raises:
         UserError: a method that does not exist.
     """
+    if wrong := [name for name in only if name not in NAMES]:
+        raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(NAMES)}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("compare runs in one process; start it without torchrun")
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + seeds):
         own = seeded(config, seed)
         learners.prepare(own)
         environment = Environment.open(open_workspace(own))
-        known = list(methods(environment, learners, Path()))
-        if wrong := [name for name in only if name not in known]:
-            raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(known)}")
-        rows += run_seed(environment, learners, only or known, lambda text: click.echo(text, err=True))
+        rows += run_seed(environment, learners, only or list(NAMES), lambda text: click.echo(text, err=True))
         curves += frontier(environment)
     folder = config.runs / config.name / "compare"
     frame, curve = pd.DataFrame(rows), pd.DataFrame(curves)
@@ -62,8 +63,9 @@ def seeded(config: Config, seed: int) -> Config:
     tree = config.model_dump(mode="json")
     tree |= {"name": f"{config.name}-compare-s{seed}", "seed": seed}
     tree["reward"]["curve"] = []
-    if config.collect.teacher not in STAND_INS:
-        tree["collect"]["folder"] = str(config.collect.folder or config.runs / config.name / "feedback")
+    people = config.collect.teacher not in STAND_INS
+    feedback = config.collect.folder or config.runs / config.name / "feedback"
+    tree["collect"]["folder"] = str(feedback) if people else None
     return parse_config(tree, "compare")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -58,7 +59,8 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
     ws, config = environment.ws, environment.ws.config.ppo
     random = generator(ws.config.seed, 40)
     rows = ws.rows("train")
-    total = rollouts * -(-config.batch_size // config.minibatch_size)
+    rollout = len(rows) / -(-len(rows) // config.batch_size)  # images; minibatches are nearly equal
+    total = rollouts * math.ceil(rollout / config.minibatch_size)
     suffix = ws.runtime.prepare(pieces.suffix)
     optimiser = adamw(pieces.suffix.parameters(), ws.config.reward.lr)
     step = images = 0

@@ -48,8 +48,7 @@ class Gauge:
         ws = environment.ws
         self.config = ws.config.ppo
         rows = ws.rows("heldout")
-        cached = features.stored is not None and features.stored.ndim == 2
-        if not cached and len(rows) > self.config.heldout_images:
+        if len(rows) > self.config.heldout_images:
             order = torch.randperm(len(rows), generator=generator(ws.config.seed, 32))
             rows = rows[order[: self.config.heldout_images]].sort().values
         self.rows = rows

@@ -11,6 +11,7 @@ from pipeline.tracking import Row
 
 def over_optimisation(rows: Sequence[Row]) -> str:
     """An <svg>: on held-out images, reward (with the ensemble's spread, if any) and gold against sqrt(KL) (Gao et al. 2022)."""
+    rows = [row for row in rows if "kl_heldout" in row]  # a row of a policy that was no number lacks it
     gold = [row for row in rows if "gold_heldout" in row]
     made, axes = panels(2 if gold else 1, 8.4 if gold else 4.4, 3.2)
     distance = [math.sqrt(max(0.0, row["kl_heldout"])) for row in rows]

@@ -11,6 +11,10 @@ from torch import Tensor
 from pipeline.environment import Inputs
 
 
+class Diverged(Exception):
+    """The policy cannot be gone on with; says why."""
+
+
 def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
     """R = r~ - beta (log pi - log pi_ref), [B, C], as numbers without a gradient.
 
@@ -67,7 +71,12 @@ def make_rollout(
     Args:
         values: [B] of a critic; they take the baseline's place.
         temperature: of the policy that samples the actions.
+
+    Raises:
+        Diverged: the policy's probabilities are no numbers.
     """
+    if not torch.isfinite(log_old.exp()).all():
+        raise Diverged("the policy's probabilities are not finite numbers")
     acting = torch.log_softmax(log_old / temperature, -1)
     actions = torch.multinomial(acting.exp(), 1, generator=random)
     weight = (log_old - acting).gather(-1, actions)[:, 0].exp()

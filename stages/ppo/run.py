@@ -9,6 +9,7 @@ anything was learned.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import click
@@ -34,7 +35,8 @@ from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.learner import Learner
 from stages.ppo.measure import Gauge, evaluate
 from stages.ppo.plot import over_optimisation
-from stages.ppo.update import Diverged, update
+from stages.ppo.rollout import Diverged
+from stages.ppo.update import update
 from stages.ppo.watch import Keeper, OverOptimisation, check_standing
 
 
@@ -62,11 +64,12 @@ def run(config: Config, force: bool = False) -> bool:
     reference = ws.run.require("reference", "model.safetensors")
     reward_file = ws.run.require("reward", "model.safetensors")
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), "reward": sha256_of(reward_file)}
+    checkpoints = stage.checkpoints(inputs, "iteration", ws.runtime, force)
     if stage.is_current(inputs) and not force:
+        checkpoints.clear()
         return False
     if not force:
         refuse_chance(ws)
-    checkpoints = stage.checkpoints(inputs, "iteration", ws.runtime, force)
     if ws.runtime.is_main:
         stage.begin()
     environment = Environment.open(ws)
@@ -119,12 +122,12 @@ def optimise(
         inputs, log_ref, reward = environment.inputs(features, learner.batches.next(), learner.random, config.augment)
         if config.refresh_batchnorm:
             refresh_batchnorm(pieces.suffix, inputs)
-        rollout = learner.act(inputs, log_ref, reward)
-        stands, heldout = standing(rollout.log_old, log_ref, reward, beta), gauge.heldout(beta)
-        row = {"iteration": iteration, "images": images, "beta": beta, "lr": lr, **asdict(stands), **heldout}
-        row |= gauge.everything(beta, iteration)
+        row: dict[str, float | None] = {"iteration": iteration, "images": images, "beta": beta, "lr": lr}
         measured: dict[str, float] = {}
         try:
+            rollout = learner.act(inputs, log_ref, reward)
+            stands, heldout = standing(rollout.log_old, log_ref, reward, beta), gauge.heldout(beta)
+            row |= asdict(stands) | heldout | gauge.everything(beta, iteration)
             check_standing(stands, config)
             keeper.consider(iteration, heldout["J_heldout"], learner.weights())
             watch.look(iteration, heldout)
@@ -139,13 +142,19 @@ def optimise(
         iteration, images = iteration + 1, images + round(measured["update_images"])
         bar.update()
         bar.set_postfix(attained=f"{stands.attained:.3f}", kl=f"{stands.kl:.2f}", refresh=False)
-        checkpoints.offer(
-            iteration,
-            {"learner": learner.state(), "keeper": dict(vars(keeper)), "watch": dict(vars(watch)), "rows": list(metrics.rows),
-             "columns": metrics.columns, "iteration": iteration, "images": images},
-        )  # fmt: skip
+        checkpoints.offer(iteration, partial(state_of, learner, keeper, watch, metrics, iteration, images))
     bar.close()
     return settle(learner, keeper, images, stopped)
+
+
+def state_of(
+    learner: Learner, keeper: Keeper, watch: OverOptimisation, metrics: Metrics, iteration: int, images: int
+) -> dict[str, Any]:
+    """All that the loop needs to go on as if nothing had happened."""
+    return {
+        "learner": learner.state(), "keeper": dict(vars(keeper)), "watch": dict(vars(watch)),
+        "rows": list(metrics.rows), "columns": metrics.columns, "iteration": iteration, "images": images,
+    }  # fmt: skip
 
 
 def settle(learner: Learner, keeper: Keeper, images: int, stopped: str | None) -> Aligned:
@@ -174,8 +183,15 @@ def labelled_images(ws: Workspace) -> tuple[Tensor, Tensor] | None:
     path = ws.run.require("reference", "labelled.csv")
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     if frame.empty:
-        raise UserError(f"ppo.ptx: {path} lists no labelled images to learn from; set reference.labelled_per_class")
+        raise UserError(
+            f"ppo.ptx: {path} lists no labelled images to learn from; set reference.labelled_per_class, "
+            "and no reference.checkpoint"
+        )
     number = {name: n for n, name in enumerate(ws.classes)}
+    if gone := [image for image in frame["image"] if image not in ws.table.position]:
+        raise UserError(
+            f"ppo.ptx: {path} names the image {gone[0]}, which is no longer there; run `make reference` again"
+        )
     rows = [ws.table.position[image] for image in frame["image"]]
     return torch.tensor(rows), torch.tensor([number[name] for name in frame["label"]])
 

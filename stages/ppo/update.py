@@ -12,20 +12,16 @@ from pipeline.objective import entropy
 from pipeline.runtime import minibatches
 from stages.ppo.learner import Learner
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate, score_function
-from stages.ppo.rollout import Rollout
+from stages.ppo.rollout import Diverged, Rollout
 
 RATIO_TOLERANCE = 1e-4
-
-
-class Diverged(Exception):
-    """The policy cannot be gone on with; says why."""
 
 
 def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     """Learn from one rollout; stops before the step at which approx_kl passes 1.5 times its target.
 
     Returns:
-        Means over the steps made: approx_kl, clip_fraction, grad_norm (before clipping), surrogate, value_loss where
+        Means over the steps made: approx_kl, clip_fraction, grad_norm (before clipping), value_loss where
         there is a critic; and steps and update_images, how many of each there were.
 
     Raises:
@@ -40,7 +36,7 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     for _ in range(config.epochs):
         for batch in minibatches(position, config.minibatch_size, learner.random):
             part = runtime.share(batch)
-            log_new, log_labelled = forward_both(learner, rollout, part)
+            log_new, log_labelled = forward_both(learner, rollout, part, len(batch))
             log_old = rollout.log_old[part].to(log_new.device)
             if not steps:
                 check_ratio(log_new.detach(), log_old)
@@ -62,7 +58,6 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
                 "approx_kl": moved,
                 "clip_fraction": outside,
                 "grad_norm": norm,
-                "surrogate": -float(loss.detach()),
             }
             if learner.critic:
                 measured["value_loss"] = fit_value(learner, rollout, part, len(batch))
@@ -71,13 +66,18 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     return _means(sums, steps, images)
 
 
-def forward_both(learner: Learner, rollout: Rollout, part: Tensor) -> tuple[Tensor, Tensor | None]:
-    """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass."""
+def forward_both(learner: Learner, rollout: Rollout, part: Tensor, images: int) -> tuple[Tensor, Tensor | None]:
+    """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass.
+
+    Args:
+        part: this process's part of the minibatch.
+        images: size of the whole minibatch; every process draws for all, so that their streams stay together.
+    """
     features = rollout.inputs.batch(part)
     if not (learner.config.ptx and learner.labelled):
         return log_policy(learner.policy(features)), None
     rows, classes = learner.labelled
-    drawn = torch.randint(len(rows), (len(part),), generator=learner.random)
+    drawn = learner.runtime.share(torch.randint(len(rows), (images,), generator=learner.random))
     both = torch.cat([features, rollout.inputs.features.batch(rows[drawn])])
     log_new, log_labelled = log_policy(learner.policy(both)).split([len(part), len(drawn)])
     chosen = classes[drawn].to(log_labelled.device)

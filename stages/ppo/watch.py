@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.config_ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.objective import Standing
-from stages.ppo.update import Diverged
+from stages.ppo.rollout import Diverged
 
 GROWN = 1.25  # times its first value: the ensemble's spread has grown
 

@@ -134,6 +134,7 @@ def fit(
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
         train_loss = train_epoch(ws, learner, suffix, features, train, start)
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
+        log_loss = ws.runtime.agree(log_loss)  # BatchNorm's buffers differ between processes, and so would the end
         row: Row = {
             "member": member, "epoch": learner.epoch + 1, "train_log_loss": train_loss, "heldout_log_loss": log_loss,
             "lr": learner.optimiser.param_groups[0]["lr"],
@@ -141,7 +142,7 @@ def fit(
         metrics.add(**row)
         learner.finish_epoch(row, log_loss)
         if checkpoints:
-            checkpoints.offer(learner.epoch, learner.state())
+            checkpoints.offer(learner.epoch, learner.state)
         bar.update()
     bar.close()
     assert learner.kept is not None

@@ -44,9 +44,10 @@ def run(config: Config, force: bool = False) -> bool:
         raise UserError(f"{store.pairwise.path} is missing: run `make collect` first (run '{config.name}')")
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), **ws.weights_input()}
     inputs |= {path.name: sha256_of(path) for path in store.files}
-    if stage.is_current(inputs) and not force:
-        return False
     checkpoints = stage.checkpoints(inputs, "epoch", ws.runtime, force)
+    if stage.is_current(inputs) and not force:
+        checkpoints.clear()
+        return False
     judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective)
     train, heldout = split_by_image(judgments, config.reward.heldout_fraction, generator(config.seed, 20))
     if ws.runtime.is_main:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def test_newest_two_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
     assert saved.latest() is None
     for position in (1, 2, 3):
-        saved.offer(position, {"w": torch.full((3,), float(position)), "note": [position, None, "x"]})
+        saved.offer(position, partial(dict, {"w": torch.full((3,), float(position)), "note": [position, None, "x"]}))
     assert len(list((tmp_path / "c").iterdir())) == 2
     again = Checkpoints(tmp_path / "c", "key").latest()
     assert again is not None
@@ -35,7 +36,7 @@ def test_a_damaged_one_is_named_and_the_one_before_used(
 ) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
     for position in (1, 2):
-        saved.offer(position, {"position": position, "w": torch.arange(1000.0)})
+        saved.offer(position, partial(dict, {"position": position, "w": torch.arange(1000.0)}))
     newest = sorted((tmp_path / "c").iterdir())[-1]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
@@ -48,22 +49,55 @@ def test_a_damaged_one_is_named_and_the_one_before_used(
 
 def test_all_damaged_is_a_start_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
-    saved.offer(1, {})
+    saved.offer(1, partial(dict, {}))
     for path in (tmp_path / "c").iterdir():
         path.write_bytes(b"")
     assert Checkpoints(tmp_path / "c", "key").latest() is None
     assert "is damaged" in capsys.readouterr().err
-    assert not (tmp_path / "c").exists()
+    assert [path.suffix for path in (tmp_path / "c").iterdir()] == [".damaged"], "set aside, not deleted"
+
+
+def test_a_damaged_one_does_not_take_the_place_of_a_good_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = Checkpoints(tmp_path / "c", "key")
+    for position in (20, 40):
+        saved.offer(position, partial(dict, position=position))
+    max((tmp_path / "c").iterdir()).write_bytes(b"broken")
+    again = Checkpoints(tmp_path / "c", "key")
+    assert again.latest() == {"position": 20}
+    for position in (21, 22, 23):
+        again.offer(position, partial(dict, position=position))
+    assert [path.name[:8] for path in sorted((tmp_path / "c").glob("*.pt"))] == ["00000022", "00000023"]
+    capsys.readouterr()
+    assert Checkpoints(tmp_path / "c", "key").latest() == {"position": 23}
+    assert not capsys.readouterr().err
+
+
+def test_of_several_loops_each_keeps_what_it_ended_with(tmp_path: Path) -> None:
+    """A stage of two fits is stopped in the second: the first is not trained again, and the message is right."""
+    whole = Checkpoints(tmp_path / "c", "key", seconds=3600, what="epoch")
+
+    def stage() -> None:
+        with whole.of("member-0") as first:
+            first.offer(4, partial(dict, done=True))
+        with whole.of("member-1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(Stopped, match="in the first member-1 epoch"):
+        stage()
+    assert whole.of("member-0").latest() == {"done": True}
+    assert whole.of("member-1").latest() is None
 
 
 def test_those_of_other_settings_are_not_used(tmp_path: Path) -> None:
-    Checkpoints(tmp_path / "c", "one").offer(7, {})
+    Checkpoints(tmp_path / "c", "one").offer(7, partial(dict, {}))
     assert Checkpoints(tmp_path / "c", "other").latest() is None
 
 
 def test_random_streams_go_on(tmp_path: Path) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
-    saved.offer(1, {})
+    saved.offer(1, partial(dict, {}))
     wanted = (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random())  # noqa: NPY002
     assert Checkpoints(tmp_path / "c", "key").latest() == {}
     assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == wanted  # noqa: NPY002
@@ -76,7 +110,7 @@ def test_seldom_writes_but_saves_when_stopped(tmp_path: Path) -> None:
     def loop() -> None:
         with saved:
             for position in (1, 2, 3):
-                saved.offer(position, {"position": position})
+                saved.offer(position, partial(dict, {"position": position}))
             assert not (tmp_path / "c").exists()
             raise KeyboardInterrupt
 
@@ -92,7 +126,7 @@ def test_sigterm(tmp_path: Path) -> None:
 
     def loop() -> None:
         with Checkpoints(tmp_path / "c", "key", 3600, "epoch") as saved:
-            saved.offer(5, {"position": 5})
+            saved.offer(5, partial(dict, {"position": 5}))
             os.kill(os.getpid(), signal.SIGTERM)
             while True:
                 pass
@@ -106,6 +140,6 @@ def test_sigterm(tmp_path: Path) -> None:
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     saved = Checkpoints(None, "key")
     with saved:
-        saved.offer(1, {})
+        saved.offer(1, partial(dict, {}))
     assert saved.latest() is None
     assert not list(tmp_path.iterdir())

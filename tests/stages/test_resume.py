@@ -25,7 +25,7 @@ from stages.cli import STAGES
 
 KILLS = int(os.environ.get("IMAGE_RLHF_KILLS", "3"))
 Make = Callable[..., Config]
-CRITIC = {"estimator": "critic", "augment": True, "refresh_batchnorm": True, "keep": "best_heldout", "kl_target": 0.3}
+CRITIC = {"estimator": "critic", "augment": True, "refresh_batchnorm": True, "keep": "best_heldout"}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def small(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Mak
     def make(name: str, **ppo: Any) -> Config:
         return stripes_config(
             root, tmp_path / name, images={"augment": {"shift": 2}}, model={"backbone": "mobilenet_v3_small"}, runtime={"checkpoint_seconds": 0},
-            reward={"members": 2, "epochs": 4, "curve": [0.5]}, ppo={"iterations": 8, **CRITIC, **ppo},
+            reward={"members": 2, "epochs": 4, "curve": [0.5]}, ppo={"iterations": 8, "target_kl": None, **CRITIC, **ppo},
         )  # fmt: skip
 
     return make
@@ -70,6 +70,14 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, where: str, calls: int) -> Non
     monkeypatch.setattr(where, interrupted)
 
 
+def counted(monkeypatch: pytest.MonkeyPatch, where: str) -> list[int]:
+    """Grows by one with each call of a function."""
+    module, name = where.rsplit(".", 1)
+    whole, seen = getattr(importlib.import_module(module), name), []
+    monkeypatch.setattr(where, lambda *given, **more: (seen.append(1), whole(*given, **more))[1])
+    return seen
+
+
 def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second member's training, in the learning curve's, in PPO's fifth update; metrics are the same, too."""
     whole, broken = small("whole"), small("broken")
@@ -85,7 +93,10 @@ def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypat
                 run(broken, stage)
         assert list((broken.runs / broken.name / ("ppo" if stage == "ppo" else "reward")).rglob("checkpoints/**/*.pt"))
         if calls in (4, 2):
-            run(broken, stage)
+            with monkeypatch.context() as patch:
+                made = counted(patch, where)
+                run(broken, stage)
+            assert len(made) == {"ppo": 8 - 4 - 1, "train-reward": 12 - 5 - 3}[stage], "nothing is made twice"
     assert weights(broken) == weights(whole)
     for stage in ("reward", "ppo"):
         rows = [(config.runs / config.name / stage / "metrics.csv").read_text() for config in (whole, broken)]
@@ -95,7 +106,7 @@ def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypat
 
 def test_best_heldout_keeps_an_earlier_iterate(small: Callable[..., Config]) -> None:
     """With a learning rate that ruins the policy, the iterate that is kept is not the last."""
-    config = small("ruined", lr=0.02, target_kl=None, max_kl=100.0, kl_target=None, max_grad_norm=100.0)
+    config = small("ruined", lr=0.02, target_kl=None, max_kl=100.0, max_grad_norm=100.0)
     run(config, *(name for name, _, _ in STAGES))
     rows = pd.read_csv(config.runs / config.name / "ppo" / "metrics.csv")
     kept = read_json(config.runs / config.name / "ppo" / "result.json")
@@ -104,16 +115,55 @@ def test_best_heldout_keeps_an_earlier_iterate(small: Callable[..., Config]) -> 
     assert kept["policy"]["J_heldout"] == pytest.approx(rows["J_heldout"].max(), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "ruinous",
+    [{"lr": 0.5, "max_kl": 0.5}, {"lr": 1e18, "epochs": 1, "minibatch_size": 60, "warmup_fraction": 0.0}],
+    ids=["its KL explodes", "its weights are no numbers"],
+)
 def test_divergence_keeps_the_last_good_iterate(
-    small: Callable[..., Config], capsys: pytest.CaptureFixture[str]
+    small: Callable[..., Config], capsys: pytest.CaptureFixture[str], ruinous: dict[str, Any]
 ) -> None:
-    config = small("diverged", lr=0.5, target_kl=None, max_grad_norm=100.0, keep="last", max_kl=0.5, kl_target=None)
+    config = small("diverged", max_grad_norm=100.0, keep="last", **ruinous)
     run(config, *(name for name, _, _ in STAGES))
     kept = read_json(config.runs / config.name / "ppo" / "result.json")
     assert "PPO stopped" in capsys.readouterr().err
     assert kept["policy"]["stopped"]
     assert kept["policy"]["iteration"] < 8
     assert kept["policy"]["kl"] < 1.0
+
+
+def test_force_that_was_stopped_goes_on(small: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    """FORCE=1 does a finished stage anew; a forced one that was stopped is not begun a third time."""
+    config = small("forced")
+    run(config, *(name for name, _, _ in STAGES))
+    ppo = importlib.import_module("stages.ppo.run")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, "stages.ppo.run.update", 6)
+        with pytest.raises(Stopped, match="after iteration 5"):
+            ppo.run(config, force=True)
+    with monkeypatch.context() as patch:
+        made = counted(patch, "stages.ppo.run.update")
+        ppo.run(config, force=True)
+    assert len(made) == 3
+
+
+def test_a_stage_that_changes_a_frozen_model_is_caught(
+    small: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small("thawed", iterations=2)
+    run(config, "reference", "collect", "train-reward")
+    ppo = importlib.import_module("stages.ppo.run")
+    whole = ppo.optimise
+
+    def thawed(environment: Any, *rest: Any) -> Any:
+        made = whole(environment, *rest)
+        next(iter(environment.reference.buffers())).add_(1)
+        return made
+
+    monkeypatch.setattr(ppo, "optimise", thawed)
+    with pytest.raises(RuntimeError, match="frozen reference was changed"):
+        ppo.run(config)
+    assert not (config.runs / config.name / "ppo" / "manifest.json").exists()
 
 
 def start(config: Config, file: Path) -> subprocess.Popen[str]:
@@ -137,7 +187,7 @@ def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path)
         while True:
             process = start(broken, tmp_path / "broken.yaml")
             try:
-                process.wait(random.uniform(0.3, 0.9) * took if kills < KILLS else None)
+                process.wait(random.uniform(0.2, 0.95) * took if kills < KILLS else None)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

@@ -122,6 +122,13 @@ def test_words_follow_the_figures() -> None:
     assert "No: supervised is more accurate" in verdict(worse)
     close = table(ppo=[0.8, 0.9, 0.7], supervised=[0.9, 0.8, 0.7])
     assert "These seeds do not tell" in verdict(close)
+    with_dpo = table(
+        ppo=[0.9, 0.91, 0.92], supervised=[0.8, 0.81, 0.82], argmax=[0.85, 0.86, 0.87], DPO=[0.9, 0.92, 0.9]
+    )
+    assert "Yes" not in verdict(with_dpo)
+    assert "between it and DPO these seeds do not tell" in verdict(with_dpo)
+    assert "nothing to hold against" in verdict(table(DPO=[0.9, 0.8]))
+    assert "no rival" in verdict(table(ppo=[0.9, 0.8]))
     alone = table(ppo=[0.9], supervised=[0.5])
     assert "These seeds do not tell" in verdict(alone), "one seed shows nothing"
     assert "no accuracy to compare" in verdict(table(ppo=[math.nan], supervised=[math.nan]))

@@ -15,7 +15,8 @@ from pipeline.models.policy import log_policy
 from pipeline.objective import standing
 from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.learner import Learner
-from stages.ppo.update import Diverged, check_ratio, update
+from stages.ppo.rollout import Diverged
+from stages.ppo.update import check_ratio, update
 from stages.ppo.watch import Keeper, OverOptimisation, check_standing
 
 Make = Callable[..., Learner]
@@ -98,6 +99,14 @@ def test_no_step_is_made_on_a_loss_that_is_no_number(make_learner: Make, given: 
     with pytest.raises(Diverged, match="gradient"):
         update(learner, learner.act(given(x), uniform(4, 4), reward))
     assert torch.equal(policy.weight, before)
+
+
+def test_a_policy_without_probabilities_does_not_act(make_learner: Make, given: Given) -> None:
+    """A step that ruined the weights shows at the next rollout, before a class is drawn from what is no distribution."""
+    policy = nn.Linear(4, 4)
+    nn.init.constant_(policy.weight, float("nan"))
+    with pytest.raises(Diverged, match="not finite"):
+        make_learner(policy, 4, PPOConfig()).act(given(torch.eye(4)), uniform(4, 4), torch.zeros(4, 4))
 
 
 def test_exploding_kl_is_noticed() -> None:

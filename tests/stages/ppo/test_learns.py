@@ -180,6 +180,7 @@ def test_entropy_bonus_flattens(train: Callable[..., Tensor]) -> None:
         {"estimator": "expected", "temperature": 2.0},
         {"estimator": "expected", "baseline": "mean"},
         {"estimator": "critic", "baseline": "none"},
+        {"keep": "best_heldout", "kl_target": 0.3},
     ],
 )
 def test_settings_that_contradict_each_other(wrong: dict[str, Any]) -> None:
