@@ -36,7 +36,7 @@ def small(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Mak
     def make(name: str, **ppo: Any) -> Config:
         return stripes_config(
             root, tmp_path / name, images={"augment": {"shift": 2}}, model={"backbone": "mobilenet_v3_small"}, runtime={"checkpoint_seconds": 0},
-            reward={"members": 2, "epochs": 4, "curve": [0.5]}, ppo={"iterations": 8, "target_kl": None, **CRITIC, **ppo},
+            reward={"members": 2, "epochs": 4, "curve": [0.5]}, ppo={"iterations": 8, "batch_size": 25, "target_kl": None, **CRITIC, **ppo},
         )  # fmt: skip
 
     return make

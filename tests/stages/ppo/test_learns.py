@@ -122,6 +122,18 @@ def test_reaches_the_optimum_for_any_beta(train: Callable[..., Tensor], beta: fl
     assert (log_pi.exp() - log_optimal_policy(log_ref, reward, beta).exp()).abs().max() < 0.05
 
 
+def test_the_acting_policys_penalty_overshoots_where_beta_is_large(train: Callable[..., Tensor]) -> None:
+    """One rollout, many steps: the learning policy's penalty stops at pi*, the acting policy's is not felt on the way."""
+    x, beta = torch.eye(4), 3.0
+    log_ref = torch.full((4, 4), math.log(0.25))
+    attained = {}
+    for penalty in ("learning", "acting"):
+        config = PPOConfig(penalty=penalty, beta=beta, iterations=1, epochs=200, lr=0.02, clip=None, target_kl=None)
+        attained[penalty] = standing(train(zeros(4, 4), x, log_ref, 2 * x, config), log_ref, 2 * x, beta).attained
+    assert attained["learning"] > 0.99
+    assert attained["acting"] < 0
+
+
 def test_two_classes_of_images(train: Callable[..., Tensor]) -> None:
     """Bars that lie or stand, a small convolutional policy, reward for naming them: new images are named, too."""
     random = generator(11)
