@@ -55,7 +55,7 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
         cells = [_figure(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
         lead = paired(frame, PPO, name, "accuracy")
         ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _figure(lead, 100, 1)
-        n = pd.to_numeric(own["note"]).dropna()
+        n = pd.to_numeric(own["note"], errors="coerce").dropna()
         note = "" if n.empty else f" (n = {n.min():.0f}" + (f" to {n.max():.0f})" if n.min() < n.max() else ")")
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
