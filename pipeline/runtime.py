@@ -49,6 +49,12 @@ class Runtime:
             torch.distributed.all_reduce(values)
         return values
 
+    def average_gradients(self, module: nn.Module) -> None:
+        """Over processes, for what learns beside the module that `prepare` wrapped."""
+        for parameter in module.parameters():
+            if self.world > 1 and parameter.grad is not None:
+                parameter.grad = self.total(parameter.grad) / self.world
+
     def agree(self, value: float) -> float:
         """Mean over processes of a number that each computed: one that all of them may act on."""
         if self.world == 1:

@@ -19,7 +19,8 @@ class Metrics:
     """Appends rows of numbers to a CSV whose columns are fixed by the first row; used as a context manager.
 
     A run that does not write (a process other than the first) passes no path. TensorBoard's events go to the folder
-    `tensorboard` beside the CSV, one scalar a column, against the row's number.
+    `tensorboard` beside the CSV (in a folder of the file's name there, unless that is metrics.csv), one scalar a column,
+    against the row's number.
 
     Attributes:
         rows: all rows so far; those of an interrupted run are handed to `resume`.
@@ -33,7 +34,7 @@ class Metrics:
 
     def __enter__(self) -> Metrics:
         if self.path:
-            from torch.utils.tensorboard import SummaryWriter  # seconds to import, and only needed here
+            from torch.utils.tensorboard import SummaryWriter  # only where something is written
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", newline="", encoding="utf-8")

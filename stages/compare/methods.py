@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -102,10 +101,10 @@ def methods(
     return known
 
 
-def _changed(ws: Workspace, section: str, values: dict[str, Any]) -> Workspace:
-    """The workspace with other settings, checked as any are."""
+def _changed(ws: Workspace, ppo: dict[str, Any]) -> Workspace:
+    """The workspace with other settings of PPO, checked as any are."""
     tree = ws.config.model_dump(mode="json")
-    tree[section] |= values
+    tree["ppo"] |= ppo
     return dataclasses.replace(ws, config=parse_config(tree, "compare"))
 
 
@@ -138,7 +137,7 @@ def _distilled(environment: Environment, rollouts: int, file: Path) -> Made:
 
 
 def _aligned(environment: Environment, learners: Learners, settings: dict[str, Any], file: Path) -> Made:
-    ws = _changed(environment.ws, "ppo", settings)
+    ws = _changed(environment.ws, settings)
     pieces, features = _start(ws)
     with Metrics(file) as metrics:
         images = learners.align(dataclasses.replace(environment, ws=ws), pieces, features, metrics)
@@ -150,7 +149,7 @@ def measured(environment: Environment, made: Made) -> Row:
     ws, beta = environment.ws, environment.ws.config.ppo.beta
     evaluation = torch.from_numpy(ws.table.rows("evaluation"))
     gold = folder_labels(ws.table, ws.classes)
-    known = torch.from_numpy(np.flatnonzero(gold.known & np.isin(np.arange(len(ws.table)), evaluation.numpy())))
+    known = evaluation[torch.from_numpy(gold.known[evaluation.numpy()])]
     train, heldout = (
         standing(made.log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
         for rows in (ws.rows("train"), ws.rows("heldout"))

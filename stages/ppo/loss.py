@@ -10,14 +10,12 @@ from torch import Tensor
 LARGEST = 80.0  # log of the largest ratio that is told from a larger one: e^89 is infinite in float32
 
 
-def _range(clip: float | None) -> tuple[float, float]:
+def _range(clip: float) -> tuple[float, float]:
     """Logs of the ratios between which nothing is clipped."""
-    if clip is None:
-        return -math.inf, LARGEST
     return (math.log(1 - clip) if clip < 1 else -math.inf), math.log(1 + clip)
 
 
-def clipped_ratio(log_ratio: Tensor, clip: float | None) -> Tensor:
+def clipped_ratio(log_ratio: Tensor, clip: float) -> Tensor:
     """clip(ratio, 1 - clip, 1 + clip), clipped before it is exponentiated: a ratio of e^200 must not become inf * 0."""
     return log_ratio.clamp(*_range(clip)).exp()
 

@@ -54,11 +54,7 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
             if log_labelled is not None:
                 loss = loss - config.ptx * log_labelled.mean()
             norm = step(learner, loss)
-            measured = {
-                "approx_kl": moved,
-                "clip_fraction": outside,
-                "grad_norm": norm,
-            }
+            measured = {"approx_kl": moved, "clip_fraction": outside, "grad_norm": norm}
             if learner.critic:
                 measured["value_loss"] = fit_value(learner, rollout, part, len(batch))
             sums = {name: sums.get(name, 0.0) + value for name, value in measured.items()}
@@ -122,9 +118,7 @@ def fit_value(learner: Learner, rollout: Rollout, part: Tensor, images: int) -> 
     loss = (weight * (value - returns).square()).sum() * runtime.world / images
     optimiser.zero_grad()
     loss.backward()
-    for parameter in critic.parameters():  # DistributedDataParallel knows the policy only
-        if parameter.grad is not None and runtime.world > 1:
-            parameter.grad = runtime.total(parameter.grad) / runtime.world
+    runtime.average_gradients(critic)
     optimiser.step()
     return float(loss.detach())
 

@@ -178,9 +178,7 @@ def train_epoch(
         learner.optimiser.zero_grad()
         learner.beside.zero_grad()
         loss.backward()
-        for parameter in latent.parameters():  # DistributedDataParallel knows the network only
-            if parameter.grad is not None and runtime.world > 1:
-                parameter.grad = runtime.total(parameter.grad) / runtime.world
+        runtime.average_gradients(latent)
         learner.optimiser.step()
         learner.beside.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
