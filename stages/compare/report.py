@@ -18,6 +18,7 @@ COLUMNS = {
 }  # fmt: skip
 
 MARKS = "osD^vP*Xh<>d"
+OTHERS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
 MAIN: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
 
@@ -146,7 +147,7 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     for place, name in enumerate(shown):
         own = frame[frame["method"] == name]
         x, (y, half) = float(own["KL"].mean()), t_interval(100 * own["accuracy"].astype(float).to_numpy())
-        look = MAIN if name == PPO else {"color": COLOURS[place % len(COLOURS)], "ms": 6, "zorder": 3}
+        look = MAIN if name == PPO else {"color": OTHERS[place % len(OTHERS)], "ms": 6, "zorder": 3}
         axes.errorbar(
             x, y, yerr=None if np.isnan(half) else half, fmt=MARKS[place], capsize=2, lw=1, label=name, **look
         )
