@@ -6,6 +6,8 @@ import { View } from "./view.js";
 
 const AHEAD = 8; // questions held besides the one on the screen
 const UNDO = 100; // answers that can be taken back after a reload, too
+const RETRY_MS = 700; // between attempts at an image that did not come
+const SLOW_MS = 300; // before saying that it does not come
 const PACE_OVER = 5 * 60_000; // the pace is that of the last minutes
 
 const here = location.pathname;
@@ -18,6 +20,7 @@ if (session.error) {
 const queue = []; // tasks to come, each with its images
 let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]"); // {id, task}, the last one last
 let current = null;
+let onScreen = null; // the question that is seen; until the current one is, no key answers it
 let shownAt = 0;
 let digits = "";
 let fetching = false;
@@ -45,15 +48,36 @@ const meaning = actionOf(session.keys, session.kind);
 
 function load(task) {
   task.loaded = task.images.map((url) => {
-    const image = { node: new Image(), failed: false };
-    image.node.decoding = "sync";
-    image.node.src = url;
-    image.ready = image.node.decode().catch(() => { image.failed = true; });
+    const image = { node: null, failed: false };
+    image.ready = fetchImage(image, url);
     return image;
   });
   task.ready = Promise.all(task.loaded.map((image) => image.ready));
   return task;
 }
+
+// An image that the server cannot give, or nobody can decode, has failed; one that a lost connection kept away has not.
+async function fetchImage(image, url) {
+  for (let undecodable = 0; ; ) {
+    image.node = new Image();
+    image.node.decoding = "sync";
+    image.node.src = url;
+    try {
+      await image.node.decode();
+      return;
+    } catch {
+      const reply = await fetch(url, { cache: "reload" }).catch(() => null);
+      if (reply?.ok) undecodable += 1;
+      if (undecodable > 1 || (reply && !reply.ok && reply.status < 500)) {
+        image.failed = true;
+        return;
+      }
+      await new Promise((done) => setTimeout(done, RETRY_MS));
+    }
+  }
+}
+
+const isThere = (task) => task.loaded.every(({ node, failed }) => failed || (node.complete && node.naturalWidth > 0));
 
 function showProgress() {
   const now = Date.now();
@@ -108,15 +132,30 @@ function finished(wait) {
 async function advance(pressedAt = null) {
   digits = "";
   current = queue.shift() ?? null;
-  if (current) {
-    if (current.loaded.some((image) => !image.node.complete)) await current.ready;
-    display(current, pressedAt);
-  }
+  if (current) await present(current, pressedAt);
   fill();
+}
+
+// Show a question as soon as its images are there, unless another took its place meanwhile.
+async function present(task, pressedAt) {
+  if (!isThere(task)) {
+    let said = false;
+    const slow = setTimeout(() => {
+      said = current === task;
+      if (said) view.message("Waiting for the image; the connection is slow or lost.");
+    }, SLOW_MS);
+    fill();
+    await task.ready;
+    clearTimeout(slow);
+    if (current !== task) return;
+    if (said) view.message("");
+  }
+  display(task, pressedAt);
 }
 
 function display(task, pressedAt) {
   view.show(task, task.loaded, history.length > 0);
+  onScreen = task;
   shownAt = performance.now();
   if (pressedAt !== null) {
     // After the frame that shows the next question has been handed to the screen.
@@ -129,7 +168,7 @@ function display(task, pressedAt) {
 }
 
 function answer(what, pressedAt = performance.now()) {
-  if (!current) return;
+  if (!current || current !== onScreen) return;
   const id = Outbox.newId();
   outbox.add({ id, item: current.key, answer: what, response_ms: Math.round(performance.now() - shownAt) });
   remember([...history, { id, task: bare(current) }].slice(-UNDO));
@@ -159,14 +198,13 @@ async function undo() {
   answeredSince -= 1;
   times.pop();
   showProgress();
-  const shown = current;
-  await shown.ready;
-  if (current === shown) display(shown, null);
-  view.message("Taken back; answer it again.");
+  const taken = current;
+  await present(taken, null);
+  if (current === taken) view.message("Taken back; answer it again.");
 }
 
 function skip() {
-  if (!current) return;
+  if (!current || current !== onScreen) return;
   const { key } = current;
   skipping.add(key);
   post("skip", { items: [key] }).catch(() => {}).finally(() => skipping.delete(key));
@@ -177,7 +215,7 @@ function skip() {
 function action(name, pressedAt = performance.now()) {
   if (name === "help") return view.toggleHelp();
   if (name === "undo") return undo();
-  if (!current) return undefined;
+  if (!current || current !== onScreen) return undefined;
   if (name === "zoom") return view.toggleZoom(current);
   if (name === "skip") return skip();
   if (name === "cant_tell" || name === "bad_image" || name === "tie" || name === "yes" || name === "no") return answer(name, pressedAt);
