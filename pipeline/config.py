@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pipeline.config_base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Section, Trainable, expand_path
 from pipeline.config_collect import CollectConfig
 from pipeline.config_ppo import PPOConfig
+from pipeline.config_use import InferConfig, ServeConfig, TrackingConfig
 from pipeline.errors import UserError
 
 
@@ -112,10 +113,6 @@ class RewardConfig(TrainingConfig):
     )
 
 
-class InferConfig(Section):
-    batch_size: PositiveInt = 64
-
-
 class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda or mps")
     threads: PositiveInt | None = Field(None, description="CPU threads; default: as many as torch finds")
@@ -135,6 +132,8 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     ppo: PPOConfig = PPOConfig()
     infer: InferConfig = InferConfig()
+    serve: ServeConfig = ServeConfig()
+    tracking: TrackingConfig = TrackingConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     _paths = field_validator("runs", mode="before")(expand_path)

@@ -1,0 +1,42 @@
+"""Settings of what is done with a finished policy: predict, serve, and where else figures go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Section
+
+
+class InferConfig(Section):
+    batch_size: PositiveInt = Field(64, description="images a forward pass")
+    workers: PositiveInt = Field(2, description="threads that read and decode images while the network computes")
+    format: Literal["csv", "jsonl", "parquet"] = Field("csv", description="of the predictions, where no file is named")
+    top_k: Annotated[int, Field(ge=0)] = Field(0, description="the likeliest so many classes; 0: every class")
+    abstain_below: Probability = Field(0.0, description="say `abstain` where the confidence is lower; 0: never")
+    reference: bool = Field(False, description="the reference's opinion beside the policy's")
+    sheet: Annotated[int, Field(ge=0)] = Field(
+        0, description="images on a contact sheet beside the predictions; 0: none"
+    )
+
+
+class ServeConfig(Section):
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one this machine has")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="0 for any free one")
+    allowed_hosts: list[str] = Field([], description="names this machine is known by to others; [] allows local ones")
+    batch_size: PositiveInt = Field(32, description="most images that are computed together")
+    batch_wait_ms: NonNegativeFloat = Field(5.0, description="longest wait for others to be computed together with")
+    queue: PositiveInt = Field(256, description="images that may wait; beyond it the answer is 503 with Retry-After")
+    max_images: PositiveInt = Field(32, description="images in one request")
+    max_megabytes: PositiveInt = Field(20, description="bytes of one request, in MiB")
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(25_000_000, description="of one image")
+    read_seconds: PositiveFloat = Field(20.0, description="within which a request must have come in")
+    token: str | None = Field(None, description="bearer token that requests need; IMAGE_RLHF_TOKEN says it, too")
+
+
+class TrackingConfig(Section):
+    """TensorBoard is always written; a tracker may get the same figures as well."""
+
+    tracker: Literal["none", "mlflow", "wandb"] = Field("none", description="needs the extra of that name installed")
+    project: str = Field("image-rlhf", description="the tracker's project, or experiment")
