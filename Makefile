@@ -42,9 +42,11 @@ collect: $(READY)  ## stage 1a: the page where people judge (UI=tk: a window; TE
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
-infer: $(READY)  ## classify images with the aligned policy: make infer IMAGES=folder
-	@test -n "$(IMAGES)" || { echo "name a file, a folder or a glob: make infer IMAGES=path/to/images"; exit 2; }
-	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --images "$(IMAGES)"
+infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
+	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(IMAGES),--images "$(IMAGES)") \
+		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(FORMAT),--format "$(FORMAT)") $(if $(TOP_K),--top-k "$(TOP_K)") \
+		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
+		$(if $(UI),--ui "$(UI)")
 
 feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")

@@ -12,12 +12,10 @@ import io
 import pickle
 import random
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
@@ -26,17 +24,10 @@ import torch
 
 from pipeline.errors import Stopped
 from pipeline.files import write_atomically
+from pipeline.stopping import exit_code, stoppable
 
 KEPT = 2
 State = dict[str, Any]
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program was when it came."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 class Checkpoints:
@@ -124,21 +115,19 @@ class Checkpoints:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Checkpoints:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, _terminate)
+        self._stoppable = stoppable()
+        self._stoppable.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
+        self._stoppable.__exit__(None, None, None)
         if self.writes and (isinstance(error, KeyboardInterrupt) or (error is None and self.one_of_several)):
             self.write()
         if isinstance(error, KeyboardInterrupt):
             done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
-            code = 143 if isinstance(error, Terminated) else 130
-            raise Stopped(f"stopped{done}; the same command goes on from there", code) from None
+            raise Stopped(f"stopped{done}; the same command goes on from there", exit_code(error)) from None
 
 
 def _streams() -> State:

@@ -140,7 +140,9 @@ class Predictor:
     @torch.no_grad()
     def log_probs(self, pixels: np.ndarray | Tensor) -> Tensor:
         """log pi(.|x) [B, C], on the CPU, of uint8 pixels [B, size, size, 3]."""
-        batch = torch.as_tensor(pixels).to(self.device)
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(np.require(pixels, requirements="W"))
+        batch = pixels.to(self.device)
         return log_policy(self.network(normalise(batch))).cpu()
 
     def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:

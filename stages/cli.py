@@ -140,12 +140,30 @@ def collect(config: Config, force: bool, teacher: str, annotators: str | None, u
 
 @main.command()
 @configured
-@click.option("--images", "pattern", required=True, help="A file, a folder or a glob.")
+@click.option("--images", "pattern", help="A file, a folder, a glob, or - for a list of names on standard input.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="CSV to write [default: runs/<name>/infer/predictions.csv]."
-)
-def infer(config: Config, pattern: str, output: Path | None) -> None:
+    "--output", type=click.Path(path_type=Path),
+    help="File to write, .csv, .jsonl or .parquet [default: runs/<name>/infer/predictions.csv].",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Where no file is named.")
+@click.option("--top-k", type=click.IntRange(0), help="The likeliest so many classes instead of all.")
+@click.option("--abstain-below", type=click.FloatRange(0, 1), help="No label where the confidence is lower.")
+@click.option("--reference/--no-reference", default=None, help="The reference's opinion beside the policy's.")
+@click.option("--sheet", type=click.IntRange(0), help="So many images with their predictions on a contact sheet.")
+@click.option("--ui", type=click.Choice(["tk"]), help="A window in which to choose images.")
+def infer(config: Config, pattern: str | None, output: Path | None, ui: str | None, **changed: Any) -> None:
     """Predict labels with the aligned policy."""
+    changed["format"] = changed.pop("form")
+    tree = config.model_dump(mode="json")
+    tree["infer"] |= {name: value for name, value in changed.items() if value is not None}
+    config = parse_config(tree, "infer")
+    if ui == "tk":
+        from stages.infer.window import run as show
+
+        show(config, pattern)
+        return
+    if pattern is None:
+        raise UserError("IMAGES is missing: name a file, a folder, a glob, or - for a list on standard input")
     from stages.infer import run as stage
 
     click.echo(stage.describe(stage.run(config, pattern, output)))

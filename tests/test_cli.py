@@ -162,10 +162,11 @@ def test_infer(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "broken.jpg" in output
     assert "notes.txt" in output
     made = pd.read_csv(workplace / "runs/small/infer/predictions.csv", dtype={"label": str})
-    assert list(made.columns) == ["path", "label", *"0123456789"]
+    columns = [f"p_{digit}" for digit in range(10)]
+    assert list(made.columns) == ["path", "label", "confidence", "entropy", *columns]
     assert len(made) == 7
-    assert made[list("0123456789")].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
-    assert (made[list("0123456789")].idxmax(axis=1) == made["label"]).all()
+    assert made[columns].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert (made[columns].idxmax(axis=1) == "p_" + made["label"]).all()
     code, output = invoke(
         monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", str(some / "*.png"), "--output", "o.csv"
     )

@@ -1,126 +1,235 @@
-"""After alignment: the policy's predictions for any images, streamed to predictions.csv."""
+"""After alignment: the policy's predictions for any images, whatever their number, in the order they were given."""
 
 from __future__ import annotations
 
 import csv
-import glob
-import os
+import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import numpy as np
-import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pipeline.config import Config
-from pipeline.errors import UserError
-from pipeline.images.decode import BadImage, decode
-from pipeline.images.transforms import normalise
-from pipeline.models.files import load_model
-from pipeline.models.policy import log_policy
+from pipeline.errors import Stopped, UserError
+from pipeline.images.decode import BadImage
+from pipeline.predictor import Predictor
 from pipeline.run_folder import RunFolder
-from pipeline.runtime import start
+from pipeline.stopping import exit_code, stoppable
+from stages.infer.formats import DIGITS, FORMATS, WRITERS, Columns
+from stages.infer.journal import Journal, Line, stamp
+from stages.infer.sheet import contact_sheet
+from stages.infer.sources import Source, open_source
+
+AHEAD = 1  # batches that are read and decoded while one is computed
+SHOWN = 10  # files left out that the terminal names; the file beside the predictions names all
 
 
 class Predicted(NamedTuple):
-    """Where the predictions went, how many there are, and what was left out: (path, reason)."""
+    """What was made: the predictions' file, how many there are, how many files were left out, and where these are listed."""
 
     path: Path
     predictions: int
-    skipped: list[tuple[str, str]]
+    bad: int
+    bad_path: Path
+    sheet: Path | None
 
 
-def find_images(pattern: str) -> list[Path]:
-    """The files that a file name, a folder (searched below) or a glob stands for, sorted; hidden files are left out.
+class Models(NamedTuple):
+    """The aligned policy and, if its opinion is asked for, the reference."""
 
-    Raises:
-        UserError: there is nothing of that name.
-    """
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        found = sorted(
-            p for p in path.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.relative_to(path).parts)
-        )
-    elif path.is_file():
-        found = [path]
-    else:
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
-    if not found:
-        raise UserError(f"IMAGES={pattern}: no such file, no file in that folder, and no match for it as a glob")
-    return found
+    policy: Predictor
+    reference: Predictor | None
 
 
 def run(config: Config, pattern: str, output: Path | None = None) -> Predicted:
     """Classify images with the aligned policy of the run.
 
+    Stopped at any moment and called again it goes on where it was, and ends with the same file.
+
     Args:
-        pattern: a file, a folder or a glob.
-        output: CSV to write; default runs/<name>/infer/predictions.csv.
+        pattern: a file, a folder (searched below), a glob, or - for a list of names on standard input.
+        output: .csv, .jsonl or .parquet; default runs/<name>/infer/predictions in the format of `infer.format`.
+
+    Raises:
+        UserError: no such image, no usable image, a format that is not known, or another process writes the same file.
+        Stopped: by Ctrl-C or SIGTERM.
     """
-    folder = RunFolder(config)
-    network, header, _ = load_model(folder.require("ppo", "model.safetensors"), "policy")
-    runtime = start(config.runtime)
-    network.to(runtime.device)
-    files = find_images(pattern)
-    output = output or folder.path / "infer" / "predictions.csv"
+    folder, settings = RunFolder(config), config.infer
+    output = output or folder.path / "infer" / f"predictions.{settings.format}"
+    write = WRITERS[_format(output)]
+    models = load_models(config)
+    source = open_source(pattern, sys.stdin)
+    columns = Columns(models.policy.classes, settings.top_k, settings.abstain_below, settings.reference)
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    skipped: list[tuple[str, str]] = []
-    count = 0
+    with _alone(output), Journal(_beside(output, "partial"), _key(config, models), settings.batch_size) as journal:
+        _predict(source, models, journal, settings.workers)
+        good, bad, first = _count(journal.lines())
+        if not good:
+            journal.remove()
+            raise UserError(f"IMAGES={pattern}: none of {bad} files is a usable image; the first: {first}")
+        fresh = _beside(output, "new")
+        write(fresh, (columns.row(line) for line in journal.lines() if "p" in line), columns)
+        bad_path = _list_bad(output, journal.lines(), bad)
+        sheet = output.with_name(f"{output.stem}.sheet.png") if settings.sheet else None
+        if sheet:
+            contact_sheet(sheet, journal.lines(), good, settings.sheet, columns, models.policy)
+        fresh.replace(output)
+        journal.remove()
+    return Predicted(output, good, bad, bad_path, sheet)
 
-    def load(path: Path) -> np.ndarray | str:
-        try:
-            return header.transform(decode(path.read_bytes(), config.images.max_pixels))
-        except BadImage as bad:
-            return str(bad)
-        except OSError as error:
-            return f"unreadable: {error.strerror}"
 
-    with partial.open("w", newline="", encoding="utf-8") as file, ThreadPoolExecutor() as pool:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", *header.classes])
-        bar = tqdm(total=len(files), desc="infer", unit="image", leave=False, disable=None)
-        for batch in _batches(files, config.infer.batch_size):
-            images = list(pool.map(load, batch))
-            skipped += [(str(path), image) for path, image in zip(batch, images, strict=True) if isinstance(image, str)]
-            good = [(path, image) for path, image in zip(batch, images, strict=True) if not isinstance(image, str)]
-            if good:
-                probabilities = _predict(network, np.stack([image for _, image in good]), runtime.device)
-                for (path, _), row in zip(good, probabilities, strict=True):
-                    writer.writerow([path, header.classes[row.argmax()], *(f"{p:.6f}" for p in row)])
-            count += len(good)
-            bar.update(len(batch))
+def load_models(config: Config) -> Models:
+    """The policy of the run, and its reference if `infer.reference` asks for it."""
+    folder, limits = RunFolder(config), config.images
+
+    def load(stage: str) -> Predictor:
+        path = folder.require(stage, "model.safetensors")
+        return Predictor.load(path, config.runtime, limits.max_pixels, limits.max_megabytes)
+
+    models = Models(load("ppo"), load("reference") if config.infer.reference else None)
+    if models.reference and models.reference.header.transform != models.policy.header.transform:
+        raise UserError(f"{folder.path}: reference and policy see images of other sizes; run `make ppo` again")
+    return models
+
+
+def _format(output: Path) -> str:
+    if (form := output.suffix.removeprefix(".")) not in FORMATS:
+        raise UserError(f"OUTPUT={output}: predictions are .csv, .jsonl or .parquet")
+    return form
+
+
+def _beside(output: Path, what: str) -> Path:
+    return output.with_name(f".{output.name}.{what}")
+
+
+def _alone(output: Path) -> FileLock:
+    lock = FileLock(_beside(output, "lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{output}: another process is writing it; wait for it, or name another file") from None
+    return lock
+
+
+def _key(config: Config, models: Models) -> dict[str, object]:
+    """All that a prediction depends on besides the image."""
+    transform, settings = models.policy.header.transform, config.infer
+    return {
+        "policy": models.policy.weights,
+        "reference": models.reference.weights if models.reference else None,
+        "transform": transform.key,
+        "limits": [models.policy.max_pixels, models.policy.max_bytes],
+        "batch": settings.batch_size,
+    }
+
+
+def _predict(source: Source, models: Models, journal: Journal, workers: int) -> None:
+    """Fill the journal with a line for every file of the source."""
+    bar = tqdm(total=source.count, desc="infer", unit="image", leave=False, disable=None)
+    pool = ThreadPoolExecutor(workers, "decode")
+    try:
+        with stoppable():
+            paths = journal.resume(source.paths())
+            if journal.done:
+                click.echo(f"going on after {journal.done} images that were predicted before", err=True)
+            bar.update(journal.done)
+            for lines, images in _decoded(_batches(paths, journal.batch), models.policy, pool):
+                _classify(lines, images, models)
+                journal.add(lines)
+                bar.update(len(lines))
+    except KeyboardInterrupt as stop:
+        of = f" of {source.count}" if source.count else ""
+        message = f"stopped after {bar.n}{of} images; the same command goes on from there"
+        raise Stopped(message, exit_code(stop)) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
         bar.close()
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(output)
-    if not count:
-        raise UserError(
-            f"IMAGES={pattern}: none of {len(files)} files is a usable image; the first: {skipped[0][0]}: {skipped[0][1]}"
-        )
-    return Predicted(output, count, skipped)
 
 
-def _batches(files: Iterable[Path], size: int) -> Iterator[list[Path]]:
-    rest = iter(files)
-    while batch := list(islice(rest, size)):
+def _batches(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
+    while batch := list(islice(paths, size)):
         yield batch
 
 
-@torch.no_grad()
-def _predict(network: torch.nn.Module, pixels: np.ndarray, device: torch.device) -> np.ndarray:
-    """uint8 [B, H, W, 3] to class probabilities [B, C]."""
-    logits = network(normalise(torch.from_numpy(pixels).to(device)))
-    probabilities: np.ndarray = log_policy(logits).exp().cpu().numpy()
-    return probabilities
+def _decoded(
+    batches: Iterator[list[Path]], policy: Predictor, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Line], list[np.ndarray]]]:
+    """For each batch a line for every file, and pixels [size, size, 3] of those that have no `bad` in their line."""
+
+    def load(path: Path) -> tuple[Line, np.ndarray | None]:
+        line: Line = {"path": str(path), "stamp": stamp(path)}
+        try:
+            return line, policy.prepare(path)
+        except BadImage as bad:
+            return line | {"bad": str(bad)}, None
+
+    waiting: deque[list[Future[tuple[Line, np.ndarray | None]]]] = deque()
+    for batch in batches:
+        waiting.append([pool.submit(load, path) for path in batch])
+        if len(waiting) > AHEAD:
+            yield _resolved(waiting.popleft())
+    while waiting:
+        yield _resolved(waiting.popleft())
 
 
-def describe(predicted: Predicted) -> str:
-    """What was done, for the terminal; every file left out by name."""
-    lines = [click.style("infer", bold=True) + f"      {predicted.predictions} predictions in {predicted.path}"]
-    lines += [f"  left out: {path}: {reason}" for path, reason in predicted.skipped]
+def _resolved(futures: list[Future[tuple[Line, np.ndarray | None]]]) -> tuple[list[Line], list[np.ndarray]]:
+    loaded = [future.result() for future in futures]
+    return [line for line, _ in loaded], [pixels for _, pixels in loaded if pixels is not None]
+
+
+def _classify(lines: list[Line], images: list[np.ndarray], models: Models) -> None:
+    """Put the probabilities into the lines of images that could be read."""
+    if not images:
+        return
+    pixels = np.stack(images)
+    good = [line for line in lines if "bad" not in line]
+    for name, model in (("p", models.policy), ("reference", models.reference)):
+        if model:
+            for line, row in zip(good, model.log_probs(pixels).exp().tolist(), strict=True):
+                line[name] = [round(p, DIGITS) for p in row]
+
+
+def _count(lines: Iterator[Line]) -> tuple[int, int, str]:
+    """Images predicted, files left out, and the first of these with its reason."""
+    good, bad, first = 0, 0, ""
+    for line in lines:
+        if "p" in line:
+            good += 1
+        else:
+            first = first or f"{line['path']}: {line['bad']}"
+            bad += 1
+    return good, bad, first
+
+
+def _list_bad(output: Path, lines: Iterable[Line], count: int) -> Path:
+    """Write <output>.bad.csv, a row for every file left out; remove an older one if there is none."""
+    path = output.with_name(f"{output.stem}.bad.csv")
+    if not count:
+        path.unlink(missing_ok=True)
+        return path
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "reason"])
+        writer.writerows((line["path"], line["bad"]) for line in lines if "bad" in line)
+    return path
+
+
+def describe(made: Predicted) -> str:
+    """What was done, for the terminal; the first files left out by name."""
+    lines = [click.style("infer", bold=True) + f"      {made.predictions} predictions in {made.path}"]
+    if made.sheet:
+        lines.append(f"  contact sheet: {made.sheet}")
+    if made.bad:
+        with made.bad_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(islice(csv.reader(file), 1, 1 + SHOWN))
+        lines += [f"  left out: {path}: {reason}" for path, reason in rows]
+        more = f"; {made.bad - len(rows)} more" if made.bad > len(rows) else ""
+        lines.append(f"  {made.bad} left out{more}, all listed in {made.bad_path}")
     return "\n".join(lines)

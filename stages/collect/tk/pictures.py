@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image, ImageTk
 
 from pipeline.images.decode import BadImage
+from pipeline.window import ENLARGED, fitted
 from stages.collect.renditions import SCREEN, ZOOMED, Renditions
 
 GAP = 12
-SMALL, ENLARGED = 64, 320  # pictures up to SMALL pixels are drawn at ENLARGED: larger, blocks hide the picture
 
 
 class Pictures:
@@ -53,14 +53,6 @@ class Pictures:
 
     def close(self) -> None:
         self._loader.shutdown(wait=False)
-
-
-def fitted(picture: Image.Image, width: int, height: int, enlarged: int) -> ImageTk.PhotoImage:
-    """The picture as large as fits; a tiny one no larger than `enlarged`."""
-    limit = enlarged if max(picture.size) <= SMALL else max(width, height)
-    scale = min(width / picture.width, height / picture.height, limit / max(picture.size))
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return ImageTk.PhotoImage(picture.resize(size, Image.Resampling.BICUBIC))
 
 
 def zoom(root: tk.Tk, pictures: Pictures, images: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from feedback_store.errors import FeedbackError
 from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
 from pipeline.images.table import ImageTable
+from pipeline.window import GROUND, dress, open_window
 from pipeline.workspace import Workspace
 from stages.collect.assignments import Assignments
 from stages.collect.leases import Leases
@@ -22,7 +23,6 @@ from stages.collect.renditions import Renditions
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.keys import Keyboard, shown_key
 from stages.collect.tk.pictures import Pictures, closes_by_key, zoom
-from stages.collect.tk.theme import GROUND, dress
 from stages.collect.words import MEANING, question_text
 
 SIZE, GAP = "900x760", 12
@@ -45,12 +45,7 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
     leases = Leases(ws.run.path / "collect" / "leases.sqlite")
     assignments = Assignments(plan(ws), store, leases, settings, ws.config.seed, "tk")
     before = len(assignments.ledger.owner)
-    try:
-        root = tk.Tk(className="image-rlhf")
-    except tk.TclError as error:
-        raise UserError(
-            f"the window needs a screen ({error}); `make collect` without UI=tk opens a page instead"
-        ) from error
+    root = open_window("`make collect` without UI=tk opens a page instead")
     Window(root, assignments, Renditions(ws.table, ws.config.images.max_pixels), ws.table, ws.classes, people[0])
     root.mainloop()
     leases.close()

@@ -1,0 +1,67 @@
+"""What IMAGES stands for: a file, a folder, a glob, or a list of names on standard input; never all names in memory."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.errors import UserError
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Names of files, in order.
+
+    Attributes:
+        name: what the user wrote.
+        count: how many there are; None for standard input, which tells by ending.
+        paths: yields them; may be called more than once, except for standard input.
+    """
+
+    name: str
+    count: int | None
+    paths: Callable[[], Iterator[Path]]
+
+
+def open_source(pattern: str, standard_input: TextIO) -> Source:
+    """The files a pattern stands for: a folder's in order of their names, hidden ones left out; a glob's, sorted; a list's, as given.
+
+    Raises:
+        UserError: there is nothing of that name.
+    """
+    if pattern == STANDARD_INPUT:
+        return Source("standard input", None, lambda: _listed(standard_input))
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        source = Source(pattern, sum(1 for _ in _below(path)), lambda: _below(path))
+    elif path.is_file():
+        source = Source(pattern, 1, lambda: iter([path]))
+    else:
+        found = sorted(name for name in glob.iglob(str(path), recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
+        source = Source(pattern, len(found), lambda: map(Path, found))
+    if not source.count:
+        raise UserError(f"IMAGES={pattern}: no such file, no file in that folder, and no match for it as a glob")
+    return source
+
+
+def _listed(lines: Iterable[str]) -> Iterator[Path]:
+    return (Path(name).expanduser() for name in (line.rstrip("\r\n") for line in lines) if name)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Files below a folder, one folder's names in memory at a time; links to folders are not followed, they may be circles."""
+    with os.scandir(folder) as entries:
+        found = sorted(
+            (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.name.startswith(".")
+        )
+    for name, is_folder in found:
+        if is_folder:
+            yield from _below(folder / name)
+        elif (folder / name).is_file():
+            yield folder / name
