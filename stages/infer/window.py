@@ -110,6 +110,7 @@ class Window:
     def show(self) -> None:
         """Predict the image in its place, and draw all."""
         self.picture = self.prediction = self.before = None
+        self.root.title("image-rlhf: predict")
         self.back.state(["!disabled" if self.place > 0 else "disabled"])
         self.forth.state(["!disabled" if self.place + 1 < len(self.paths) else "disabled"])
         if not self.paths:
@@ -134,6 +135,7 @@ class Window:
             for model in (self.policy, self.reference)
         )
         assert self.prediction
+        self.root.title(f"{self.prediction.label} {self.prediction.confidence:.0%} – image-rlhf: predict")
         self.label["text"] = self.prediction.label
         self.sure["text"] = f"{self.prediction.confidence:.1%} sure"
         if self.before:

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from screen import needs_display
 
 from feedback_store.store import FeedbackStore
 from pipeline.config_collect import CollectConfig
 from stages.collect.tasks import Task
 from stages.collect.tk.keys import Keyboard
-
-NEEDED = ("Xvfb", "xdotool")
-missing = [name for name in NEEDED if shutil.which(name) is None]
-try:
-    import tkinter  # noqa: F401
-except ImportError:
-    missing.append("tkinter")
-needs_display = pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)}: the window was not tested")
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """A virtual screen of its own."""
-    reader, writer = os.pipe()
-    process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writer), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
-        pass_fds=[writer], stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        number = answer.readline().strip()
-    yield f":{number}"
-    process.terminate()
-    process.wait()
 
 
 class Driven:
