@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import random
 import shutil
@@ -16,18 +17,31 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import numpy as np
 import torch
 
 from pipeline.errors import Stopped
-from pipeline.files import write_atomically
 from pipeline.stopping import exit_code, stoppable
 
 KEPT = 2
 State = dict[str, Any]
+
+
+class _Hashed:
+    """A file to write to, and the SHA-256 of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 class Checkpoints:
@@ -100,11 +114,14 @@ class Checkpoints:
         if self._offered is None or self._offered[0] <= self._written or self.folder is None:
             return
         position, held = self._offered
-        out = io.BytesIO()
-        torch.save({"key": self.key, "position": position, **held}, out)
-        with out.getbuffer() as payload:  # a copy would be hundreds of megabytes
-            name = f"{position:08}-{hashlib.sha256(payload).hexdigest()[:16]}.pt"
-            write_atomically(self.folder / name, payload)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / ".writing"
+        with partial.open("wb") as file:
+            hashed = _Hashed(file)  # as it is written: a state in memory once more would be hundreds of megabytes
+            torch.save({"key": self.key, "position": position, **held}, hashed)  # type: ignore[arg-type]  # it writes only
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / f"{position:08}-{hashed.digest.hexdigest()[:16]}.pt")
         self._written, self._last = position, time.monotonic()
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
