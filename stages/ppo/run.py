@@ -99,6 +99,13 @@ def refuse_chance(ws: Workspace) -> None:
         )
 
 
+# What the progress bar shows, and the column of metrics.csv it is.
+BAR = {
+    "J": "J", "attained": "attained", "held-out": "attained_heldout", "KL": "kl", "clipped": "clip_fraction",
+    "accuracy": "accuracy_heldout",
+}  # fmt: skip
+
+
 def optimise(
     environment: Environment, pieces: Split, features: Features, metrics: Metrics, checkpoints: Checkpoints
 ) -> Aligned:
@@ -141,7 +148,8 @@ def optimise(
         learner.controller = learner.controller.after(stands.kl, len(inputs))
         iteration, images = iteration + 1, images + round(measured["update_images"])
         bar.update()
-        bar.set_postfix(attained=f"{stands.attained:.3f}", kl=f"{stands.kl:.2f}", refresh=False)
+        shown = {name: (row | measured).get(key) for name, key in BAR.items()}
+        bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items() if value is not None}, refresh=False)
         checkpoints.offer(iteration, partial(state_of, learner, keeper, watch, metrics, iteration, images))
     bar.close()
     return settle(learner, keeper, images, stopped)
