@@ -1,9 +1,8 @@
-"""A configuration over several seeds: mean, median and spread of every figure, and supervised training beside PPO.
+"""A configuration over several seeds: mean, median and spread of every figure.
 
-    python -m benchmarks.seeds --config configs/ants_bees.yaml --seeds 10 --supervised
+    python -m benchmarks.seeds --config configs/ants_bees.yaml --seeds 10
 
-Runs that are there already are not made again. `--supervised` also trains the policy on the same judgments by maximum
-likelihood, starting at the reference (what one would do without a reward model), and gives PPO's paired difference.
+Runs that are there already are not made again. `make compare` has PPO beside other methods.
 """
 
 from __future__ import annotations
@@ -44,25 +43,6 @@ def run_all(config: Config) -> dict[str, Any]:
     return summary | {"wall": time.perf_counter() - begin}
 
 
-def supervised_accuracy(path: Path, overrides: list[str], config: Config) -> float:
-    """Accuracy of the policy trained on the same judgments by maximum likelihood from the reference's weights."""
-    folder = config.collect.folder or config.runs / config.name / "feedback"
-    twin = load_config(
-        path,
-        [
-            *overrides,
-            f"name={config.name}-supervised",
-            f"collect.folder={folder}",
-            "reward.start=reference",
-            "reward.curve=[]",
-        ],
-    )
-    for _, module, _ in STAGES[:3]:
-        importlib.import_module(module).run(twin)
-    accuracy: float = read_json(twin.runs / twin.name / "summary.json")["reward"]["argmax_accuracy"]
-    return accuracy
-
-
 def interval(values: np.ndarray) -> str:
     """Mean with its 95 % t interval."""
     mean, half = t_interval(values)
@@ -73,8 +53,7 @@ def interval(values: np.ndarray) -> str:
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True)
 @click.option("--set", "overrides", default="", help="Overrides, as for the stages.")
 @click.option("--seeds", default=3, show_default=True, help="Seeds 0 to N-1.")
-@click.option("--supervised", is_flag=True, help="Also train on the judgments directly.")
-def main(path: Path, overrides: str, seeds: int, supervised: bool) -> None:
+def main(path: Path, overrides: str, seeds: int) -> None:
     """Run a configuration over seeds and print the table."""
     rows = []
     for seed in range(seeds):
@@ -88,17 +67,14 @@ def main(path: Path, overrides: str, seeds: int, supervised: bool) -> None:
             "this call": summary["wall"],
             "peak MB": summary["peak_rss_mb"],
         }
-        if supervised:
-            row["supervised"] = supervised_accuracy(path, given, config)
         rows.append(row)
         click.echo(json.dumps({"seed": seed, **{k: round(v, 4) for k, v in row.items()}}))
     table = pd.DataFrame(rows)
     click.echo(f"\n{path.name} {overrides}: {seeds} seeds, {os.cpu_count()} cores")
     for column in table:
         click.echo(f"{column:18} mean {interval(table[column].to_numpy()):18} median {table[column].median():.3f}")
-    for other in ("reference", "reward argmax", "supervised"):
-        if other in table:
-            click.echo(f"ppo - {other:14} {interval((table['ppo'] - table[other]).to_numpy())}")
+    for other in ("reference", "reward argmax"):
+        click.echo(f"ppo - {other:14} {interval((table['ppo'] - table[other]).to_numpy())}")
 
 
 if __name__ == "__main__":
