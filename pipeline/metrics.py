@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import stats
@@ -9,6 +12,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pipeline.gold import GoldLabels
+
+CALIBRATION_BINS = 15
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
@@ -31,13 +36,62 @@ def gold_accuracy(scores: Tensor, gold: GoldLabels, rows: np.ndarray) -> float |
     return float((scores[rows].argmax(-1).numpy() == gold.labels[rows]).mean())
 
 
-def expected_calibration_error(log_probs: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """ECE with equal-width bins of the highest probability (Guo et al. 2017), in 0..1."""
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int) -> dict[str, Any]:
+    """ECE over equal-width bins of the highest probability (Guo et al. 2017), and the bins that hold anything.
+
+    Args:
+        confidence: [N] highest probabilities.
+        correct: [N] bool, whether that class was the right one.
+
+    Returns:
+        `ece` in 0..1; `bins`: mean confidence, accuracy and count of each.
+    """
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(which, minlength=bins)
+    right, sure = np.bincount(which, correct, bins), np.bincount(which, confidence, bins)
+    full = count > 0
+    return {
+        "ece": float(np.abs(right - sure).sum() / max(1, len(confidence))),
+        "bins": [
+            {"confidence": s / n, "accuracy": r / n, "count": int(n)}
+            for s, r, n in zip(sure[full], right[full], count[full], strict=True)
+        ],
+    }
+
+
+def expected_calibration_error(log_probs: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """ECE of log-probabilities [N, C] against labels [N], in 0..1."""
     confidence, predicted = log_probs.exp().max(-1)
-    correct = (predicted == labels).double()
-    which = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins, dtype=torch.double).index_add_(0, which, correct - confidence.double())
-    return float(gap.abs().sum() / len(labels))
+    return float(reliability(confidence.numpy(), (predicted == labels).numpy(), bins)["ece"])
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two classifiers on the same images.
+
+    Attributes:
+        gained, lost: images that only the second, only the first, is right on.
+        difference, low, high: of the accuracies, second less first, with its 95 % interval: Wald's with Bonett and
+            Price's (2012) Laplace adjustment, recommended for paired proportions by Fagerland et al. (2014).
+        p: of McNemar's exact test, two-sided.
+    """
+
+    gained: int
+    lost: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> Paired:
+    """How much more often the second is right than the first, both [N] bool on the same N > 0 images."""
+    gained, lost, n = int((second & ~first).sum()), int((first & ~second).sum()), len(first)
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = stats.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    p = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    low, high = max(-1.0, up - down - half), min(1.0, up - down + half)
+    return Paired(gained, lost, (gained - lost) / n, float(low), float(high), p)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

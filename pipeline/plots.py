@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -39,9 +41,34 @@ def panels(count: int, width: float = 5.2, height: float = 3.4) -> tuple[Figure,
         return made, list(made.subplots(1, count, squeeze=False)[0])
 
 
-def svg(made: Figure) -> str:
-    """The figure as an <svg> element that can stand in a page; the same figure gives the same text."""
+def svg(made: Figure, label: str = "") -> str:
+    """The figure as an <svg> element that can stand in a page; the same figure gives the same text.
+
+    Args:
+        label: what it shows, for those who cannot see it.
+    """
     out = io.StringIO()
     with mpl.rc_context(STYLE):
         made.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
-    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
+    text = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # nothing refers to these, and every figure of a page has the same
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1) if label else text
+
+
+def reliability(measured: Mapping[str, Any], xlabel: str, ylabel: str) -> str:
+    """An <svg>: accuracy against confidence before and after; the diagonal is perfect calibration.
+
+    Args:
+        measured: `before` and, if there is one, `after`, as `pipeline.metrics.reliability` returns them.
+    """
+    fig, axis = figure()
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
+    for name, colour, marker, style in (("before", ORANGE, "s", "--"), ("after", BLUE, "o", "-")):
+        if made := measured.get(name):
+            x, y = ([b[key] for b in made["bins"]] for key in ("confidence", "accuracy"))
+            axis.plot(
+                x, y, color=colour, marker=marker, linestyle=style, label=f"{name} (ECE {100 * made['ece']:.1f} %)"
+            )
+    axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.legend(frameon=False)
+    return svg(fig, f"reliability diagram: {ylabel} against {xlabel}, beside the diagonal of perfect calibration")

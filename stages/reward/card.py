@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pipeline.images.decode import BadImage, decode
+from pipeline.card_plots import drawn
 from pipeline.models.reward_model import RewardModel
+from pipeline.page import render, thumbnail
 from pipeline.runtime import generator
 from pipeline.workspace import Workspace
 from stages.reward.evaluate import (
@@ -33,7 +32,7 @@ from stages.reward.likelihoods import TIE
 WIDE = 0.10  # half-width of the accuracy's interval beyond which held-out judgments are too few to say anything
 GAIN = 0.005  # estimated gain of the next 100 judgments from which more of them are worth asking for
 UNRELIABLE = 0.7  # eta below which an annotator is flagged
-SURPRISING, THUMBNAIL = 12, 160
+SURPRISING = 12
 
 READY, MORE, CHANCE = "ready", "needs more judgments", "no better than chance"
 
@@ -212,22 +211,8 @@ def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
     return f"{a}, 1 to {j.levels}? {answer + 1}"
 
 
-def thumbnail(ws: Workspace, path: str) -> str | None:
-    """A small JPEG or PNG of an image as a data address; None if its file is gone."""
-    try:
-        picture = decode((ws.table.root / path).read_bytes(), ws.config.images.max_pixels)
-    except (OSError, BadImage):
-        return None
-    small = max(picture.size) <= THUMBNAIL
-    scale = THUMBNAIL / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    out = io.BytesIO()
-    picture.resize(size, Image.Resampling.BICUBIC).save(out, "PNG" if small else "JPEG", quality=85)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
 def card_html(ws: Workspace, card: dict[str, Any]) -> str:
     """The card as one self-contained page."""
-    from stages.reward.card_page import render
-
-    return render(card, {item["image"]: thumbnail(ws, item["path"]) for item in card["surprising"]})
+    limit = ws.config.images.max_pixels
+    pictures = {item["image"]: thumbnail(ws.table.root / item["path"], limit) for item in card["surprising"]}
+    return render(Path(__file__).parent, "card.html.jinja", card=card, drawn=drawn(card), thumbnails=pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from torch import Tensor
 
+from pipeline.metrics import reliability
 from stages.reward.fit import Member
 from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, JudgmentSet
 from stages.reward.likelihoods import TIE
@@ -140,19 +142,11 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
     }
 
 
-def calibration(p: Predictions) -> dict[str, object]:
+def calibration(p: Predictions) -> dict[str, Any]:
     """ECE over ten equally wide bins of the likeliest answer's probability, and the bins for a reliability diagram."""
-    which = np.minimum((p.confidence * BINS).astype(int), BINS - 1)
-    count = np.bincount(which, minlength=BINS)
-    right, sure = np.bincount(which, p.correct, BINS), np.bincount(which, p.confidence, BINS)
-    full = count > 0
-    return {
-        "ece": float(np.abs(right - sure).sum() / max(1, len(p.confidence))),
-        "bins": [
-            {"confidence": s / n, "accuracy": r / n, "judgments": int(n)}
-            for s, r, n in zip(sure[full], right[full], count[full], strict=True)
-        ],
-    }
+    found = reliability(p.confidence, p.correct, BINS)
+    bins = [{"confidence": b["confidence"], "accuracy": b["accuracy"], "judgments": b["count"]} for b in found["bins"]]
+    return {"ece": found["ece"], "bins": bins}
 
 
 def fit_temperature(
