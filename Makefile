@@ -6,6 +6,7 @@ UI ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
 SEEDS ?= 3
+RUNS ?=
 IMAGES ?=
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer compare feedback data test lint bench load-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer compare report feedback data test lint bench load-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ feedback: $(READY)  ## how far the judgments can be trusted: agreement, consiste
 
 compare: $(READY)  ## PPO beside what a sceptic would use instead, over SEEDS=3 seeds
 	@$(RLHF) compare --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --seeds $(SEEDS)
+
+report: $(READY)  ## one page about the run, everything on it; RUNS="a b" lays runs side by side
+	@$(RLHF) report --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(strip $(RUNS)),--runs "$(RUNS)")
 
 data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"

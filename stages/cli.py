@@ -214,6 +214,20 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
     click.echo(stage.run(config, seeds, learners, list(only)))
 
 
+@main.command()
+@configured
+@click.option(
+    "--runs",
+    default="",
+    help="Names of finished runs, with spaces between: a page each, and one with all side by side.",
+)
+def report(config: Config, runs: str) -> None:
+    """One self-contained page about a run, from the judgments to the images whose prediction changed."""
+    from stages.report import run as stage
+
+    click.echo(stage.describe(stage.run(config, runs.split())))
+
+
 @main.group()
 def feedback() -> None:
     """Judgments in and out of other tools' formats, checked, and how far they can be trusted."""

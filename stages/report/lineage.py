@@ -1,0 +1,145 @@
+"""What every stage was made from, by hash, and whether that still is what is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torchvision
+import yaml
+
+from feedback_store.store import FeedbackStore
+from pipeline.config import Config
+from pipeline.files import read_json, sha256_of
+from pipeline.gold import folder_labels
+from pipeline.run_folder import SECTIONS, TARGETS, StageFolder
+from pipeline.workspace import Workspace
+
+CHOSEN_BY_COMMAND = {"collect.teacher", "collect.annotators", "collect.ui"}  # `make collect` sets these, not the file
+SAME, CHANGED, GONE = "as it is now", "another now", "gone"
+LISTED = 20  # files left out that are named
+
+
+def lineage(ws: Workspace) -> dict[str, Any]:
+    """The images, every finished stage, the stages that are missing, and whether all is up to date."""
+    done = [name for name in TARGETS if finished(ws.run.stage(name))]
+    stages = [_stage(ws, ws.run.stage(name)) for name in done]
+    # Judgments that were imported need no stage that collects them.
+    missing = [name for name in TARGETS if name not in done and not (name == "collect" and _judgments(ws))]
+    return {
+        "images": _images(ws), "stages": stages,
+        "missing": [{"stage": name, "target": TARGETS[name]} for name in missing],
+        "up_to_date": not missing and not any(stage["reasons"] for stage in stages),
+    }  # fmt: skip
+
+
+def finished(stage: StageFolder) -> bool:
+    return (stage.path / "manifest.json").is_file()
+
+
+def _images(ws: Workspace) -> dict[str, Any]:
+    skipped = ws.table.skipped
+    return {
+        "fingerprint": ws.table.fingerprint, "used": len(ws.table), "splits": dict(Counter(ws.table.splits.tolist())),
+        "left_out": len(skipped), "reasons": dict(Counter(file.reason.split(":")[0] for file in skipped)),
+        "listed": [{"path": file.path, "reason": file.reason} for file in skipped[:LISTED]],
+    }  # fmt: skip
+
+
+def _stage(ws: Workspace, stage: StageFolder) -> dict[str, Any]:
+    manifest, result = read_json(stage.path / "manifest.json"), read_json(stage.path / "result.json")
+    present = present_inputs(ws)
+    inputs = [
+        {
+            "name": name,
+            "hash": made,
+            "now": SAME if present.get(name) == made else CHANGED if present.get(name) else GONE,
+        }
+        for name, made in manifest["inputs"].items()
+    ]
+    outputs = [
+        {"name": name, "hash": made, "now": _now(stage.path / name, made)} for name, made in manifest["outputs"].items()
+    ]
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    reasons = [f"{what['name']} is {what['now']}" for what in (*inputs, *outputs) if what["now"] != SAME]
+    reasons += [
+        f"{name} was {made}, now it is {versions.get(name)}"
+        for name, made in manifest["versions"].items() if versions.get(name) != made
+    ]  # fmt: skip
+    if stage.name == "reward":
+        reasons += [f"{name} has come since" for name in _judgments(ws) if name not in manifest["inputs"]]
+    reasons += changed_settings(stage, manifest["settings"])
+    return {
+        "stage": stage.name, "target": TARGETS[stage.name], "seconds": result["seconds"],
+        "peak_rss_mb": result["peak_rss_mb"], "versions": manifest["versions"], "settings": manifest["settings"],
+        "inputs": inputs, "outputs": outputs, "reasons": reasons,
+    }  # fmt: skip
+
+
+def _now(path: Path, made: str) -> str:
+    if not path.is_file():
+        return GONE
+    return SAME if sha256_of(path) == made else CHANGED
+
+
+def _judgments(ws: Workspace) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in FeedbackStore(ws.run.feedback).files}
+
+
+def present_inputs(ws: Workspace) -> dict[str, str]:
+    """The present hash of everything a manifest may name as an input; what is not there has none."""
+    config = ws.config
+    files = {stage: ws.run.path / stage / "model.safetensors" for stage in ("reference", "reward")}
+    files |= {
+        name: path
+        for name, path in (("checkpoint", config.reference.checkpoint), ("replay", config.collect.replay.csv)) if path
+    }  # fmt: skip
+    found = {name: sha256_of(path) for name, path in files.items() if path.is_file()}
+    return found | {"images": ws.table.fingerprint} | _labelled(ws) | _judgments(ws) | ws.weights_input()
+
+
+def _labelled(ws: Workspace) -> dict[str, str]:
+    """The hash of the reference's labelled images and of the classes their folders give them now, as stage 0 makes it."""
+    path = ws.run.path / "reference" / "labelled.csv"
+    if not path.is_file():
+        return {}
+    listed = pd.read_csv(path, dtype=str, keep_default_na=False)["image"]
+    if any(image not in ws.table.position for image in listed):
+        return {}
+    gold = folder_labels(ws.table, ws.classes)
+    pairs = " ".join(f"{image}={gold.labels[ws.table.position[image]]}" for image in listed)
+    return {"labelled": hashlib.sha256(pairs.encode()).hexdigest()}
+
+
+def changed_settings(stage: StageFolder, made: str) -> list[str]:
+    """What the stage was set to and is no longer, one sentence a setting; nothing if the settings' hash is `made`."""
+    if made == stage.settings:
+        return []
+    kept = stage.path / "config.yaml"
+    old = dict(flat(yaml.safe_load(kept.read_text(encoding="utf-8")))) if kept.is_file() else {}
+    new = settings_of(stage.run.config)
+    relevant = ("seed", *SECTIONS[stage.name])
+    keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]
+    told = [f"{key} was {old.get(key)}, now it is {new.get(key)}" for key in keys]
+    if stage.name == "collect":
+        return [text for key, text in zip(keys, told, strict=True) if key not in CHOSEN_BY_COMMAND]
+    return told or ["its settings were others"]
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Every setting by its dotted key."""
+    return dict(flat(config.model_dump(mode="json")))
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings, by dotted key."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

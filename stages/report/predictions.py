@@ -1,0 +1,121 @@
+"""The reference beside the policy on the evaluation images: accuracy, confusion, calibration, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.gold import GoldLabels
+from pipeline.images.table import ImageTable
+from pipeline.metrics import CALIBRATION_BINS, paired_difference, reliability, wilson_interval
+
+SHOWN = 48  # changed images on the page
+LOST, GAINED, OTHER, UNKNOWN = "right to wrong", "wrong to right", "wrong to another wrong", "true class not known"
+CHANGES = (LOST, GAINED, OTHER, UNKNOWN)  # in the order they are shown
+CONFUSED = 20  # most confused pairs listed where there are more classes than that
+
+
+def compared(
+    table: ImageTable, gold: GoldLabels, log_before: Tensor, log_after: Tensor | None, rows: np.ndarray
+) -> dict[str, Any]:
+    """All figures about predictions for the images `rows`.
+
+    Args:
+        log_before, log_after: [N, C] log-probabilities of reference and policy; no policy gives figures of the reference.
+
+    Returns:
+        `images`, `known` (how many have a gold label); `before`, `after` (share right with its interval, ECE and bins) and
+        `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
+    """
+    known = rows[gold.known[rows]]
+    labels = gold.labels[known]
+    tables = {"before": log_before} | ({} if log_after is None else {"after": log_after})
+    probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
+    made: dict[str, Any] = {
+        "images": len(rows), "known": len(known), "before": None, "after": None, "paired": None, "classes": [],
+        "confusion": {}, "changed": None,
+    }  # fmt: skip
+    if len(known):
+        right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}
+        for name, p in probabilities.items():
+            made[name] = share(right[name]) | reliability(p[known].max(-1), right[name], CALIBRATION_BINS)
+            made["confusion"][name] = confusion(labels, p[known].argmax(-1), len(gold.classes)).tolist()
+        made["classes"] = by_class(gold.classes, labels, right)
+        if "after" in right:
+            made["paired"] = asdict(paired_difference(right["before"], right["after"]))
+    if "after" in probabilities:
+        made["changed"] = changed(table, gold, probabilities["before"], probabilities["after"], rows)
+    return made
+
+
+def share(right: np.ndarray) -> dict[str, Any]:
+    """How many of [n > 0] bool are true, with the 95 % Wilson interval of the share."""
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {"right": int(right.sum()), "images": len(right), "accuracy": float(right.mean()), "low": low, "high": high}
+
+
+def by_class(classes: Sequence[str], labels: np.ndarray, right: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """`share` of each class that has an image, before and after."""
+    present = np.unique(labels)
+    return [
+        {"name": classes[c], "images": int((labels == c).sum())}
+        | {name: share(correct[labels == c]) for name, correct in right.items()}
+        for c in present
+    ]
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """[C, C] counts; rows are true classes, columns predictions."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def most_confused(matrices: dict[str, list[list[int]]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The pairs of true class and wrong prediction that are commonest before or after, the commonest first."""
+    stacked = np.stack([np.array(m) for m in matrices.values()])
+    worst = stacked.max(0)
+    np.fill_diagonal(worst, 0)
+    order = np.argsort(-worst, axis=None, kind="stable")[:CONFUSED]
+    pairs = [divmod(int(place), len(classes)) for place in order if worst.flat[place]]
+    return [
+        {"true": classes[t], "predicted": classes[p]} | {name: matrices[name][t][p] for name in matrices}
+        for t, p in pairs
+    ]  # fmt: skip
+
+
+def changed(
+    table: ImageTable, gold: GoldLabels, before: np.ndarray, after: np.ndarray, rows: np.ndarray
+) -> dict[str, Any]:
+    """The images whose likeliest class is another: in the order of CHANGES, within each the surest new opinion first.
+
+    Args:
+        before, after: [N, C] probabilities.
+
+    Returns:
+        `counts` of each kind of change; `images`: at most SHOWN of them, with id, path, the true class (None where it is
+        not known), both classes and each side's probability of both; `rest`: how many more there are.
+    """
+    old, new = before.argmax(-1), after.argmax(-1)
+    found = [int(row) for row in rows if old[row] != new[row]]
+    kind = {row: _kind(int(gold.labels[row]), int(old[row]), int(new[row])) for row in found}
+    found.sort(key=lambda row: (CHANGES.index(kind[row]), -after[row, new[row]], table.ids[row]))
+    listed = [
+        {
+            "image": str(table.ids[row]), "path": str(table.paths[row]), "kind": kind[row],
+            "true": gold.classes[gold.labels[row]] if gold.labels[row] >= 0 else None,
+            "before": gold.classes[old[row]], "after": gold.classes[new[row]],
+            "before_probability": float(before[row, old[row]]), "after_probability": float(after[row, new[row]]),
+        }
+        for row in found[:SHOWN]
+    ]  # fmt: skip
+    counts = {name: sum(k == name for k in kind.values()) for name in CHANGES}
+    return {"all": len(found), "counts": counts, "images": listed, "rest": len(found) - len(listed)}
+
+
+def _kind(true: int, old: int, new: int) -> str:
+    if true < 0:
+        return UNKNOWN
+    return LOST if old == true else GAINED if new == true else OTHER

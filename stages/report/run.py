@@ -1,0 +1,136 @@
+"""`make report`: one self-contained page of a run, or of several side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from pipeline import card_plots
+from pipeline.config import Config, dump_config, load_config, parse_config
+from pipeline.errors import UserError
+from pipeline.files import short_hash, write_atomically, write_json
+from pipeline.page import data_address, render, thumbnail
+from pipeline.run_folder import TARGETS
+from pipeline.workspace import Workspace, open_workspace
+from stages.report import drawing
+from stages.report.figures import Figures, figures, without_secrets
+from stages.report.predictions import most_confused
+from stages.report.together import together
+from stages.report.words import headline, where
+
+TEMPLATES = Path(__file__).with_name("templates")
+MATRIX = 20  # classes up to which a whole confusion matrix can be read
+LONGEST = 100  # characters of a file name made of runs' names
+
+
+def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
+    """Make runs/<name>/report/: report.html, report.json and the configuration; with several names one page of them all.
+
+    Args:
+        config: of the run; with `names` only its `runs` folder counts.
+        names: runs to report on, each with the configuration its stages kept; none means the run of `config`.
+
+    Returns:
+        The pages made; of several runs the one that has them side by side last.
+
+    Raises:
+        UserError: a run does not exist, or has no reference yet.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("report runs in one process; start it without torchrun")
+    configs = [kept_config(config, name) for name in dict.fromkeys(names)] or [config]
+    made = [figures_and_page(one) for one in configs]
+    pages = [page for _, page in made]
+    if len(made) > 1:
+        pages.append(side_by_side(config.runs, [found for found, _ in made]))
+    return pages
+
+
+def kept_config(config: Config, name: str) -> Config:
+    """The configuration of a run by its name, as its newest stage kept it, in the folder of runs that `config` names.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    folder = config.runs / name
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such run; RUNS names folders in {config.runs}")
+    kept = [folder / stage / "config.yaml" for stage in reversed(TARGETS)]
+    kept = [path for path in kept if path.is_file() and path.with_name("manifest.json").is_file()]
+    if not kept:
+        raise UserError(f"{folder}: no stage of this run is finished; run `make reference` for it first")
+    tree = load_config(kept[0]).model_dump(mode="json")
+    return parse_config(tree | {"name": name, "runs": str(config.runs)}, str(kept[0]))
+
+
+def figures_and_page(config: Config) -> tuple[Figures, Path]:
+    """The figures of one run, and its report.html."""
+    if not (config.runs / config.name).is_dir():
+        raise UserError(
+            f"{config.runs / config.name}: there is no such run yet; run `make reference` first, or `make demo`"
+        )
+    ws = open_workspace(config)
+    folder = ws.run.path / "report"
+    found = figures(ws)
+    found["headline"] = headline(found)
+    write_json(folder / "report.json", found)
+    write_atomically(folder / "config.yaml", dump_config(without_secrets(config)).encode())
+    write_atomically(folder / "report.html", page(ws, found).encode())
+    return found, folder / "report.html"
+
+
+def page(ws: Workspace, found: Figures) -> str:
+    """report.html."""
+    predictions, card = found["predictions"], found["card"]
+    small = len(ws.classes) <= MATRIX
+    shown = drawing.shown_classes(predictions["classes"])
+    listed = [*(predictions["changed"] or {"images": []})["images"], *(card or {"surprising": []})["surprising"]]
+    plot = ws.run.path / "compare" / "frontier.svg"
+    return render(
+        TEMPLATES, "report.html.jinja", made=found, where=where(found),
+        card_drawn=card_plots.drawn(card) if card else None,
+        ppo_plots=drawing.ppo_plots(found["ppo"]["rows"]) if found["ppo"] else [],
+        shown=shown, class_plot=drawing.class_plot(shown) if shown else None,
+        calibration=drawing.calibration_plot(predictions) if predictions["before"] else None,
+        matrices=tints(predictions["confusion"]) if small else {},
+        confused=[] if small else most_confused(predictions["confusion"], ws.classes),
+        thumbnails={one["image"]: thumbnail(ws.table.root / one["path"], ws.config.images.max_pixels) for one in listed},
+        frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
+    )  # fmt: skip
+
+
+def tints(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:
+    """Each cell of the confusion matrices as its count, its share of its row, and its style: right blue, wrong orange."""
+
+    def cell(count: int, total: int, right: bool) -> dict[str, Any]:
+        part = count / total if total else 0.0
+        colour = "0, 114, 178" if right else "213, 94, 0"
+        style = f"background: rgba({colour}, {0.85 * part:.3f}); color: {'#fff' if part > 0.6 else 'inherit'}"
+        return {"count": count, "share": part, "right": right, "style": Markup(style)}
+
+    return {
+        name: [[cell(count, sum(row), t == p) for p, count in enumerate(row)] for t, row in enumerate(matrix)]
+        for name, matrix in matrices.items()
+    }  # fmt: skip
+
+
+def side_by_side(runs: Path, found: Sequence[Figures]) -> Path:
+    """The page of several runs, and its figures as JSON beside it."""
+    stem = "report-" + "-".join(one["name"] for one in found)
+    if len(stem) > LONGEST:
+        stem = f"report-{len(found)}-runs-{short_hash(stem)}"
+    made = together(found)
+    plots = drawing.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])
+    write_json(runs / f"{stem}.json", made)
+    path = runs / f"{stem}.html"
+    write_atomically(path, render(TEMPLATES, "together.html.jinja", made=made, plots=plots).encode())
+    return path
+
+
+def describe(pages: Sequence[Path]) -> str:
+    """A line a page for the terminal."""
+    return "\n".join(f"report in {page}" for page in pages)
