@@ -55,6 +55,6 @@ def score_plots(card: Mapping[str, Any]) -> list[tuple[str, str]]:
             axis.stairs(share, edges, label=name, linewidth=2, **style)
         axis.axvline(0, color=GREY, linewidth=1)
         axis.set(xlabel=labels[scores["kind"]], ylabel="share of answers")
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         made.append((scores["kind"], svg(fig, f"histogram of rewards by the answer given: {scores['kind']}")))
     return made

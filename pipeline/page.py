@@ -17,8 +17,8 @@ THUMBNAIL = 160  # pixels of the longer side
 
 
 def percent(value: float | None, places: int = 1) -> str:
-    """0.123 as 12.3 %; a dash for nothing."""
-    return "–" if value is None else f"{100 * value:.{places}f} %"
+    """0.123 as 12.3 %, which no line break parts; a dash for nothing."""
+    return "–" if value is None else f"{100 * value:.{places}f}\u00a0%"
 
 
 def points(value: float | None, places: int = 1) -> str:

@@ -51,11 +51,11 @@ def _accuracy(made: Mapping[str, Any]) -> str:
     some = "" if found["known"] == found["images"] else f" whose class is known (of {found['images']})"
     text = f"On {found['known']} {where(made)}{some} the reference is right on {_interval(before)}"
     if after is None:
-        return text + " (95 % Wilson interval)."
+        return text + " (95\u00a0% Wilson interval)."
     p = "p < 0.001" if paired["p"] < 0.001 else f"p = {paired['p']:.3f}"
     return (
-        f"{text} and the aligned policy on {_interval(after)} (95 % Wilson intervals): a paired difference of "
-        f"{points(paired['difference'])} points, 95 % interval {points(paired['low'])} to {points(paired['high'])}. "
+        f"{text} and the aligned policy on {_interval(after)} (95\u00a0% Wilson intervals): a paired difference of "
+        f"{points(paired['difference'])} points, 95\u00a0% interval {points(paired['low'])} to {points(paired['high'])}. "
         f"{paired['gained']} images went from wrong to right and {paired['lost']} from right to wrong "
         f"(McNemar's exact test, {p})."
     )

@@ -1,0 +1,44 @@
+"""A small run for the report: two kinds of stripes whose class and file names are hostile, SqueezeNet at 32 pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.config import Config, parse_config
+
+CLASSES = ("<b onclick=alert(1)>", "b & $c$ {{ 7*7 }}")
+FILE = "\"><img src=x onerror=alert('{number}')>.png"
+
+
+def stripes(upright: bool, random: np.random.Generator) -> Image.Image:
+    rows, columns = np.mgrid[:16, :16]
+    pattern = ((columns if upright else rows) + random.integers(0, 4)) // 2 % 2
+    grey = 128 + (pattern - 0.5) * random.uniform(60, 200) + random.normal(0, 20, (16, 16))
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def small_config(runs: Path, root: Path, **changes: dict[str, Any]) -> Config:
+    tree: dict[str, Any] = {
+        "name": "small", "runs": str(runs),
+        "images": {"root": str(root), "size": 32},
+        "model": {"backbone": "squeezenet1_1", "weights": "none", "trainable": "all"},
+        "reference": {"labelled_per_class": 2, "epochs": 3, "calibration_folds": 0, "lr": 3e-4},
+        "collect": {"count": 60, "simulated": {"name": "oracle"}},
+        "reward": {"epochs": 8, "batch_size": 16, "start": "backbone", "curve": [0.5]},
+        "ppo": {"beta": 0.2, "iterations": 6, "batch_size": 60, "minibatch_size": 30, "lr": 3e-4},
+        "serve": {"token": "a-secret"},
+    }  # fmt: skip
+    for section, values in changes.items():
+        tree[section] = tree[section] | values
+    return parse_config(tree, "test")
+
+
+def figures_of(config: Config) -> dict[str, Any]:
+    """report.json."""
+    made: dict[str, Any] = json.loads((config.runs / config.name / "report" / "report.json").read_text())
+    return made
