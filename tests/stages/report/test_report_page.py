@@ -49,11 +49,23 @@ def invoke(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+class Addresses(HTMLParser):
+    """Every address that a page's elements would load or link to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = re.findall(r"url\(([^)]*)\)", "".join(re.findall(r"<style>.*?</style>", text, re.S)))
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        named = ("src", "srcset", "href", "xlink:href", "action", "data", "poster")
+        self.found += [value or "" for name, value in attributes if name in named]
+
+
 def outside(text: str) -> list[str]:
-    """Addresses a page would load or link to that are neither inside it nor a place in it."""
-    found = re.findall(r"""(?:src|href|action|srcset)\s*=\s*["']?([^"'\s>]+)""", text)
-    found += re.findall(r"url\(([^)]*)\)|@import", text)
-    return [address for address in found if not address.startswith(("data:", "#"))]
+    """The addresses that are neither inside the page nor a place in it."""
+    assert "@import" not in text
+    return [address for address in Addresses(text).found if not address.startswith(("data:", "#"))]
 
 
 def test_a_finished_run_from_the_command_line(finished: Config, tmp_path: Path) -> None:
