@@ -16,6 +16,7 @@ from pipeline.metrics import CALIBRATION_BINS, paired_difference, reliability, w
 SHOWN = 48  # changed images on the page
 LOST, GAINED, OTHER, UNKNOWN = "right to wrong", "wrong to right", "wrong to another wrong", "true class not known"
 CHANGES = (LOST, GAINED, OTHER, UNKNOWN)  # in the order they are shown
+EVEN = 1e-4  # probabilities that differ by less are the same: a reference that was given no labelled image
 CONFUSED = 20  # most confused pairs listed where there are more classes than that
 
 
@@ -28,7 +29,7 @@ def compared(
         log_before, log_after: [N, C] log-probabilities of reference and policy; no policy gives figures of the reference.
 
     Returns:
-        `images`, `known` (how many have a gold label); `before`, `after` (share right with its interval, ECE and bins) and
+        `images`, `known` (how many have a gold label), `no_opinion` (the reference gives all classes the same); `before`, `after` (share right with its interval, ECE and bins) and
         `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
     """
     known = rows[gold.known[rows]]
@@ -37,7 +38,7 @@ def compared(
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
     made: dict[str, Any] = {
         "images": len(rows), "known": len(known), "before": None, "after": None, "paired": None, "classes": [],
-        "confusion": {}, "changed": None,
+        "confusion": {}, "changed": None, "no_opinion": bool(np.ptp(probabilities["before"][rows], axis=1).max() < EVEN),
     }  # fmt: skip
     if len(known):
         right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}

@@ -46,19 +46,24 @@ def _accuracy(made: Mapping[str, Any]) -> str:
     if before is None:
         return (
             f"None of the {found['images']} {where(made)} has a known class: no accuracy can be measured, and nothing "
-            "below says right or wrong."
+            f"below says right or wrong.{_no_opinion(found)}"
         )
+    opinion = _no_opinion(found)
     some = "" if found["known"] == found["images"] else f" whose class is known (of {found['images']})"
     text = f"On {found['known']} {where(made)}{some} the reference is right on {_interval(before)}"
     if after is None:
-        return text + " (95\u00a0% Wilson interval)."
+        return f"{text} (95\u00a0% Wilson interval).{opinion}"
     p = "p < 0.001" if paired["p"] < 0.001 else f"p = {paired['p']:.3f}"
     return (
         f"{text} and the aligned policy on {_interval(after)} (95\u00a0% Wilson intervals): a paired difference of "
         f"{points(paired['difference'])} points, 95\u00a0% interval {points(paired['low'])} to {points(paired['high'])}. "
         f"{paired['gained']} images went from wrong to right and {paired['lost']} from right to wrong "
-        f"(McNemar's exact test, {p})."
+        f"(McNemar's exact test, {p}).{opinion}"
     )
+
+
+def _no_opinion(found: Mapping[str, Any]) -> str:
+    return " The reference was given no labels and takes every class for equally likely." if found["no_opinion"] else ""
 
 
 def _standing(ppo: Mapping[str, Any] | None) -> str:

@@ -200,7 +200,7 @@ def test_headline(paired: dict[str, float] | None, policy: bool, expected: str) 
     made = {
         "evaluation": "test", "ppo": {"result": end} if policy else None, "card": None,
         "predictions": {
-            "images": 100, "known": known, "before": side if paired else None, "after": side if paired and policy else None,
+            "images": 100, "known": known, "no_opinion": False, "before": side if paired else None, "after": side if paired and policy else None,
             "changed": {"all": 3} if policy else None,
             "paired": {"gained": 1, "lost": 2, "low": -0.1, "high": 0.1, **paired} if paired else None,
         },

@@ -78,6 +78,7 @@ def test_a_finished_run_from_the_command_line(finished: Config, tmp_path: Path) 
     card = read_json(finished.runs / "small" / "reward" / "card.json")
     assert made["predictions"]["after"]["accuracy"] == pytest.approx(end["accuracy"])
     assert made["predictions"]["known"] == 30
+    assert made["predictions"]["changed"]["all"] > 0
     assert np.sum(made["predictions"]["confusion"]["after"]) == 30
     assert made["ppo"]["result"]["J_star"] == end["J_star"]
     assert len(made["ppo"]["rows"]) == 7
@@ -209,14 +210,10 @@ def test_a_run_that_is_not_there_is_one_sentence(finished: Config, tmp_path: Pat
 
 
 def test_names_too_long_for_a_file_name_are_hashed(finished: Config) -> None:
-    names = [f"run-with-a-long-name-{n}" for n in range(6)]
-    made = report.side_by_side(finished.runs, [figures_with_name(finished, name) for name in names])
+    report.run(finished)
+    found = figures_of(finished)
+    made = report.side_by_side(finished.runs, [found | {"name": f"run-with-a-long-name-{n}"} for n in range(6)])
     assert re.fullmatch(r"report-6-runs-[0-9a-f]{16}\.html", made.name)
-
-
-def figures_with_name(config: Config, name: str) -> dict[str, Any]:
-    report.run(config)
-    return figures_of(config) | {"name": name}
 
 
 @pytest.fixture
@@ -261,6 +258,7 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     found = made["predictions"]
     assert (found["known"], found["before"], found["after"], found["paired"]) == (0, None, None, None)
     assert made["lineage"]["missing"] == [], "imported judgments need no stage that collects them"
+    assert found["no_opinion"]
     assert found["changed"]["counts"]["true class not known"] == found["changed"]["all"] > 0
     page = opened(page_of(unlabelled), 390)
     shot(page, "report-no-gold")
