@@ -28,7 +28,8 @@ LISTED = 20  # files left out that are named
 def lineage(ws: Workspace) -> dict[str, Any]:
     """The images, every finished stage, the stages that are missing, and whether all is up to date."""
     done = [name for name in TARGETS if finished(ws.run.stage(name))]
-    stages = [_stage(ws, ws.run.stage(name)) for name in done]
+    present = present_inputs(ws)
+    stages = [_stage(ws, ws.run.stage(name), present) for name in done]
     # Judgments that were imported need no stage that collects them.
     missing = [name for name in TARGETS if name not in done and not (name == "collect" and _judgments(ws))]
     return {
@@ -51,9 +52,8 @@ def _images(ws: Workspace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stage(ws: Workspace, stage: StageFolder) -> dict[str, Any]:
+def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dict[str, Any]:
     manifest, result = read_json(stage.path / "manifest.json"), read_json(stage.path / "result.json")
-    present = present_inputs(ws)
     inputs = [
         {
             "name": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from browsing import CHROMIUM, shot
 from click.testing import CliRunner
@@ -21,9 +23,11 @@ from feedback_store.store import FeedbackStore
 from pipeline.config import Config, dump_config, parse_config
 from pipeline.errors import UserError
 from pipeline.files import read_json
+from pipeline.gold import GoldLabels
 from pipeline.workspace import open_workspace
 from stages.cli import main
 from stages.report import run as report
+from stages.report.predictions import compared
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -207,6 +211,30 @@ def test_a_run_that_is_not_there_is_one_sentence(finished: Config, tmp_path: Pat
     code, output = invoke("report", "--config", str(tmp_path / "small.yaml"), "--set", f"name={name}")
     assert code == 2
     assert "make reference" in output
+
+
+@needs_browser
+def test_of_many_classes_the_most_confused_pairs_are_listed(finished: Config, opened: Any, tmp_path: Path) -> None:
+    """40 classes: no matrix that nobody can read, at most 20 classes one by one, and the page says so."""
+    report.run(finished)
+    ws, found = open_workspace(finished), figures_of(finished)
+    names = tuple(f"class {n}" for n in range(40))
+    rows = ws.table.rows("evaluation")
+    gold = GoldLabels(names, np.arange(len(ws.table)) % 40)
+    random = np.random.default_rng(0)
+    before, after = (torch.from_numpy(random.normal(size=(len(ws.table), 40))).log_softmax(-1) for _ in range(2))
+    found["predictions"] = compared(ws.table, gold, before, after, rows)
+    text = report.page(dataclasses.replace(ws, classes=names), found | {"classes": list(names)})
+    (tmp_path / "many.html").write_text(text)
+    page = opened(tmp_path / "many.html", 390)
+    shot(page, "report-many-classes")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelectorAll('.matrix').length") == 0
+    words = page.inner_text("body")
+    assert "The most confused pairs" in words
+    shown = len(found["predictions"]["classes"])
+    assert shown > 20
+    assert f"The 20 of {shown} classes whose accuracy changed most" in words
 
 
 def test_names_too_long_for_a_file_name_are_hashed(finished: Config) -> None:
