@@ -14,7 +14,7 @@ from reporting import CLASSES, FILE, small_config, stripes
 from pipeline.config import Config
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A run of every stage, images with gold labels, and a comparison's files laid beside them."""
     from stages.collect import run as collect
