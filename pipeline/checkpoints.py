@@ -14,7 +14,8 @@ import pickle
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -153,6 +154,16 @@ def _streams() -> State:
     numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy_state, "python": random.getstate()}
+
+
+@contextmanager
+def untouched_streams() -> Iterator[None]:
+    """Whatever is done inside, every global random stream goes on as if it had not been."""
+    before = _streams()
+    try:
+        yield
+    finally:
+        _restore_streams(before)
 
 
 def _restore_streams(saved: State) -> None:

@@ -23,6 +23,8 @@ from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
 from pipeline.files import read_json, sha256_of, short_hash, write_atomically, write_json
 from pipeline.runtime import Runtime, peak_memory_mb
+from pipeline.trackers.tracker import Tracking, open_tracking, require_package
+from pipeline.tracking import Metrics
 
 # The target that makes each stage, for messages, and the sections of the configuration each depends on.
 TARGETS = {"reference": "reference", "collect": "collect", "reward": "train-reward", "ppo": "ppo"}
@@ -109,6 +111,7 @@ class StageFolder:
     run: RunFolder
     name: str
     started: float = field(default_factory=time.perf_counter)
+    tracking: Tracking | None = None
 
     @property
     def path(self) -> Path:
@@ -145,24 +148,41 @@ class StageFolder:
         Args:
             what: `iteration` or the like, for messages.
         """
-        key = short_hash(json.dumps(self._described(inputs), sort_keys=True))
         seconds = self.run.config.runtime.checkpoint_seconds
-        made = Checkpoints(self.path / "checkpoints", key, seconds, what, runtime.is_main)
+        made = Checkpoints(self.path / "checkpoints", self._key(inputs), seconds, what, runtime.is_main)
         if force and (self.path / "manifest.json").is_file():  # one that was forced and stopped goes on
             made.clear()
         runtime.wait()
         return made
 
+    def _key(self, inputs: dict[str, str]) -> str:
+        return short_hash(json.dumps(self._described(inputs), sort_keys=True))
+
+    def metrics(self, inputs: dict[str, str], runtime: Runtime) -> Metrics:
+        """metrics.csv, TensorBoard's events and the tracker's run; the run of an interrupted stage goes on with it."""
+        if not runtime.is_main:
+            return Metrics(None)
+        self.tracking = open_tracking(self.run.config, self.name, self.path, self._key(inputs))
+        return Metrics(self.path / "metrics.csv", self.tracking)
+
     def begin(self) -> None:
-        """Declare the stage unfinished: what stands in its folder no longer counts."""
+        """Declare the stage unfinished: what stands in its folder no longer counts.
+
+        Raises:
+            UserError: the tracker that the configuration asks for is not installed.
+        """
+        require_package(self.run.config)
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "manifest.json").unlink(missing_ok=True)
         write_atomically(self.path / "config.yaml", dump_config(self.run.config).encode())
 
     def finish(self, inputs: dict[str, str], outputs: Iterable[str], result: dict[str, Any]) -> None:
-        """Write result.json, the manifest and the run's summary."""
+        """Write result.json, the manifest and the run's summary; then tell the tracker."""
         seconds = round(time.perf_counter() - self.started, 2)
-        write_json(self.path / "result.json", {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)})
+        result = {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)}
+        write_json(self.path / "result.json", result)
         made = {name: sha256_of(self.path / name) for name in outputs}
         write_json(self.path / "manifest.json", {"stage": self.name, **self._described(inputs), "outputs": made})
         self.run.write_summary()
+        if self.tracking:
+            self.tracking.finish(result)

@@ -1,4 +1,4 @@
-"""One row of numbers a step or iteration, written as it happens: metrics.csv, and TensorBoard's events."""
+"""One row of numbers a step or iteration, written as it happens: metrics.csv, TensorBoard's events, and a tracker's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from pipeline.errors import Stopped
+from pipeline.trackers.tracker import Tracking
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -20,14 +23,16 @@ class Metrics:
 
     A run that does not write (a process other than the first) passes no path. TensorBoard's events go to the folder
     `tensorboard` beside the CSV (in a folder of the file's name there, unless that is metrics.csv), one scalar a column,
-    against the row's number.
+    against the row's number. A tracker gets the same; it is closed here only where an error ends the context, since the
+    final figures are yet to come where none does.
 
     Attributes:
         rows: all rows so far; those of an interrupted run are handed to `resume`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, tracking: Tracking | None = None) -> None:
         self.path = path
+        self.tracking = tracking
         self.rows: list[Row] = []
         self._columns: list[str] = []
         self._board: SummaryWriter | None = None
@@ -50,6 +55,8 @@ class Metrics:
             self._file.close()
         if self._board:
             self._board.close()
+        if self.tracking and error:
+            self.tracking.close("stopped" if isinstance(error, KeyboardInterrupt | Stopped) else "failed")
 
     def resume(self, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
         """Write the rows an interrupted run had when it saved its state; `columns` if the first row lacks some."""
@@ -76,3 +83,5 @@ class Metrics:
         if self._board:
             for name, value in row.items():
                 self._board.add_scalar(name, value, len(self.rows))
+        if self.tracking:
+            self.tracking.log(row, len(self.rows))

@@ -46,7 +46,7 @@ def run(config: Config, force: bool = False) -> bool:
         return False
     if ws.runtime.is_main:
         stage.begin()
-    with Metrics(stage.path / "metrics.csv" if ws.runtime.is_main else None) as metrics:
+    with stage.metrics(inputs, ws.runtime) as metrics:
         if config.reference.checkpoint:
             (pieces, features), temperature = ws.cut(ws.load_policy(config.reference.checkpoint)), 1.0
         else:

@@ -74,7 +74,7 @@ def run(config: Config, force: bool = False) -> bool:
         stage.begin()
     environment = Environment.open(ws)
     pieces, features = ws.cut(ws.load_policy(reference))
-    with Metrics(stage.path / "metrics.csv" if ws.runtime.is_main else None) as metrics, checkpoints:
+    with stage.metrics(inputs, ws.runtime) as metrics, checkpoints:
         made = optimise(environment, pieces, features, metrics, checkpoints)
     environment.check_frozen()
     if ws.runtime.is_main:

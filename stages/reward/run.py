@@ -52,7 +52,7 @@ def run(config: Config, force: bool = False) -> bool:
     train, heldout = split_by_image(judgments, config.reward.heldout_fraction, generator(config.seed, 20))
     if ws.runtime.is_main:
         stage.begin()
-    with Metrics(stage.path / "metrics.csv" if ws.runtime.is_main else None) as metrics:
+    with stage.metrics(inputs, ws.runtime) as metrics:
         members = train_members(ws, train, heldout, metrics, checkpoints)
         curve = learning_curve(ws, train, heldout, members, metrics, checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
