@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -259,26 +260,36 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert summary["result.policy.estimator"] == "expected"
 
 
+def records(file: Path) -> Iterator[bytes]:
+    """Records of W&B's own files: LevelDB's log format after a header of 7 bytes, in blocks of 32 KiB."""
+    data, place, record = file.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 2**15 - place % 2**15 < 7:  # no room for another header in this block
+            place += 2**15 - place % 2**15
+            continue
+        length, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield record
+            record = b""
+
+
 def written(files: list[Path]) -> tuple[list[tuple[int, float]], dict[str, Any]]:
-    """(step, loss) of every row, and the summary, in W&B's own files."""
-    import json
-
+    """(step, loss) of every row, and the summary."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    rows, summary = [], {}
-    for file in files:
-        store = DataStore()
-        store.open_for_scan(str(file))
-        while data := store.scan_data():
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
-            kind = record.WhichOneof("record_type")
-            if kind == "history":
-                row = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-                rows.append((row["_step"], row["loss"]))
-            elif kind == "summary":
-                summary |= {
-                    item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update
-                }
+    def values(items: Any) -> dict[str, Any]:
+        return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+    rows: list[tuple[int, float]] = []
+    summary: dict[str, Any] = {}
+    for record in (record for file in files for record in records(file)):
+        parsed = wandb_internal_pb2.Record()
+        parsed.ParseFromString(record)
+        if parsed.WhichOneof("record_type") == "history":
+            row = values(parsed.history.item)
+            rows.append((row.get("_step", parsed.history.step.num), row["loss"]))
+        elif parsed.WhichOneof("record_type") == "summary":
+            summary |= values(parsed.summary.update)
     return rows, summary

@@ -70,13 +70,15 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Disturbing]]:
 
 
 @pytest.fixture
-def small(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> Callable[..., Config]:
+def small(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> Callable[..., Config]:
     """With dropout, whose draws come from the global stream that a tracker might disturb."""
     root = image_folder(classes=3, train=16, test=6)
 
     def make(name: str, tracker: str) -> Config:
         return stripes_config(
-            root, tmp_path / name, model={"backbone": "mobilenet_v3_small"}, tracking={"tracker": tracker},
+            root, tmp_path / name, model={"backbone": "mobilenet_v3_small", "trainable": "last_block"}, tracking={"tracker": tracker},
             collect={"count": 60}, reward={"epochs": 3, "curve": []}, reference={"epochs": 3},
             ppo={"iterations": 4, "batch_size": 24, "minibatch_size": 12}, runtime={"checkpoint_seconds": 0},
         )  # fmt: skip
