@@ -8,6 +8,7 @@ DATA ?= ants_bees
 SEEDS ?= 3
 RUNS ?=
 IMAGES ?=
+FORMAT ?= onnx torch huggingface
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer compare report feedback data test lint bench load-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer export compare report feedback data test lint bench load-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, 
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(FORMAT),--format "$(FORMAT)") $(if $(TOP_K),--top-k "$(TOP_K)") \
 		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
 		$(if $(UI),--ui "$(UI)")
+
+export: $(READY)  ## the policy for other programs, in FORMAT="onnx torch huggingface" or some of them
+	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")
 
 feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")

@@ -81,7 +81,8 @@ STAGES = (
 def main() -> None:
     """Reinforcement learning from human feedback for image classification.
 
-    The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process.
+    The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process;
+    `export` writes the policy for other programs.
     """
 
 
@@ -167,6 +168,19 @@ def infer(config: Config, pattern: str | None, output: Path | None, ui: str | No
     from stages.infer import run as stage
 
     click.echo(stage.describe(stage.run(config, pattern, output)))
+
+
+@main.command("export")
+@configured
+@click.option(
+    "--format", "formats", type=click.Choice(["onnx", "torch", "huggingface"]), multiple=True,
+    help="May be given several times; all three if it is not.",
+)  # fmt: skip
+def export_policy(config: Config, formats: tuple[str, ...]) -> None:
+    """Write the aligned policy for other programs: ONNX, torch.export, and a folder in the Hugging Face layout."""
+    from stages.export import run as stage
+
+    click.echo(stage.describe(stage.run(config, formats or stage.FORMATS)))
 
 
 @main.command()

@@ -43,7 +43,9 @@ class MLflowTracker:
         told = mlflow.is_tracking_uri_set()
         uri = mlflow.get_tracking_uri() if told else (opening.runs / "mlruns").absolute().as_uri()
         if uri.startswith("file:"):
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # since MLflow 3 the store of files must be asked for
+            os.environ.setdefault(
+                "MLFLOW_ALLOW_FILE_STORE", "true"
+            )  # since MLflow 3 the store of files must be asked for
         self._client = MlflowClient(tracking_uri=uri)
         self.where = f"{opening.project} at {uri}"
         if opening.known:

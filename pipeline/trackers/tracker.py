@@ -6,7 +6,6 @@ fails is named once and then left alone, and no random stream is another after i
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.checkpoints import untouched_streams
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.packages import missing
 
 Status = Literal["finished", "stopped", "failed"]
 Figures = Mapping[str, float | str]
@@ -63,10 +63,7 @@ class Opening:
 def require_package(config: Config) -> None:
     """Raise UserError if the tracker that the configuration asks for is not installed."""
     name = config.tracking.tracker
-    if name == "none":
-        return
-    found = importlib.util.find_spec(PACKAGES[name])
-    if found is None or found.origin is None:  # a folder wandb/ that W&B wrote where we are looks like a package
+    if name != "none" and missing([PACKAGES[name]]):
         raise UserError(
             f"tracking.tracker={name} needs the package {PACKAGES[name]}: pip install 'image-rlhf[{name}]', or go on "
             "with SET=tracking.tracker=none"

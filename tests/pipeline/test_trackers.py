@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import sys
@@ -19,9 +20,9 @@ from pipeline.errors import Stopped, UserError
 from pipeline.files import read_json
 from pipeline.run_folder import RunFolder, StageFolder
 from pipeline.runtime import Runtime
-from pipeline.tracking import Metrics
 from pipeline.trackers import tracker as trackers
 from pipeline.trackers.tracker import Opening, Tracking, flat, open_tracking
+from pipeline.tracking import Metrics
 
 CPU = Runtime(torch.device("cpu"))
 
@@ -62,9 +63,9 @@ class Remembering:
 
 
 @pytest.fixture(autouse=True)
-def made() -> Iterator[list[Remembering]]:
+def made() -> list[Remembering]:
     Remembering.made = []
-    yield Remembering.made
+    return Remembering.made
 
 
 def tracking(folder: Path, key: str = "k", fail: tuple[str, ...] = ()) -> Tracking:
@@ -155,7 +156,7 @@ def test_a_failing_tracker_is_named_once(tmp_path: Path, where: str, capsys: pyt
 def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is written: a finished stage stays finished."""
     for found in (None, SimpleNamespace(origin=None)):
-        monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name, found=found: found)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, found=found: found)
         for name in ("mlflow", "wandb"):
             stage = RunFolder(config_of(tmp_path, name)).stage("reference")
             with pytest.raises(UserError, match=rf"pip install 'image-rlhf\[{name}\]'"):

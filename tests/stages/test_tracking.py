@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,12 +61,12 @@ class Disturbing:
 
 
 @pytest.fixture(autouse=True)
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Disturbing]]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Disturbing]:
     """What trackers there were; `tracking.tracker=mlflow` makes these."""
     Disturbing.made = []
     monkeypatch.setitem(sys.modules, "pipeline.trackers.on_mlflow", SimpleNamespace(MLflowTracker=Disturbing))
     monkeypatch.setitem(trackers.PACKAGES, "mlflow", "json")
-    yield Disturbing.made
+    return Disturbing.made
 
 
 @pytest.fixture
@@ -149,7 +149,10 @@ def test_a_killed_stage_goes_on_in_the_same_run(
 
 
 def test_a_tracker_that_goes_down_stops_nothing(
-    small: Callable[..., Config], made: list[Disturbing], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Callable[..., Config],
+    made: list[Disturbing],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Disturbing, "lasts", 2)
     without, told = small("without", "none"), small("told", "mlflow")

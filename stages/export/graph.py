@@ -1,0 +1,142 @@
+"""The policy as a graph for other programs: uint8 pixels in, probabilities out, any number of images at once.
+
+Normalisation is inside, since a caller who forgets it gets wrong answers without an error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from pipeline.errors import UserError
+from pipeline.images.transforms import normalise
+from pipeline.models.files import ModelHeader
+from pipeline.models.policy import log_policy
+from pipeline.predictor import Predictor
+
+INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
+EXTRA = "image_rlhf.json"  # of a .pt2: what the ONNX file has as metadata
+Outputs = tuple[np.ndarray, np.ndarray]
+Answer = Callable[[np.ndarray], Outputs]  # uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]
+
+
+class PixelsToClasses(nn.Module):
+    """uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(normalise(pixels))
+        return log_policy(logits).exp(), logits
+
+
+def metadata(header: ModelHeader, weights: str) -> dict[str, str]:
+    """What a user of the graph has to know, as strings.
+
+    Args:
+        weights: hash of the weights the graph was made from.
+    """
+    return {
+        "classes": json.dumps(list(header.classes), ensure_ascii=False),
+        "size": str(header.size),
+        "resize": str(header.resize),
+        "input": f"uint8 RGB [batch, {header.size}, {header.size}, 3]: the shorter side resized to {header.resize} pixels "
+        f"(bilinear, antialiased), then the centre square of {header.size}; not normalised",
+        "backbone": header.backbone,
+        "weights_sha256": weights,
+        "producer": "image-rlhf",
+    }
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporters' remarks on their own workings: what they made is held against PyTorch afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def trace(predictor: Predictor) -> ExportedProgram:
+    """The policy's graph, for any number of images.
+
+    Raises:
+        UserError: this torch cannot trace this network.
+    """
+    size = predictor.header.size
+    # Two images: torch takes a dimension of one for a constant.
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=predictor.device)
+    try:
+        with _quietly(), torch.no_grad():
+            return torch.export.export(
+                PixelsToClasses(predictor.network).eval(), (example,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
+            )
+    except Exception as error:  # what the tracer raises is not documented
+        raise _impossible(predictor, "torch.export", error) from error
+
+
+def _impossible(predictor: Predictor, what: str, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return UserError(
+        f"{what} of torch {torch.__version__} cannot export {predictor.header.backbone} ({reason}); FORMAT=huggingface "
+        "needs no graph"
+    )
+
+
+def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) -> Answer:
+    """model.pt2 for `torch.export.load`; returns what the file answers."""
+    path = folder / "model.pt2"
+    facts = json.dumps(metadata(predictor.header, predictor.weights), ensure_ascii=False)
+    with _quietly():
+        torch.export.save(program, path, extra_files={EXTRA: facts})
+        module = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def answer(pixels: np.ndarray) -> Outputs:
+        probabilities, logits = module(torch.from_numpy(pixels))
+        return probabilities.numpy(), logits.numpy()
+
+    return answer
+
+
+def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> Answer:
+    """model.onnx (and model.onnx.data beside it, above 2 GB); returns what onnxruntime answers."""
+    import onnxruntime
+
+    path = folder / "model.onnx"
+    try:
+        with _quietly():
+            made = torch.onnx.export(
+                program, dynamo=True, verbose=False, input_names=[INPUT], output_names=list(OUTPUTS),
+                dynamic_shapes={INPUT: {0: "batch"}},
+            )  # fmt: skip
+            assert made is not None
+            made.model.metadata_props.update(metadata(predictor.header, predictor.weights))
+            made.save(path)
+    except Exception as error:  # nor is what the converter raises
+        raise _impossible(predictor, "torch.onnx", error) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def answer(pixels: np.ndarray) -> Outputs:
+        probabilities, logits = session.run(list(OUTPUTS), {INPUT: pixels})
+        return probabilities, logits
+
+    return answer

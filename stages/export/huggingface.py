@@ -1,0 +1,70 @@
+"""A folder in the layout of the Hugging Face hub: config.json, model.safetensors, preprocessor_config.json, README.md."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import write_atomically, write_json
+from pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.models.files import ModelHeader
+from pipeline.predictor import EXPORTED, Predictor
+from pipeline.workspace import Workspace
+from stages.export.facts import gather
+from stages.export.model_card import render
+
+LIBRARY = "image-rlhf"
+BILINEAR = 2  # Pillow's number, which the hub's files use
+
+
+def model_config(header: ModelHeader) -> dict[str, Any]:
+    """config.json, under the hub's usual names where there are some."""
+    return {
+        "library_name": LIBRARY,
+        "architecture": header.backbone,
+        "architectures": [header.backbone],
+        "backbone": f"torchvision.models.{header.backbone}",
+        "num_labels": len(header.classes),
+        "id2label": {str(number): name for number, name in enumerate(header.classes)},
+        "label2id": {name: number for number, name in enumerate(header.classes)},
+        "image_size": header.size,
+        "resize": header.resize,
+        "num_channels": 3,
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+    }
+
+
+def preprocessor_config(header: ModelHeader) -> dict[str, Any]:
+    """preprocessor_config.json.
+
+    It names no class of transformers: those round the longer side otherwise, and a crop that is a pixel off would be
+    taken for ours.
+    """
+    return {
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": header.resize},
+        "resample": BILINEAR,
+        "do_center_crop": True,
+        "crop_size": {"height": header.size, "width": header.size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(IMAGENET_MEAN),
+        "image_std": list(IMAGENET_STD),
+    }
+
+
+def write_folder(folder: Path, ws: Workspace, policy: Path, predictor: Predictor) -> None:
+    """Make the folder, which must not be there yet.
+
+    Args:
+        policy: the run's model file; its header lets `Predictor.load` read the copy as it is.
+    """
+    folder.mkdir()
+    shutil.copyfile(policy, folder / EXPORTED)
+    write_json(folder / "config.json", model_config(predictor.header))
+    write_json(folder / "preprocessor_config.json", preprocessor_config(predictor.header))
+    write_atomically(folder / "README.md", render(gather(ws, policy, predictor.weights)).encode())

@@ -1,0 +1,66 @@
+"""README.md of an exported folder: metadata that the Hugging Face hub reads, and the card in words."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+TEMPLATE = Path(__file__).with_name("README.md.jinja")
+KINDS = {
+    "comparison": "which of two labels fits an image better", "image_comparison": "which of two images fits a label better",
+    "label": "which class an image is of", "verdict": "whether a label fits", "rating": "how well a label fits",
+}  # fmt: skip
+
+
+def percent(value: float | None) -> str:
+    """0.123 as 12.3 %; a dash for nothing."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def share(value: Any) -> str:
+    """A proportion with its interval; a dash for nothing."""
+    return "–" if value is None else f"{percent(value.value)} [{percent(value.low)}, {percent(value.high)}]"
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """With so many decimals; a dash for nothing."""
+    return "–" if value is None else f"{value:.{places}f}"
+
+
+def plain(text: object) -> str:
+    """A name as text that Markdown takes for nothing else, on one line."""
+    one_line = " ".join(str(text).split())
+    return re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", html.escape(one_line, quote=False))
+
+
+def metadata(facts: dict[str, Any]) -> dict[str, Any]:
+    """The front matter; the accuracy as the hub's model index, where it is known. The licence is the user's to choose."""
+    front: dict[str, Any] = {
+        "library_name": "image-rlhf",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "rlhf", "ppo", "reward-model", "pytorch", facts["backbone"]],
+    }
+    if facts["accuracy"]:
+        dataset = {"type": "image-folder", "name": f"evaluation images of {facts['name']}"}
+        value = round(facts["accuracy"]["policy"].value, 6)
+        metrics = [{"type": "accuracy", "name": "accuracy", "value": value}]
+        result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
+        front["model-index"] = [{"name": facts["name"], "results": [result]}]
+    return front
+
+
+def render(facts: dict[str, Any]) -> str:
+    """The whole file, from what `facts.gather` found."""
+    environment = jinja2.Environment(
+        autoescape=False,  # Markdown: names go through `plain`
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters.update({"percent": percent, "share": share, "number": number, "plain": plain})
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
+    return template.render(facts, front=front, kinds_in_words=KINDS)
