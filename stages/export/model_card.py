@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def render(facts: dict[str, Any]) -> str:
         autoescape=False,  # Markdown: names go through `plain`
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update({"percent": percent, "share": share, "number": number, "plain": plain})
+    filters: dict[str, Callable[..., str]] = {"percent": percent, "share": share, "number": number, "plain": plain}
+    environment.filters.update(filters)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
     return template.render(facts, front=front, kinds_in_words=KINDS)

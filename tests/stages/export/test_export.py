@@ -1,0 +1,257 @@
+"""What is exported answers as PyTorch does, with any number of images, and stands whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import Config, ModelConfig, RuntimeConfig
+from pipeline.errors import UserError
+from pipeline.images.digits import write_digits
+from pipeline.images.transforms import normalise
+from pipeline.models.backbone import build_network
+from pipeline.models.files import ModelHeader
+from pipeline.models.policy import final_linear
+from pipeline.predictor import Predictor
+from stages.export import run as stage
+from stages.export.check import TOLERANCE, Sample, check, difference
+from stages.export.graph import EXTRA, Answer, Outputs, PixelsToClasses, trace, write_onnx, write_torch
+from stages.export.run import FORMATS, run
+
+ROOT = Path(__file__).resolve().parents[3]
+CPU = RuntimeConfig(device="cpu")
+
+
+def needs(*formats: str) -> None:
+    for name in formats:
+        for package in stage.PACKAGES.get(name, ()):
+            pytest.importorskip(package, reason=f"the extra image-rlhf[{name}] is not installed")
+
+
+def folder_of(config: Config) -> Path:
+    return config.runs / config.name / "export"
+
+
+def test_images(config: Config) -> list[Path]:
+    assert config.images.root is not None
+    return sorted(config.images.root.rglob("test/*/*.png"))
+
+
+test_images.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def exported(finished: Config) -> Config:
+    """All three formats, by the command, which has nothing to say but what it made."""
+    needs(*FORMATS)
+    (folder_of(finished).parent / "c.json").write_text(json.dumps(finished.model_dump(mode="json")))
+    command = [sys.executable, "-m", "stages.cli", "export", "--config", str(folder_of(finished).parent / "c.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=finished.runs)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "no library's warnings"
+    assert done.stdout.startswith(
+        "export      largest difference of a probability to PyTorch's, on 20 evaluation images"
+    )
+    assert [Path(line.split()[0]).name for line in done.stdout.splitlines()[1:]] == [
+        "model.onnx", "model.pt2", "huggingface",
+    ]  # fmt: skip
+    return finished
+
+
+def test_onnx_answers_as_the_predictor(exported: Config) -> None:
+    """Decoded and cropped by the predictor, computed by onnxruntime; the file says what it wants."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    predictor = Predictor.load(folder_of(exported).parent, CPU)
+    session = onnxruntime.InferenceSession(str(folder_of(exported) / "model.onnx"), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", 32, 32, 3])
+    assert [(out.name, out.shape) for out in session.get_outputs()] == [
+        ("probabilities", ["batch", 2]), ("logits", ["batch", 2]),
+    ]  # fmt: skip
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == list(predictor.classes)
+    assert (facts["size"], facts["resize"], facts["weights_sha256"]) == ("32", "34", predictor.weights)
+    pixels = np.stack([predictor.prepare(path) for path in test_images(exported)])
+    expected = predictor.log_probs(pixels)
+    assert expected.exp().std(0).max() > 0.05, "a policy that says the same of every image would agree with anything"
+    for size in (1, 7, 20):
+        probabilities, logits = session.run(None, {"pixels": pixels[:size]})
+        assert np.abs(probabilities - expected[:size].exp().numpy()).max() <= TOLERANCE
+        assert np.abs(torch.from_numpy(logits).softmax(-1) - expected[:size].exp()).max() <= TOLERANCE
+
+
+def test_torch_export_answers_as_the_predictor(exported: Config) -> None:
+    predictor = Predictor.load(folder_of(exported).parent, CPU)
+    extra = {EXTRA: ""}
+    module = torch.export.load(folder_of(exported) / "model.pt2", extra_files=extra).module()
+    assert json.loads(json.loads(extra[EXTRA])["classes"]) == list(predictor.classes)
+    pixels = torch.from_numpy(np.stack([predictor.prepare(path) for path in test_images(exported)]))
+    for size in (1, 7, 20):
+        probabilities, _ = module(pixels[:size])
+        assert (probabilities - predictor.log_probs(pixels[:size]).exp()).abs().max() <= TOLERANCE
+
+
+def test_the_folder_loads_and_predicts_the_same(exported: Config, tmp_path: Path) -> None:
+    """Anywhere: it is moved away from its run first."""
+    moved = (folder_of(exported) / "huggingface").rename(tmp_path / "model")
+    of_run, of_folder = Predictor.load(folder_of(exported).parent, CPU), Predictor.load(moved, CPU)
+    assert of_folder.predict(test_images(exported)) == of_run.predict(test_images(exported))
+    assert of_folder.weights == of_run.weights
+    config = json.loads((moved / "config.json").read_text())
+    assert [config["id2label"][str(number)] for number in range(config["num_labels"])] == list(of_run.classes)
+    assert config["label2id"] == {name: number for number, name in enumerate(of_run.classes)}
+    assert (config["backbone"], config["image_size"], config["resize"]) == ("torchvision.models.resnet18", 32, 34)
+    prepared = json.loads((moved / "preprocessor_config.json").read_text())
+    assert (prepared["size"], prepared["crop_size"]) == ({"shortest_edge": 34}, {"height": 32, "width": 32})
+    moved.rename(folder_of(exported) / "huggingface")
+
+
+def test_only_what_is_asked_for_and_again(finished: Config) -> None:
+    """A second export replaces the first, a folder included, and leaves nothing else."""
+    target = folder_of(finished)
+    for _ in range(2):
+        (target / "huggingface" / "stale").mkdir(parents=True, exist_ok=True)
+        made = run(finished, ["huggingface", "torch"])
+        assert list(made.differences) == [target / "model.pt2", target / "huggingface"]
+        assert not (target / "huggingface" / "stale").exists()
+        assert {path.name for path in target.iterdir()} <= {"huggingface", "model.pt2", "model.onnx"}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_does_not_agree_is_not_exported(
+    without_gold: Config, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Nothing new is left, and what stood there stays as it was."""
+    target = folder_of(without_gold)
+    if before:
+        target.mkdir(exist_ok=True)
+        (target / "model.pt2").write_bytes(b"earlier")
+
+    def forward(self: PixelsToClasses, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(pixels.float().permute(0, 3, 1, 2) / 255)  # not normalised
+        return logits.softmax(-1), logits
+
+    monkeypatch.setattr(PixelsToClasses, "forward", forward)
+    with pytest.raises(UserError, match=r"model\.pt2 does not agree with PyTorch.*nothing was exported"):
+        run(without_gold, ["torch", "huggingface"])
+    if before:
+        assert [path.name for path in target.iterdir()] == ["model.pt2"]
+        assert (target / "model.pt2").read_bytes() == b"earlier"
+    else:
+        assert not target.exists()
+
+
+def answering(sample: Sample, wrong: float = 0.0, at: int | None = None, shape: int = 2) -> Answer:
+    """The right answer; `wrong` is added to one probability, in batches of `at` images only if that is given."""
+
+    def answer(pixels: np.ndarray) -> Outputs:
+        places = [int(np.flatnonzero((sample.pixels == one).all((1, 2, 3)))[0]) for one in pixels]
+        probabilities = sample.probabilities[places].copy()
+        logits = np.log(probabilities)
+        if at in (None, len(pixels)):
+            probabilities[-1, 0] += wrong
+        return probabilities[:, :shape], logits
+
+    return answer
+
+
+def test_the_check_sees_what_is_wrong() -> None:
+    """In whichever batch it is, in whichever output, and where it is no number."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
+    sample = Sample(pixels, np.exp(np.log(random.dirichlet([1, 1], 8))).astype(np.float32))
+    assert check("it", answering(sample), sample) < 1e-6
+    assert difference(answering(sample, 5e-5), sample) == pytest.approx(5e-5, rel=0.01)
+    for bad in (
+        answering(sample, 2e-4), answering(sample, 2e-4, at=1), answering(sample, 2e-4, at=3), answering(sample, 2e-4, at=2),
+        answering(sample, 2e-4, at=8), answering(sample, float("nan")), answering(sample, shape=1),
+        lambda pixels: (answering(sample)(pixels)[0], answering(sample)(pixels)[0] * 3),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match="does not agree"):
+            check("it", bad, sample)
+
+
+def test_a_missing_package_names_the_extra(finished: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name))
+    with pytest.raises(
+        UserError, match=r"needs onnxscript: pip install 'image-rlhf\[onnx\]'.*FORMAT=\"torch huggingface\""
+    ):
+        run(finished)
+
+
+def test_without_a_policy_it_says_what_to_run(finished: Config) -> None:
+    with pytest.raises(UserError, match="make ppo"):
+        run(finished.model_copy(update={"name": "not-there"}), ["torch"])
+
+
+def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path) -> None:
+    class Stubborn(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean((2, 3))[:, : 2 + int(x.sum() > 1e9)]
+
+    predictor = Predictor(Stubborn(), ModelHeader("policy", "stubborn", ("a", "b"), 8, 8))
+    with pytest.raises(UserError, match=r"cannot export stubborn \(.*FORMAT=huggingface needs no graph"):
+        trace(predictor)
+
+
+def both_agree(network: nn.Module, backbone: str, pixels: np.ndarray, calibrate: bool = True) -> None:
+    """ONNX and torch.export of a network whose answers differ from image to image: others would agree with anything."""
+    torch.manual_seed(0)
+    if (
+        calibrate
+    ):  # of random weights; with the statistics a new BatchNorm has, what comes out of a deep network is nothing
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        with torch.no_grad():
+            network.train()(normalise(torch.from_numpy(pixels)))
+    nn.init.normal_(final_linear(network).weight, std=1.0)
+    size = pixels.shape[1]
+    predictor = Predictor(network, ModelHeader("policy", backbone, ("a", "b", "c"), size, size))
+    sample = Sample(pixels, predictor.log_probs(pixels).exp().numpy())
+    assert sample.probabilities.std(0).max() > 0.01
+    program = trace(predictor)
+    with tempfile.TemporaryDirectory() as folder:  # some are hundreds of megabytes, which pytest would keep
+        for what, write in (("model.onnx", write_onnx), ("model.pt2", write_torch)):
+            found = check(what, write(predictor, program, Path(folder)), sample)
+            print(f"{backbone} {what}: {found:.1e}")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [("resnet18", 32), ("mobilenet_v3_small", 32), ("shufflenet_v2_x0_5", 48), ("swin_t", 32), ("vit_b_32", 224)],
+)
+def test_backbones(backbone: str, size: int, tmp_path: Path) -> None:
+    """Convolutions, squeeze and excitation, channel shuffles (reshapes), windows, attention: any number of images."""
+    needs("onnx")
+    root = write_digits(tmp_path / "digits")
+    header = ModelHeader("policy", backbone, ("a", "b", "c"), size, size)
+    prepare = Predictor(nn.Identity(), header).prepare
+    pixels = np.stack([prepare(path) for path in sorted(root.rglob("test/*/*.png"))[::100]])
+    network = build_network(ModelConfig(backbone=backbone, weights="none"), 3, seed=0)
+    both_agree(network, backbone, pixels)
+
+
+def test_real_weights_on_real_photographs(shared: Path) -> None:
+    """SqueezeNet with ImageNet's weights on ants and bees at 224 pixels."""
+    needs("onnx")
+    weights = shared / "weights" / "squeezenet1_1_imagenet.safetensors"
+    network = build_network(ModelConfig(backbone="squeezenet1_1", weights=str(weights)), 3, seed=0)
+    header = ModelHeader("policy", "squeezenet1_1", ("a", "b", "c"), 224, 256)
+    prepare = Predictor(nn.Identity(), header).prepare
+    photographs = sorted((shared / "data" / "hymenoptera" / "val").rglob("*.jpg"))
+    assert len(photographs) > 30
+    pixels = np.stack([prepare(path) for path in photographs[::5]])
+    both_agree(network, "squeezenet1_1", pixels, calibrate=False)
