@@ -45,6 +45,8 @@ def _construct(name: str, weights: str | None) -> nn.Module:
         for part in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, part):
                 setattr(network, part, None)
+    if hasattr(network, "transform_input"):  # torchvision sets it with ImageNet's weights only, and no file records it
+        setattr(network, "transform_input", True)  # noqa: B010
     return network
 
 

@@ -154,6 +154,15 @@ def test_save_and_load(tmp_path: Path) -> None:
         load_model(path, "policy")
 
 
+@pytest.mark.parametrize("backbone", ["googlenet", "inception_v3"])
+def test_a_network_that_rescales_its_input_does_so_wherever_its_weights_are_from(
+    backbone: str,
+) -> None:
+    """torchvision tells a downloaded one to, and a reloaded one not to: a saved policy would predict something else."""
+    network = build_network(ModelConfig(backbone=backbone, weights="none"), 2, seed=0)
+    assert network.transform_input is True
+
+
 def test_weights_hash_sees_every_bit() -> None:
     made = network()
     before = weights_hash(made)
