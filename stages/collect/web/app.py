@@ -20,11 +20,11 @@ from starlette.concurrency import run_in_threadpool
 
 from feedback_store.errors import FeedbackError
 from pipeline.images.decode import BadImage
+from pipeline.web.guard import Guard, Rules
 from stages.collect.assignments import Assignments
 from stages.collect.renditions import SCREEN, ZOOMED, Renditions
 from stages.collect.tasks import Answer
 from stages.collect.web.committer import Committer
-from stages.collect.web.guard import Guard
 from stages.collect.web.links import OWNER, Link, Links
 from stages.collect.web.overview import Overview
 from stages.collect.web.present import Presenter
@@ -32,6 +32,7 @@ from stages.collect.web.present import Presenter
 STATIC = Path(__file__).parent / "static"
 FILES = {"judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"}
 COOKIE = "link"
+MAX_BODY = 64 * 1024  # a hundred answers are a tenth of that
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
@@ -73,7 +74,7 @@ class Desk:
     presenter: Presenter
     renditions: Renditions
     overview: Overview
-    hosts: set[str]
+    hosts: frozenset[str]
     secure: bool = False
 
 
@@ -87,7 +88,7 @@ def make_app(desk: Desk) -> FastAPI:
         await committer.finish()
 
     app = FastAPI(title="image-rlhf collect", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, hosts=desk.hosts)
+    app.add_middleware(Guard, rules=Rules(desk.hosts, "collect.server.allowed_hosts", MAX_BODY))
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:

@@ -140,7 +140,7 @@ def desk_for(where: Place, annotators: list[str]) -> Desk:
     opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
     return Desk(
         assignments, links, Presenter(assignments, links, where.table, where.plan.classes, opinion),
-        Renditions(where.table, 10**8), Overview(assignments.store, {}), {"127.0.0.1", "localhost"},
+        Renditions(where.table, 10**8), Overview(assignments.store, {}), frozenset({"127.0.0.1", "localhost"}),
     )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from stages.collect.web.app import Desk, make_app
-from stages.collect.web.guard import HEADERS, MAX_BODY, Guard
+from pipeline.web.guard import HEADERS, Guard, Rules
+from stages.collect.web.app import MAX_BODY, Desk, make_app
 from stages.collect.web.links import OWNER, Links
 
 HOST = "http://127.0.0.1:8765"
@@ -154,7 +154,8 @@ def test_reading_a_body_without_a_length_stops_at_the_limit() -> None:
 
     headers = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
     scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers}
-    asyncio.run(Guard(greedy, {"localhost"})(scope, receive, send))
+    rules = Rules(frozenset({"localhost"}), "collect.server.allowed_hosts", MAX_BODY)
+    asyncio.run(Guard(greedy, rules)(scope, receive, send))
     assert sum(taken) <= MAX_BODY + 4096
     assert sent[0]["status"] == 413
 

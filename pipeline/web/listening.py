@@ -1,0 +1,89 @@
+"""Listen on an address, run a server until a signal, and stop it in good order."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from pipeline.errors import UserError
+
+EVERYWHERE = ("0.0.0.0", "::")
+BACKLOG = 1024
+
+
+@contextmanager
+def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    """A listening socket, so that whoever is quick waits instead of being refused while the server starts.
+
+    Args:
+        setting: the section of the configuration that host and port stand in, for messages.
+
+    Raises:
+        UserError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"{setting}: cannot listen on {host}, port {port} ({error.strerror}); is it running already? Set "
+            f"{setting}.port to another, or to 0 for any free one"
+        ) from error
+    with listener:
+        yield listener
+
+
+def reached_by(host: str) -> str:
+    """The name others reach a server by that listens on `host`."""
+    name = socket.gethostname() if host in EVERYWHERE else host
+    return f"[{name}]" if ":" in name else name
+
+
+def serve_until_stopped(config: uvicorn.Config, listener: socket.socket) -> None:
+    """Run until SIGINT or SIGTERM, then finish what was begun. The server has a thread of its own, so that the signals
+    are ours and stopping is orderly.
+    """
+    running = uvicorn.Server(config)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            running.run(sockets=[listener])
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=work, name="server")
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    thread.start()
+    try:
+        while not stop.wait(0.5):
+            pass
+    finally:
+        running.should_exit = True
+        thread.join()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files as far as it may: every connection is one."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
+            return
