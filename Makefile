@@ -8,7 +8,8 @@ DATA ?= ants_bees
 SEEDS ?= 3
 RUNS ?=
 IMAGES ?=
-FORMAT ?= onnx torch huggingface
+FORMAT ?=
+SECONDS ?= 60
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer export compare report feedback data test lint bench load-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test lint bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, 
 export: $(READY)  ## the policy for other programs, in FORMAT="onnx torch huggingface" or some of them
 	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")
 
+serve: $(READY)  ## a page and an interface that classify images, before and after alignment side by side
+	@$(RLHF) serve --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
+
 feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
 
@@ -77,6 +81,9 @@ bench: $(READY)  ## speed, as ratios measured in one run
 
 load-test: $(READY)  ## fifty people judge at once while the server is killed three times
 	@$(BIN)/python -m benchmarks.load_test
+
+serve-test: $(READY)  ## 64 clients for SECONDS=60, then whatever should take the server down
+	@$(BIN)/python -m benchmarks.serve_test --seconds $(SECONDS)
 
 clean:  ## remove the environment and caches; runs and judgments stay
 	rm -rf $(VENV) runs/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
 from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Section
 
@@ -22,17 +22,42 @@ class InferConfig(Section):
 
 
 class ServeConfig(Section):
+    """The page and the interface that classify images with the finished policy."""
+
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one this machine has")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="0 for any free one")
-    allowed_hosts: list[str] = Field([], description="names this machine is known by to others; [] allows local ones")
+    allowed_hosts: list[str] = Field(
+        [], description="names besides localhost that this machine is asked for by; `*` is any"
+    )
     batch_size: PositiveInt = Field(32, description="most images that are computed together")
     batch_wait_ms: NonNegativeFloat = Field(5.0, description="longest wait for others to be computed together with")
+    workers: PositiveInt = Field(2, description="threads that decode images while the network computes")
     queue: PositiveInt = Field(256, description="images that may wait; beyond it the answer is 503 with Retry-After")
     max_images: PositiveInt = Field(32, description="images in one request")
     max_megabytes: PositiveInt = Field(20, description="bytes of one request, in MiB")
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(25_000_000, description="of one image")
-    read_seconds: PositiveFloat = Field(20.0, description="within which a request must have come in")
-    token: str | None = Field(None, description="bearer token that requests need; IMAGE_RLHF_TOKEN says it, too")
+    waiting_megabytes: PositiveInt = Field(
+        128, description="bytes of all requests that are being read or wait, in MiB; beyond it 503, too"
+    )
+    connections: PositiveInt = Field(2048, description="held at once; beyond it the slowest to send is closed")
+    read_seconds: PositiveFloat = Field(
+        20.0, description="within which a request's headers must have come in, and its body within as long again"
+    )
+    token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="bearer token that requests need; better given by the environment, as IMAGE_RLHF_TOKEN"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> ServeConfig:
+        if self.max_images > self.queue:
+            raise ValueError(
+                f"max_images = {self.max_images} would never fit into queue = {self.queue}; make one smaller or the other larger"
+            )
+        if self.max_megabytes > self.waiting_megabytes:
+            raise ValueError(
+                f"max_megabytes = {self.max_megabytes} would never fit into waiting_megabytes = {self.waiting_megabytes}"
+            )
+        return self
 
 
 class TrackingConfig(Section):

@@ -82,7 +82,7 @@ def main() -> None:
     """Reinforcement learning from human feedback for image classification.
 
     The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process;
-    `export` writes the policy for other programs.
+    `report` makes a page of the result, `serve` and `export` give it to others.
     """
 
 
@@ -181,6 +181,15 @@ def export_policy(config: Config, formats: tuple[str, ...]) -> None:
     from stages.export import run as stage
 
     click.echo(stage.describe(stage.run(config, formats or stage.FORMATS)))
+
+
+@main.command()
+@configured
+def serve(config: Config) -> None:
+    """Open a page and an interface that classify images with the aligned policy."""
+    from stages.serve import run as stage
+
+    stage.run(config)
 
 
 @main.command()

@@ -19,6 +19,14 @@ class BadImage(Exception):
     """Why a file cannot be used, in a few words for images.csv."""
 
 
+class TooManyPixels(BadImage):
+    """An image of `width` x `height` pixels, more than `limit`."""
+
+    def __init__(self, width: int, height: int, limit: int) -> None:
+        super().__init__(f"too large: {width} x {height} pixels, more than images.max_pixels = {limit}")
+        self.width, self.height, self.limit = width, height, limit
+
+
 def _sixteen_bit_to_l(image: Image.Image) -> Image.Image:
     """Grey levels of 16 bits to 8 by their high byte: Pillow's own conversion clips everything above 255 to white."""
     grey = np.asarray(image).astype(np.int64)
@@ -47,7 +55,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     The header's size is checked before any pixel is decoded, so that a decompression bomb costs nothing.
 
     Raises:
-        BadImage: empty, not an image, truncated or otherwise unreadable, or larger than `max_pixels`.
+        TooManyPixels: larger than `max_pixels`.
+        BadImage: empty, not an image, truncated or otherwise unreadable.
     """
     if not data:
         raise BadImage("empty file")
@@ -57,7 +66,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
-                    raise BadImage(f"too large: {width} x {height} pixels, more than images.max_pixels = {max_pixels}")
+                    raise TooManyPixels(width, height, max_pixels)
                 image.seek(0)
                 image.load()
                 return to_rgb(image)

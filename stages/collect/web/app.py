@@ -21,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from feedback_store.errors import FeedbackError
 from pipeline.images.decode import BadImage
 from pipeline.web.guard import Guard, Rules
+from pipeline.web.shared import page_files
 from stages.collect.assignments import Assignments
 from stages.collect.renditions import SCREEN, ZOOMED, Renditions
 from stages.collect.tasks import Answer
@@ -30,7 +31,7 @@ from stages.collect.web.overview import Overview
 from stages.collect.web.present import Presenter
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"}
+FILES = page_files(STATIC, ("judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"))
 COOKIE = "link"
 MAX_BODY = 64 * 1024  # a hundred answers are a tenth of that
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -139,7 +140,7 @@ def make_app(desk: Desk) -> FastAPI:
     async def static(name: str) -> Response:
         if name not in FILES:
             raise HTTPException(404, "no such file")
-        return FileResponse(STATIC / name, headers={"Cache-Control": "no-cache"})
+        return FileResponse(FILES[name], headers={"Cache-Control": "no-cache"})
 
     @app.get("/judge/{slug}/session")
     async def session(annotator: Annotator) -> dict[str, Any]:

@@ -1,15 +1,10 @@
 // What is on the screen. Text from outside is set as text, never as markup.
 
+import { element } from "./dom.js";
 import { keyName, MEANING } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
 const SMALL = 64; // larger than a few times their size, such pictures are blocks that nobody recognises
-
-export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
 
 function keycap(key) {
   return element("kbd", { textContent: keyName(key), ariaHidden: "true" });

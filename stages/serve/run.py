@@ -1,0 +1,116 @@
+"""After alignment: a page and an interface that classify images with the aligned policy."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import uvicorn
+
+from pipeline.config import Config
+from pipeline.config_use import ServeConfig
+from pipeline.errors import UserError
+from pipeline.predictor import REFERENCE, Predictor
+from pipeline.run_folder import RunFolder
+from pipeline.runtime import peak_memory_mb
+from pipeline.web.connections import Patience
+from pipeline.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
+from stages.serve.app import Desk, make_app
+from stages.serve.engine import Engine
+from stages.serve.metrics import Metrics
+
+TOKEN = "IMAGE_RLHF_TOKEN"
+MIN_TOKEN = 16
+DECODING_BYTES = 28  # a pixel, at most, measured over all formats: transparency with a rotation takes most
+CONNECTION_BYTES = 64 * 1024  # uvicorn's buffer of a body, which is the larger part
+SLACK = 1.1  # an allocator gives back late what was freed
+
+
+def run(config: Config) -> None:
+    """Serve until Ctrl-C or SIGTERM, then finish what was taken.
+
+    Raises:
+        UserError: there is no policy yet, or the address cannot be listened on.
+    """
+    settings = config.serve
+    token = token_of(settings)
+    policy, reference = load(config)
+    allow_open_files()
+    with listening(settings.host, settings.port, "serve") as listener:
+        metrics = Metrics()
+        engine = Engine(policy, reference, settings, metrics)
+        engine.warm_up()
+        limit = memory_limit(settings, policy)
+        metrics.memory_limit(limit)
+        patience = Patience(settings.read_seconds, settings.connections, metrics.slow)
+        app = make_app(Desk(config.name, engine, metrics, settings, token))
+        _announce(config, engine, listener.getsockname()[1], limit, token is not None)
+        serve_until_stopped(
+            uvicorn.Config(
+                app, log_level="error", access_log=False, lifespan="on", server_header=False, ws="none",
+                http=patience.protocol(), timeout_graceful_shutdown=round(settings.read_seconds) + 30,
+            ),
+            listener,
+        )  # fmt: skip
+
+
+def load(config: Config) -> tuple[Predictor, Predictor | None]:
+    """The run's policy, and its reference if it has one.
+
+    Raises:
+        UserError: there is no policy, a file is damaged, or the two do not belong together.
+    """
+    folder = RunFolder(config)
+    limits = (config.serve.max_pixels, config.serve.max_megabytes)
+    policy = Predictor.load(folder.require("ppo", "model.safetensors"), config.runtime, *limits)
+    path = folder.path / REFERENCE
+    if not path.is_file():
+        return policy, None
+    reference = Predictor.load(path, config.runtime, *limits)
+    if (reference.classes, reference.header.transform) != (policy.classes, policy.header.transform):
+        raise UserError(
+            f"{path} has other classes or another image size than the policy beside it: run `make ppo` again, or move "
+            "the reference away to serve the policy alone"
+        )
+    return policy, reference
+
+
+def token_of(settings: ServeConfig) -> str | None:
+    """The bearer token that requests need: the environment's, else the configuration's, else none.
+
+    Raises:
+        UserError: it is too short to be one.
+    """
+    token = os.environ.get(TOKEN) or (settings.token.get_secret_value() if settings.token else None)
+    if token is not None and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
+        raise UserError(
+            f"{TOKEN}: a token has at least {MIN_TOKEN} printable ASCII characters and no spaces; "
+            "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+        )
+    return token
+
+
+def memory_limit(settings: ServeConfig, policy: Predictor) -> int:
+    """Bytes of resident memory that this process stays below whatever is sent to it; call it once it is warm.
+
+    What it needed so far, the bodies that may wait (twice: a form's files are copied out of it), pixels that wait to be
+    computed, images being decoded, and buffers of connections.
+    """
+    prepared = settings.queue * 3 * policy.header.size**2
+    decoding = settings.workers * settings.max_pixels * DECODING_BYTES
+    bodies = 2 * settings.waiting_megabytes * 2**20
+    more = prepared + decoding + bodies + settings.connections * CONNECTION_BYTES
+    return int(peak_memory_mb() * 2**20 + SLACK * more)
+
+
+def _announce(config: Config, engine: Engine, port: int, limit: int, locked: bool) -> None:
+    settings = config.serve
+    shown = reached_by(settings.host)
+    beside = "the reference beside it" if engine.reference else "there is no reference to show beside it"
+    click.echo(f"  {click.style(f'http://{shown}:{port}/', bold=True)}")
+    click.echo(f"  {config.name}: {len(engine.policy.classes)} classes, {beside}; memory stays below {limit >> 20} MiB")
+    if settings.host in EVERYWHERE:
+        click.echo(f"  If this does not open, name this machine as others know it in serve.allowed_hosts ({shown})")
+    if not locked and settings.host not in ("127.0.0.1", "::1", "localhost"):
+        click.echo(f"  Whoever reaches this address may use it: set {TOKEN} to require a bearer token")
+    click.echo("Ctrl-C ends; what was taken by then is answered.")

@@ -1,0 +1,191 @@
+"""Runs with small random networks, the application over them, and the real server on a free port."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import uvicorn
+import yaml
+from PIL import Image
+
+from pipeline.config import Config, ModelConfig, load_config
+from pipeline.files import write_json
+from pipeline.models.backbone import build_network
+from pipeline.models.files import ModelHeader, save_model
+from pipeline.models.policy import final_linear
+from pipeline.run_folder import RunFolder
+from pipeline.web.connections import Patience
+from stages.serve.app import Desk, make_app
+from stages.serve.engine import Engine
+from stages.serve.metrics import Metrics
+from stages.serve.run import load, token_of
+
+ROOT = Path(__file__).resolve().parents[3]
+SIZE = 32
+CLASSES = ("ant", "bee", "wasp")
+
+
+def save_policy(path: Path, classes: tuple[str, ...], seed: int) -> None:
+    """SqueezeNet with random weights and a head that prefers something."""
+    network = build_network(ModelConfig(backbone="squeezenet1_1", weights="none"), len(classes), seed)
+    head = final_linear(network)
+    with torch.no_grad():
+        weight = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(seed))
+        head.weight.copy_(0.1 * weight)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, network, ModelHeader("policy", "squeezenet1_1", classes, SIZE, SIZE))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Callable[..., Config]:
+    """Makes a run with a policy and, unless told otherwise, a reference; settings are those of `serve`."""
+
+    def make(classes: tuple[str, ...] = CLASSES, reference: bool = True, **settings: object) -> Config:
+        tree = {
+            "name": "served", "runs": str(tmp_path / "runs"), "images": {"root": str(tmp_path), "size": SIZE},
+            "runtime": {"device": "cpu", "threads": 1},
+            "serve": {"port": 0, **settings},
+        }  # fmt: skip
+        path = tmp_path / "served.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        config = load_config(path)
+        run = RunFolder(config)
+        save_policy(run.path / "ppo" / "model.safetensors", classes, 1)
+        write_json(run.path / "ppo" / "manifest.json", {"settings": run.stage("ppo").settings})
+        if reference:
+            save_policy(run.path / "reference" / "model.safetensors", classes, 2)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
+    """What the application works with, closed after the test."""
+    made: list[Desk] = []
+
+    def make(*arguments: object, **settings: object) -> Desk:
+        config = served(*arguments, **settings)
+        metrics = Metrics()
+        engine = Engine(*load(config), config.serve, metrics)
+        made.append(Desk(config.name, engine, metrics, config.serve, token_of(config.serve)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.close()
+
+
+class Live:
+    """The application on a free port, in a thread of this process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.patience = Patience(desk.settings.read_seconds, desk.settings.connections, desk.metrics.slow)
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.server = uvicorn.Server(
+            uvicorn.Config(
+                make_app(desk), log_level="error", access_log=False, ws="none", http=self.patience.protocol(),
+                timeout_graceful_shutdown=5,
+            )
+        )  # fmt: skip
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+
+@pytest.fixture
+def live(desk: Callable[..., Desk]) -> Iterator[Callable[..., Live]]:
+    started: list[Live] = []
+
+    def make(*arguments: object, **settings: object) -> Live:
+        started.append(Live(desk(*arguments, **settings)))
+        return started[-1]
+
+    yield make
+    for server in started:
+        server.stop()
+
+
+class Process:
+    """The real command in a process of its own."""
+
+    def __init__(self, config: Path, *overrides: str) -> None:
+        command = [sys.executable, "-m", "stages.cli", "serve", "--config", str(config)]
+        self.process = subprocess.Popen(
+            [*command, *(["--set", " ".join(overrides)] if overrides else [])],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.lines: list[str] = []
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"(http://[^/\s]+)/", line):
+                self.address = found[1]
+            if line.startswith("Ctrl-C"):
+                return
+        raise AssertionError(f"the server did not start ({self.process.wait()}): {''.join(self.lines)}")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> tuple[int, str]:
+        """Exit code, and what was printed since the start."""
+        assert self.process.stdout
+        with self.process.stdout as rest:
+            text = rest.read()
+        return self.process.wait(), text
+
+
+@pytest.fixture
+def process() -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def make(*arguments: object) -> Process:
+        started.append(Process(*arguments))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield make
+    for one in started:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGKILL)
+            one.wait()
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (48, 40), kind: str = "PNG") -> bytes:
+    """An image file of random pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture(name="picture")
+def picture_fixture() -> Callable[..., bytes]:
+    return picture
