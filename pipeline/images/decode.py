@@ -20,11 +20,11 @@ class BadImage(Exception):
 
 
 class TooManyPixels(BadImage):
-    """An image of `width` x `height` pixels, more than `limit`."""
+    """An image with more pixels than `limit`; `size` says how many in words."""
 
-    def __init__(self, width: int, height: int, limit: int) -> None:
-        super().__init__(f"too large: {width} x {height} pixels, more than images.max_pixels = {limit}")
-        self.width, self.height, self.limit = width, height, limit
+    def __init__(self, size: str, limit: int, than: str = "") -> None:
+        super().__init__(f"too large: {size}{than}")
+        self.size, self.limit = size, limit
 
 
 def _sixteen_bit_to_l(image: Image.Image) -> Image.Image:
@@ -66,7 +66,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > max_pixels:
-                    raise TooManyPixels(width, height, max_pixels)
+                    than = f", more than images.max_pixels = {max_pixels}"
+                    raise TooManyPixels(f"{width} x {height} pixels", max_pixels, than)
                 image.seek(0)
                 image.load()
                 return to_rgb(image)
@@ -75,6 +76,6 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     except UnidentifiedImageError:
         raise BadImage("not an image, or a format that is not supported") from None
     except Image.DecompressionBombError:
-        raise BadImage("too large: more pixels than Pillow takes for a sane image") from None
+        raise TooManyPixels("more pixels than Pillow takes for a sane image", max_pixels) from None
     except Exception as error:  # a damaged file may raise nearly anything: OSError, SyntaxError, struct.error, ...
         raise BadImage(f"unreadable: {str(error) or type(error).__name__}") from error

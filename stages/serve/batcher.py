@@ -75,7 +75,10 @@ class Batcher(Generic[Item, Result]):
         self._thread.join()
 
     def _work(self) -> None:
-        while batch := self._gather():
+        while gathered := self._gather():
+            batch = [waiting for waiting in gathered if waiting.future.set_running_or_notify_cancel()]
+            if not batch:  # whoever sent them gave up
+                continue
             started = time.monotonic()
             try:
                 results = self._compute([waiting.item for waiting in batch])

@@ -132,9 +132,7 @@ class Engine:
         try:
             pixels = await loop.run_in_executor(self._decoders, self.policy.prepare, data)
         except TooManyPixels as large:
-            return Unusable(
-                f"{large.width} x {large.height} pixels are too many: send at most {large.limit} (serve.max_pixels)"
-            )
+            return Unusable(f"too large: {large.size}; send at most {large.limit} pixels (serve.max_pixels)")
         except BadImage as bad:
             return Unusable(f"{bad}; send a whole JPEG, PNG, WebP, BMP, GIF or TIFF")
         return await asyncio.wrap_future(self._batcher.put(_Prepared(pixels, reference)))

@@ -1,0 +1,160 @@
+"""Admission, decoding and batches: what is held is counted, and nothing is held for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from serving import bomb
+
+from pipeline.config import Config
+from pipeline.predictor import Predictor
+from stages.serve.app import Desk
+from stages.serve.engine import Engine, Full, Outcome, Unusable
+from stages.serve.metrics import Metrics
+from stages.serve.run import load
+
+
+def test_the_answer_is_the_predictors(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+    engine = desk().engine
+    assert engine.reference is not None
+    files = [picture(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"))]
+    found = asyncio.run(engine.predict(files, reference=True))
+    for data, outcome in zip(files, found, strict=True):
+        assert isinstance(outcome, Outcome)
+        for predictor, said in ((engine.policy, outcome.policy), (engine.reference, outcome.reference)):
+            expected = predictor.predict(data)
+            assert said is not None
+            assert said.label == expected.label
+            assert said.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    assert found[0].policy.probabilities != found[0].reference.probabilities
+
+
+def test_the_reference_computes_only_what_it_is_asked(
+    desk: Callable[..., Desk], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = desk(batch_size=4, batch_wait_ms=3_600_000).engine
+    seen: list[tuple[bool, int]] = []
+    true = Predictor.log_probs
+    monkeypatch.setattr(
+        Predictor,
+        "log_probs",
+        lambda self, pixels: seen.append((self is engine.policy, len(pixels))) or true(self, pixels),
+    )
+
+    async def both() -> list[list[Outcome | Unusable]]:
+        return await asyncio.gather(engine.predict([picture(1)] * 3, False), engine.predict([picture(2)], True))
+
+    plain, asked = asyncio.run(both())
+    assert [one.reference for one in plain] == [None] * 3
+    assert asked[0].reference is not None
+    assert sorted(seen) == [(False, 1), (True, 4)]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (bomb(), "send at most 25000000 pixels (serve.max_pixels)"),
+        (b"hello, I am no picture", "not an image"),
+        (b"", "empty file"),
+        (b"\xff\xd8\xff\xe0" + b"\x00" * 100, "send a whole JPEG"),
+    ],
+)
+def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: str) -> None:
+    found = asyncio.run(desk().engine.predict([data], False))
+    assert isinstance(found[0], Unusable)
+    assert says in str(found[0])
+
+
+def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    assert isinstance(asyncio.run(desk().engine.predict([bomb()], False))[0], Unusable)
+
+
+def test_a_webp_canvas_is_not_decoded_either(desk: Callable[..., Desk]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16383, 16383)).resize((2000, 2000)).save(file, "WEBP")
+    engine = desk(max_pixels=1_000_000).engine
+    found = asyncio.run(engine.predict([file.getvalue()], False))
+    assert "2000 x 2000" in str(found[0])
+
+
+def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+    engine = desk(queue=3, max_images=3, batch_size=3, batch_wait_ms=3_600_000).engine
+
+    async def scene() -> None:
+        first = asyncio.create_task(engine.predict([picture()] * 2, False))
+        await asyncio.sleep(0)
+        with pytest.raises(Full, match="try again in 1 s"):
+            await engine.predict([picture()] * 2, False)
+        engine.check()
+        second = asyncio.create_task(engine.predict([picture()], False))
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            engine.check()
+        assert len(await first) + len(await second) == 3
+        engine.check()
+
+    asyncio.run(scene())
+
+
+def test_places_and_bytes_come_back_whatever_happens(
+    desk: Callable[..., Desk], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = desk(queue=2, max_images=2).engine
+
+    def broken(self: Predictor, pixels: np.ndarray) -> None:
+        raise MemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "log_probs", broken)
+        for _ in range(3):
+            with pytest.raises(MemoryError):
+                asyncio.run(engine.predict([picture()] * 2, False))
+    assert isinstance(asyncio.run(engine.predict([picture()], False))[0], Outcome)
+    for _ in range(3):
+        asyncio.run(engine.predict([b"bad", b"worse"], False))
+    engine.check()
+    assert (engine._images, engine._bytes) == (0, 0)
+
+
+def test_bytes_that_wait_are_bounded(desk: Callable[..., Desk]) -> None:
+    engine = desk(max_megabytes=1, waiting_megabytes=2).engine
+    engine.take_bytes(2**20)
+    engine.take_bytes(2**20)
+    with pytest.raises(Full, match="bytes"):
+        engine.take_bytes(1)
+    with pytest.raises(Full, match="bytes"):
+        engine.check()
+    engine.give_back_bytes(2**20)
+    engine.take_bytes(1)
+
+
+def test_decoding_is_no_more_than_its_threads(
+    served: Callable[..., Config], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory for images that are being decoded is what the number of threads says."""
+    config = served(workers=2)
+    engine = Engine(*load(config), config.serve, Metrics())
+    busy, most, lock, true = 0, 0, threading.Lock(), Predictor.prepare
+
+    def counted(self: Predictor, source: bytes) -> np.ndarray:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        try:
+            return true(self, source)
+        finally:
+            with lock:
+                busy -= 1
+
+    monkeypatch.setattr(Predictor, "prepare", counted)
+    asyncio.run(engine.predict([picture(seed) for seed in range(40)], False))
+    engine.close()
+    assert 1 <= most <= 2

@@ -1,0 +1,313 @@
+"""The interface and its limits: every guard has a request that it alone refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from serving import bomb
+
+from pipeline.config import Config
+from pipeline.errors import UserError
+from stages.serve.app import FILES, Desk, make_app
+from stages.serve.run import TOKEN, token_of
+
+HOST = "http://127.0.0.1:8080"
+SECRET = "a-token-of-enough-letters"
+RAW = {"Content-Type": "application/octet-stream"}
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client(desk: Callable[..., Desk]) -> Iterator[Callable[..., TestClient]]:
+    def make(*arguments: object, **settings: object) -> TestClient:
+        return TestClient(make_app(desk(*arguments, **settings)), base_url=HOST)
+
+    return make
+
+
+def test_one_image_as_it_is(client: Client, picture: Callable[..., bytes]) -> None:
+    for kind in ("image/png", "image/x-whatever", "application/octet-stream", "IMAGE/PNG; q=1"):
+        reply = client().post("/predict", content=picture(), headers={"Content-Type": kind})
+        assert reply.status_code == 200, reply.text
+        (one,) = reply.json()["predictions"]
+        assert one["name"] == "image"
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert one["confidence"] == max(one["probabilities"].values()) == one["probabilities"][one["label"]]
+        assert "reference" not in one, "it was not asked for"
+
+
+def test_many_images_and_a_bad_one_among_them(client: Client, picture: Callable[..., bytes]) -> None:
+    files = [("f", ("ä.png", picture(1))), ("f", ("notes.jpg", b"just text")), ("g", ("c.png", picture(2)))]
+    reply = client().post("/predict?reference=true", files=files)
+    assert reply.status_code == 200
+    first, bad, last = reply.json()["predictions"]
+    assert [one["name"] for one in (first, bad, last)] == ["ä.png", "notes.jpg", "c.png"]
+    assert set(bad) == {"name", "error"}
+    assert "not an image" in bad["error"]
+    assert set(first["reference"]["probabilities"]) == {"ant", "bee", "wasp"}
+    assert first["reference"] != last["reference"]
+
+
+def test_without_a_reference_there_is_none(client: Client, picture: Callable[..., bytes]) -> None:
+    one = client(reference=False)
+    assert one.get("/model").json()["reference"] is False
+    reply = one.post("/predict?reference=true", content=picture(), headers=RAW)
+    assert "reference" not in reply.json()["predictions"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"just text", "not an image, or a format that is not supported; send a whole JPEG"),
+        (bomb(), "send at most 25000000 pixels"),
+        (b"", "the body is empty"),
+    ],
+)
+def test_a_single_bad_image_is_an_error(client: Client, content: bytes, says: str) -> None:
+    reply = client().post("/predict", content=content, headers={"Content-Type": "image/jpeg"})
+    assert reply.status_code == 422
+    assert says in reply.json()["detail"]
+    if content:
+        reply = client().post("/predict", files={"file": ("notes.jpg", content)})
+        assert reply.status_code == 422
+        assert reply.json()["detail"].startswith("notes.jpg: ")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/x-www-form-urlencoded", None])
+def test_other_content_types_are_refused(client: Client, picture: Callable[..., bytes], kind: str | None) -> None:
+    reply = client().post("/predict", content=picture(), headers={"Content-Type": kind} if kind else {})
+    assert reply.status_code == 415
+    assert "curl" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"Content-Type": "multipart/form-data"}, b"x"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"rubbish"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\nno name\r\n--x--\r\n"),
+        ({"Content-Type": "multipart/form-data; boundary=x"},
+         b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nno file\r\n--x--\r\n'),
+    ],
+)  # fmt: skip
+def test_malformed_forms_are_refused(client: Client, headers: dict[str, str], content: bytes) -> None:
+    reply = client().post("/predict", content=content, headers=headers)
+    assert reply.status_code == 422, reply.text
+    assert "form" in reply.json()["detail"]
+
+
+def test_too_many_images_in_a_request(client: Client, picture: Callable[..., bytes]) -> None:
+    one = client(max_images=3)
+    files = [("f", (f"{n}.png", picture())) for n in range(4)]
+    assert one.post("/predict", files=files[:3]).status_code == 200
+    reply = one.post("/predict", files=files)
+    assert reply.status_code == 413
+    assert "3 images (serve.max_images)" in reply.json()["detail"]
+
+
+def test_a_large_body_is_refused_before_it_is_read(client: Client) -> None:
+    one, large = client(max_megabytes=1), bytes(2**20 + 1)
+    reply = one.post("/predict", content=large, headers=RAW)
+    assert (reply.status_code, reply.json()["detail"]) == (413, "a request may have 1 MiB")
+    reply = one.post("/predict", content=iter([large[: 2**19]] * 3), headers=RAW)
+    assert reply.status_code == 413, "without a length, too"
+    reply = one.post("/predict", content=b"x", headers={**RAW, "Content-Length": str(10**12)})
+    assert reply.status_code == 413, "by its announced length alone"
+
+
+def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., Desk]) -> None:
+    one, taken, sent = desk(max_megabytes=1), [], []
+
+    async def receive() -> dict[str, Any]:
+        taken.append(2**16)
+        return {"type": "http.request", "body": bytes(2**16), "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
+        "scheme": "http", "root_path": "", "http_version": "1.1",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"image/png"), (b"transfer-encoding", b"chunked")],
+    }  # fmt: skip
+    asyncio.run(make_app(one)(scope, receive, send))
+    assert sum(taken) <= 2**20 + 2**16
+    assert sent[0]["status"] == 413
+    assert one.engine._bytes == 0
+
+
+def test_a_full_queue_answers_503(desk: Callable[..., Desk]) -> None:
+    one = desk(queue=2, max_images=2)
+    one.engine._images = 2
+    one.engine._batcher._seconds_an_item = 3.5
+    reply = TestClient(make_app(one), base_url=HOST).post("/predict", content=b"x", headers=RAW)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
+    assert "try again in 7 s" in reply.json()["detail"]
+    one.engine._images = 0
+
+
+def test_bytes_beyond_the_budget_answer_503(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+    one = desk(max_megabytes=1, waiting_megabytes=1)
+    site = TestClient(make_app(one), base_url=HOST)
+    one.engine.take_bytes(2**20 - 10)
+    reply = site.post("/predict", content=picture(), headers=RAW)
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+    one.engine.give_back_bytes(2**20 - 10)
+    assert site.post("/predict", content=picture(), headers=RAW).status_code == 200
+    assert one.engine._bytes == 0, "what was read of the refused one was given back"
+
+
+def test_a_token_is_asked_for(client: Client, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN, SECRET)
+    one = client()
+    for path in ("/", "/static/serve.js", "/healthz", "/openapi.json"):
+        assert one.get(path).status_code == 200, path
+    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {SECRET}"}, {"Authorization": SECRET},
+             {"Authorization": f"Bearer {SECRET}x"}, {"Authorization": f"Bearer {SECRET[:-1]}"},
+             {"Authorization": b"Bearer \xff\xfe"}]  # fmt: skip
+    for headers in wrong:
+        for method, path in (("POST", "/predict"), ("GET", "/model"), ("GET", "/metrics")):
+            reply = one.request(method, path, headers=headers)
+            assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer"), (path, headers)
+    right = {"Authorization": f"Bearer {SECRET}"}
+    assert one.post("/predict", content=picture(), headers=RAW | right).status_code == 200
+    assert one.get("/model", headers=right).status_code == 200
+    assert one.get("/metrics", headers=right).status_code == 200
+
+
+def test_tokens_are_compared_in_constant_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hmac
+
+    compared, true = [], hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or true(a, b))
+    client(token=SECRET).get("/model", headers={"Authorization": "Bearer wrong"})
+    assert compared == [(b"wrong", SECRET.encode())]
+
+
+def test_where_the_token_comes_from(served: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = served(token=SECRET).serve
+    assert SECRET not in str(settings), "it is not printed or saved with the configuration"
+    assert SECRET not in settings.model_dump_json()
+    assert token_of(settings) == SECRET
+    monkeypatch.setenv(TOKEN, "the-environment-comes-first")
+    assert token_of(settings) == "the-environment-comes-first"
+    monkeypatch.setenv(TOKEN, "short")
+    with pytest.raises(UserError, match="at least 16"):
+        token_of(settings)
+    with pytest.raises(UserError, match=r"serve\.token"):
+        served(token=settings.model_dump(mode="json")["token"])  # asterisks, as saved with a run
+
+
+def test_a_foreign_host_is_refused(client: Client, picture: Callable[..., bytes]) -> None:
+    one = client(allowed_hosts=["Photos.Example"])
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "[::1"):
+        reply = one.post("/predict", content=picture(), headers={**RAW, "Host": host})
+        assert reply.status_code == 421, host
+        assert "serve.allowed_hosts" in reply.json()["detail"]
+    for host in ("localhost:1", "127.0.0.1", "[::1]:9", "photos.example"):
+        assert one.get("/healthz", headers={"Host": host}).status_code == 200, host
+    assert client(allowed_hosts=["*"]).get("/healthz", headers={"Host": "evil.example"}).status_code == 200
+
+
+def test_a_foreign_origin_is_refused_and_none_is_not(client: Client, picture: Callable[..., bytes]) -> None:
+    one = client()
+    for origin in ("http://evil.example", "null", "https://127.0.0.1:8080", "http://127.0.0.1:1"):
+        reply = one.post("/predict", content=picture(), headers={**RAW, "Origin": origin})
+        assert reply.status_code == 403, origin
+    for headers in (RAW, {**RAW, "Origin": HOST}):
+        assert one.post("/predict", content=picture(), headers=headers).status_code == 200
+
+
+def test_every_answer_carries_the_headers(client: Client) -> None:
+    one = client()
+    for reply in (one.get("/"), one.get("/nowhere"), one.get("/", headers={"Host": "evil"}), one.post("/predict")):
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert reply.headers["x-content-type-options"] == "nosniff"
+    assert "img-src 'self' blob:;" in one.get("/").headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/..%2fapp.py", "/static/serve.html", "/static/%2fetc", "/docs"]
+)
+def test_no_path_leads_to_another_file(client: Client, path: str) -> None:
+    assert client().get(path).status_code == 404
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    for path in (*FILES.values(), FILES["serve.js"].with_name("serve.html")):
+        text = Path(path).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"(https?:)?//[a-z]+\.[a-z]", text), path
+        assert "innerHTML" not in text, path
+        if path.suffix == ".html":
+            assert not re.search(r"<script(?![^>]*src=)|style=| on[a-z]+=", text), path
+
+
+def test_the_interface_describes_itself(client: Client, picture: Callable[..., bytes]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    one = client()
+    described = one.get("/openapi.json").json()
+    post = described["paths"]["/predict"]["post"]
+    assert post["requestBody"]["content"]["image/*"]["schema"] == {"type": "string", "format": "binary"}
+    assert set(post["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    assert {"200", "401", "403", "408", "413", "415", "421", "422", "503"} <= set(post["responses"])
+    assert "Retry-After" in post["responses"]["503"]["headers"]
+    schema = post["responses"]["200"]["content"]["application/json"]["schema"]
+    files = [("f", ("a.png", picture())), ("f", ("b.png", b"bad"))]
+    jsonschema.validate(one.post("/predict?reference=true", files=files).json(), {**schema, **described})
+    problem = post["responses"]["422"]["content"]["application/json"]["schema"]
+    for reply in (one.post("/predict", content=b"x", headers=RAW), one.post("/predict?reference=perhaps")):
+        assert reply.status_code == 422
+        jsonschema.validate(reply.json(), {**problem, **described})
+
+
+def test_metrics_count_what_happened(client: Client, picture: Callable[..., bytes]) -> None:
+    one = client()
+    one.post("/predict", files=[("f", ("a.png", picture())), ("f", ("b.png", b"bad"))])
+    one.post("/predict", content=b"bad", headers=RAW)
+    one.get("/predict", headers={"Host": "evil"})
+    for number in range(20):
+        one.get(f"/made-up-{number}")
+    text = one.get("/metrics").text
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert found["image_rlhf_requests_total", "/predict", "200"] == 1
+    assert found["image_rlhf_requests_total", "/predict", "422"] == 1
+    assert found["image_rlhf_requests_total", "/predict", "421"] == 1, "what the guard refuses is counted"
+    assert found["image_rlhf_requests_total", "404", "other"] == 20, "whatever strangers ask for is one name"
+    assert found["image_rlhf_request_seconds_count", "/predict"] == 3
+    assert found["image_rlhf_images_total", "predicted"] == 1
+    assert found["image_rlhf_images_total", "refused"] == 2
+    assert found["image_rlhf_batch_images_count",] == 1
+    assert found["image_rlhf_queue_images",] == found["image_rlhf_waiting_bytes",] == 0
+    assert "made-up" not in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_health_follows_the_worker(desk: Callable[..., Desk]) -> None:
+    one = desk()
+    with TestClient(make_app(one), base_url=HOST) as site:
+        assert (site.get("/healthz").status_code, site.get("/healthz").json()) == (200, {"status": "ok"})
+        one.engine._batcher.close()
+        assert site.get("/healthz").status_code == 503
+
+
+def test_the_model_says_what_it_is(client: Client) -> None:
+    said = client(max_images=5).get("/model").json()
+    assert said["name"] == "served"
+    assert said["classes"] == ["ant", "bee", "wasp"]
+    assert re.fullmatch(r"[0-9a-f]{64}", said["weights"])
+    assert said["limits"] == {"images": 5, "bytes": 20 * 2**20, "pixels": 25_000_000}
+    assert json.dumps(said)
