@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import zlib
 
@@ -15,3 +16,15 @@ def bomb(side: int = 50_000) -> bytes:
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     rows = zlib.compress(bytes((side + 1) * 64), 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def request(body: bytes = b"", length: int | None = None, path: str = "/predict", more: str = "") -> bytes:
+    """A POST as it goes over the wire; `length` is what it announces, if that is not the body's."""
+    announced = len(body) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: {announced}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the other side ends."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -49,9 +49,14 @@ def reached_by(host: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def serve_until_stopped(config: uvicorn.Config, listener: socket.socket) -> None:
+def serve_until_stopped(
+    config: uvicorn.Config, listener: socket.socket, on_stop: Callable[[], None] = lambda: None
+) -> None:
     """Run until SIGINT or SIGTERM, then finish what was begun. The server has a thread of its own, so that the signals
     are ours and stopping is orderly.
+
+    Args:
+        on_stop: called when it is to stop, before what was begun is waited for.
     """
     running = uvicorn.Server(config)
     stop = threading.Event()
@@ -69,6 +74,7 @@ def serve_until_stopped(config: uvicorn.Config, listener: socket.socket) -> None
         while not stop.wait(0.5):
             pass
     finally:
+        on_stop()
         running.should_exit = True
         thread.join()
         for number, handler in previous.items():

@@ -70,13 +70,10 @@ class Desk:
 def make_app(desk: Desk) -> FastAPI:
     """The ASGI application; its end closes the engine."""
     engine, settings = desk.engine, desk.settings
-    stopping = False
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        nonlocal stopping
         yield
-        stopping = True
         await run_in_threadpool(engine.close)
 
     app = FastAPI(
@@ -130,9 +127,8 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.get("/healthz", responses={503: {"model": Health}}, summary="Whether requests are answered")
     async def healthz(response: Response) -> Health:
-        well = engine.alive and not stopping
-        response.status_code = 200 if well else 503
-        return Health(status="ok" if well else "stopping")
+        response.status_code = 200 if engine.healthy else 503
+        return Health(status="ok" if engine.healthy else "stopping")
 
     @app.get("/metrics", dependencies=locked, responses=LOCKED, summary="Figures for Prometheus")
     async def metrics() -> Response:

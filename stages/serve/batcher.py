@@ -67,6 +67,12 @@ class Batcher(Generic[Item, Result]):
         """Whole seconds, at least one, that so many items take at the pace of the last batches."""
         return max(1, math.ceil(items * self._seconds_an_item))
 
+    def hurry(self) -> None:
+        """From now on compute what is there without waiting for more."""
+        with self._changed:
+            self._wait = 0.0
+            self._changed.notify()
+
     def close(self) -> None:
         """Compute what was put, without waiting for more, and end the thread."""
         with self._changed:

@@ -55,14 +55,15 @@ class Engine:
 
     def __init__(self, policy: Predictor, reference: Predictor | None, settings: ServeConfig, metrics: Metrics) -> None:
         self.policy, self.reference, self.settings, self._metrics = policy, reference, settings, metrics
-        self._images, self._bytes = 0, 0
+        self._images, self._bytes, self._stopping = 0, 0, False
         self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
         self._batcher = Batcher(self._compute, settings.batch_size, settings.batch_wait_ms / 1000)
         metrics.watch(lambda: self._images, lambda: self._bytes)
 
     @property
-    def alive(self) -> bool:
-        return self._batcher.alive
+    def healthy(self) -> bool:
+        """Whether it computes, and is not about to stop."""
+        return self._batcher.alive and not self._stopping
 
     def warm_up(self) -> None:
         """Compute one full batch, so that the first request is as fast as any other and all memory is in use."""
@@ -108,6 +109,11 @@ class Engine:
             found = await asyncio.gather(*(self._one(data, reference) for data in images))
         self._metrics.answered(sum(isinstance(one, Outcome) for one in found), len(found))
         return found
+
+    def stop(self) -> None:
+        """Say that the end is near: what was taken is finished without waiting for company. Callable from any thread."""
+        self._stopping = True
+        self._batcher.hurry()
 
     def close(self) -> None:
         """Finish what was taken, and end the threads."""

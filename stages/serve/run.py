@@ -51,6 +51,7 @@ def run(config: Config) -> None:
                 http=patience.protocol(), timeout_graceful_shutdown=round(settings.read_seconds) + 30,
             ),
             listener,
+            engine.stop,
         )  # fmt: skip
 
 

@@ -296,11 +296,11 @@ def test_metrics_count_what_happened(client: Client, picture: Callable[..., byte
     assert "process_resident_memory_bytes" in text
 
 
-def test_health_follows_the_worker(desk: Callable[..., Desk]) -> None:
+def test_health_is_over_when_it_stops(desk: Callable[..., Desk]) -> None:
     one = desk()
     with TestClient(make_app(one), base_url=HOST) as site:
         assert (site.get("/healthz").status_code, site.get("/healthz").json()) == (200, {"status": "ok"})
-        one.engine._batcher.close()
+        one.engine.stop()
         assert site.get("/healthz").status_code == 503
 
 
