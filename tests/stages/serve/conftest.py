@@ -19,6 +19,7 @@ import pytest
 import torch
 import uvicorn
 import yaml
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from pipeline.config import Config, ModelConfig, load_config
@@ -36,6 +37,7 @@ from stages.serve.run import load, token_of
 ROOT = Path(__file__).resolve().parents[3]
 SIZE = 32
 CLASSES = ("ant", "bee", "wasp")
+ADDRESS = "http://127.0.0.1:8080"
 
 
 def save_policy(path: Path, classes: tuple[str, ...], seed: int) -> None:
@@ -87,6 +89,16 @@ def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
     yield make
     for one in made:
         one.engine.close()
+
+
+@pytest.fixture
+def client(desk: Callable[..., Desk]) -> Callable[..., TestClient]:
+    """A client of the application, without a server between."""
+
+    def make(*arguments: object, **settings: object) -> TestClient:
+        return TestClient(make_app(desk(*arguments, **settings)), base_url=ADDRESS)
+
+    return make
 
 
 class Live:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image
-from serving import bomb
+from PIL import Image, ImageFile, WebPImagePlugin
 
+from benchmarks.hostile import bomb, largest, wide_webp
 from pipeline.config import Config
 from pipeline.predictor import Predictor
 from stages.serve.app import Desk
@@ -60,10 +59,12 @@ def test_the_reference_computes_only_what_it_is_asked(
     ("data", "says"),
     [
         (bomb(), "send at most 25000000 pixels (serve.max_pixels)"),
+        (bomb(12_000), "12000 x 12000 pixels; send at most 25000000 pixels"),
         (b"hello, I am no picture", "not an image"),
         (b"", "empty file"),
         (b"\xff\xd8\xff\xe0" + b"\x00" * 100, "send a whole JPEG"),
     ],
+    ids=["bomb", "smaller bomb", "text", "empty", "torn"],
 )
 def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: str) -> None:
     found = asyncio.run(desk().engine.predict([data], False))
@@ -71,17 +72,17 @@ def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: 
     assert says in str(found[0])
 
 
-def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    assert isinstance(asyncio.run(desk().engine.predict([bomb()], False))[0], Unusable)
-
-
-def test_a_webp_canvas_is_not_decoded_either(desk: Callable[..., Desk]) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (16383, 16383)).resize((2000, 2000)).save(file, "WEBP")
-    engine = desk(max_pixels=1_000_000).engine
-    found = asyncio.run(engine.predict([file.getvalue()], False))
-    assert "2000 x 2000" in str(found[0])
+@pytest.mark.parametrize(
+    "data", [bomb(), bomb(12_000), wide_webp(), largest(5001)], ids=["large", "smaller", "webp", "just over"]
+)
+def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    decoded: list[Image.Image] = []
+    for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
+        monkeypatch.setattr(kind, "load", lambda self: decoded.append(self))
+    said = asyncio.run(desk().engine.predict([data], False))[0]
+    assert isinstance(said, Unusable)
+    assert "too large" in str(said)
+    assert decoded == []
 
 
 def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:

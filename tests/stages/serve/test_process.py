@@ -16,8 +16,9 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
-from serving import bomb, read_all, request
+from serving import read_all, request
 
+from benchmarks.hostile import bomb
 from pipeline.config import Config
 from pipeline.run_folder import RunFolder
 from stages.cli import main
@@ -82,7 +83,27 @@ def test_what_it_says_and_what_memory_it_stays_below(
     for content in (bomb(), b"just text", picture(), bytes(19 * 2**20)):
         assert httpx.post(f"{server.address}/predict", content=content, headers=PNG).status_code in (200, 422)
     assert psutil.Process(server.process.pid).memory_info().rss < stated
-    assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)[0] > 1000
+
+
+def test_open_files_are_allowed(process: Callable[..., Any], served: Callable[..., Config], tmp_path: Path) -> None:
+    """A shell's usual limit of 1,024 would be full with a thousand slow connections."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    served()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
+        server = process(tmp_path / "served.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert figure(server.address, "process_max_fds") == hard
+
+
+def test_the_command_and_the_target_say_what_they_do() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+    assert re.search(r"^  serve +Open a page", shown, re.MULTILINE)
+    makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
+    assert re.search(r"^serve: .*## ", makefile, re.MULTILINE)
+    assert re.search(r"^serve-test: .*## ", makefile, re.MULTILINE)
 
 
 def test_the_limit_of_memory_grows_with_what_may_be_held(served: Callable[..., Config]) -> None:
