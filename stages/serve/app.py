@@ -20,7 +20,7 @@ from pipeline.web.shared import page_files
 from stages.serve.answers import Answer, Health, Limits, Model, Problem, entry
 from stages.serve.engine import Engine, Full, Unusable
 from stages.serve.metrics import Measured, Metrics
-from stages.serve.reading import BYTES, FORM, check_content_type, uploads
+from stages.serve.reading import BYTES, FORM, uploads
 
 STATIC = Path(__file__).parent / "static"
 FILES = page_files(STATIC, ("serve.css", "serve.js", "api.js", "results.js", "icon.svg"))
@@ -105,7 +105,6 @@ def make_app(desk: Desk) -> FastAPI:
         request: Request,
         reference: Annotated[bool, Query(description="the reference's opinion beside the policy's")] = False,
     ) -> Response:
-        check_content_type(request)
         engine.check()
         async with uploads(request, settings, engine) as images:
             outcomes = await engine.predict([image.data for image in images], reference)

@@ -33,7 +33,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 0  # never to disk: what is held in memory is counted
 
 
-def check_content_type(request: Request) -> str:
+def _content_type(request: Request) -> str:
     """The body's content type, without parameters.
 
     Raises:
@@ -57,7 +57,7 @@ async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> As
         HTTPException: 408 too slow, 413 too many images, 415 no images, 422 an empty or malformed body.
         Full: too many bytes wait already.
     """
-    kind = check_content_type(request)
+    kind = _content_type(request)
     held = 0
 
     async def counted() -> AsyncGenerator[bytes, None]:

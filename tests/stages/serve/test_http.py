@@ -18,6 +18,11 @@ from stages.serve.app import Desk, make_app
 HOST = "http://127.0.0.1:8080"
 SECRET = "a-token-of-enough-letters"
 RAW = {"Content-Type": "application/octet-stream"}
+CHUNKED = {
+    "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
+    "scheme": "http", "root_path": "", "http_version": "1.1",
+    "headers": [(b"host", b"localhost"), (b"content-type", b"image/png"), (b"transfer-encoding", b"chunked")],
+}  # fmt: skip
 Client = Callable[..., TestClient]
 
 
@@ -121,12 +126,7 @@ def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
-        "scheme": "http", "root_path": "", "http_version": "1.1",
-        "headers": [(b"host", b"localhost"), (b"content-type", b"image/png"), (b"transfer-encoding", b"chunked")],
-    }  # fmt: skip
-    asyncio.run(make_app(one)(scope, receive, send))
+    asyncio.run(make_app(one)(dict(CHUNKED), receive, send))
     assert sum(taken) <= 2**20 + 2**16
     assert sent[0]["status"] == 413
     assert one.engine._bytes == 0
@@ -139,6 +139,21 @@ def test_a_full_queue_answers_503(desk: Callable[..., Desk]) -> None:
     reply = TestClient(make_app(one), base_url=HOST).post("/predict", content=b"x", headers=RAW)
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
     assert "try again in 7 s" in reply.json()["detail"]
+    one.engine._images = 0
+
+
+def test_a_full_queue_reads_nothing(desk: Callable[..., Desk]) -> None:
+    one, sent = desk(queue=2, max_images=2), []
+    one.engine._images = 2
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(make_app(one)(dict(CHUNKED), receive, send))
+    assert sent[0]["status"] == 503
     one.engine._images = 0
 
 
