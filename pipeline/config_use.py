@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Section
 
@@ -22,6 +22,8 @@ class InferConfig(Section):
 
 
 class ServeConfig(Section):
+    """The server of predictions. A bearer token comes from the environment (IMAGE_RLHF_TOKEN): settings are saved and shown."""
+
     """The page and the interface that classify images with the finished policy."""
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one this machine has")
@@ -42,9 +44,6 @@ class ServeConfig(Section):
     connections: PositiveInt = Field(2048, description="held at once; beyond it the slowest to send is closed")
     read_seconds: PositiveFloat = Field(
         20.0, description="within which a request's headers must have come in, and its body within as long again"
-    )
-    token: Annotated[SecretStr, Field(min_length=16)] | None = Field(
-        None, description="bearer token that requests need; better given by the environment, as IMAGE_RLHF_TOKEN"
     )
 
     @model_validator(mode="after")

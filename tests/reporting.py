@@ -36,7 +36,6 @@ def small_config(runs: Path, root: Path, **changes: dict[str, Any]) -> Config:
         "collect": {"count": 60, "simulated": {"name": "oracle"}},
         "reward": {"epochs": 8, "batch_size": 16, "start": "backbone", "curve": [0.5]},
         "ppo": {"beta": 0.2, "iterations": 6, "batch_size": 60, "minibatch_size": 30, "lr": 3e-4},
-        "serve": {"token": "a-secret"},
     }  # fmt: skip
     for section, values in changes.items():
         tree[section] = tree[section] | values

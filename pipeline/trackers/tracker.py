@@ -175,7 +175,7 @@ def open_tracking(config: Config, stage: str, folder: Path, key: str) -> Trackin
     if name == "none":
         return None
     require_package(config)
-    settings = flat(config.model_dump(mode="json", exclude={"serve"}))  # serve.token is a secret
+    settings = flat(config.model_dump(mode="json"))
 
     def start(known: str | None) -> Tracker:
         opening = Opening(config.tracking.project, config.name, stage, settings, folder, config.runs, known)

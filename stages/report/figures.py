@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from feedback_store.store import FeedbackStore
-from pipeline.config import Config, dump_config, parse_config
+from pipeline.config import dump_config
 from pipeline.files import read_json
 from pipeline.gold import folder_labels
 from pipeline.models.policy import log_policy
@@ -47,7 +47,7 @@ def figures(ws: Workspace) -> Figures:
         "ppo": _ppo(ws) if made else None,
         "compare": comparison(ws.run.path / "compare" / "compare.md"),
         "lineage": lineage(ws),
-        "config": dump_config(without_secrets(ws.config)),
+        "config": dump_config(ws.config),
         "commands": commands(ws),
     }
     plain: Figures = _plain(found)
@@ -85,13 +85,6 @@ def comparison(path: Path) -> dict[str, Any] | None:
     if len(table) < 3 or not text:
         return None
     return {"about": text[0], "heads": table[0], "rows": table[2:], "verdict": " ".join(text[1:])}
-
-
-def without_secrets(config: Config) -> Config:
-    """The configuration as it may be shown to anybody: the server's token is nobody's business."""
-    tree = config.model_dump(mode="json")
-    tree["serve"]["token"] = None
-    return parse_config(tree, "report")
 
 
 def commands(ws: Workspace) -> list[str]:

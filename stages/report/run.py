@@ -17,7 +17,7 @@ from pipeline.page import data_address, render, thumbnail
 from pipeline.run_folder import TARGETS
 from pipeline.workspace import Workspace, open_workspace
 from stages.report import drawing
-from stages.report.figures import Figures, figures, without_secrets
+from stages.report.figures import Figures, figures
 from stages.report.predictions import most_confused
 from stages.report.together import together
 from stages.report.words import headline, where
@@ -78,7 +78,7 @@ def figures_and_page(config: Config) -> tuple[Figures, Path]:
     found = figures(ws)
     found["headline"] = headline(found)
     write_json(folder / "report.json", found)
-    write_atomically(folder / "config.yaml", dump_config(without_secrets(config)).encode())
+    write_atomically(folder / "config.yaml", dump_config(config).encode())
     write_atomically(folder / "report.html", page(ws, found).encode())
     return found, folder / "report.html"
 

@@ -33,7 +33,7 @@ def run(config: Config) -> None:
         UserError: there is no policy yet, or the address cannot be listened on.
     """
     settings = config.serve
-    token = token_of(settings)
+    token = token_of()
     policy, reference = load(config)
     allow_open_files()
     with listening(settings.host, settings.port, "serve") as listener:
@@ -76,13 +76,13 @@ def load(config: Config) -> tuple[Predictor, Predictor | None]:
     return policy, reference
 
 
-def token_of(settings: ServeConfig) -> str | None:
-    """The bearer token that requests need: the environment's, else the configuration's, else none.
+def token_of() -> str | None:
+    """The bearer token that requests need, from the environment; None if there is none.
 
     Raises:
         UserError: it is too short to be one.
     """
-    token = os.environ.get(TOKEN) or (settings.token.get_secret_value() if settings.token else None)
+    token = os.environ.get(TOKEN) or None
     if token is not None and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
         raise UserError(
             f"{TOKEN}: a token has at least {MIN_TOKEN} printable ASCII characters and no spaces; "

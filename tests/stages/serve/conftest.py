@@ -79,11 +79,11 @@ def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
     """What the application works with, closed after the test."""
     made: list[Desk] = []
 
-    def make(*arguments: object, **settings: object) -> Desk:
+    def make(*arguments: object, token: str | None = None, **settings: object) -> Desk:
         config = served(*arguments, **settings)
         metrics = Metrics()
         engine = Engine(*load(config), config.serve, metrics)
-        made.append(Desk(config.name, engine, metrics, config.serve, token_of(config.serve)))
+        made.append(Desk(config.name, engine, metrics, config.serve, token or token_of()))
         return made[-1]
 
     yield make
