@@ -1,8 +1,8 @@
 """`make serve-test`: 64 clients at once, then whatever should take the server down.
 
 Starts the real command on a run of its own (ResNet18 at 224 pixels with random weights, which are as fast as any) or on
-the one that --config names, and lets 64 clients send one image a request for a minute. What `infer` does with the same
-images, decoding ahead in as many threads and computing in batches, is measured before and after in a process of its own.
+the one that --config names, and lets 64 clients send one image a request for a minute. `infer` on the same images is
+measured before and after, in a process of its own.
 Then come a decompression bomb, a body of 1 GB with and without its length announced, a text file named .jpg, the
 largest images that are allowed, and 1,000 connections that send slowly, while other clients go on. Exits with 1 if
 anything but 200 and 503 is answered to good images, if throughput is below 0.8 of infer's, or if the server dies or
@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -37,7 +36,6 @@ from pipeline.config import Config, ModelConfig, load_config
 from pipeline.files import write_json
 from pipeline.models.backbone import build_network
 from pipeline.models.files import ModelHeader, save_model
-from pipeline.predictor import Predictor
 from pipeline.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -76,30 +74,25 @@ def photographs(count: int) -> list[bytes]:
     return made
 
 
-def infer_pace(config: Config, images: list[bytes], seconds: float) -> float:
-    """Images a second of decoding ahead in threads and computing in batches, as `infer` does."""
-    predictor = Predictor.load(RunFolder(config).path, config.runtime)
-    size, workers = config.infer.batch_size, config.infer.workers
-    with ThreadPoolExecutor(workers) as pool:
-        ahead = [pool.submit(predictor.prepare, images[n % len(images)]) for n in range(2 * size)]
-        predictor.log_probs(np.stack([one.result() for one in ahead[:size]]))
-        count, started = 0, time.perf_counter()
-        while time.perf_counter() - started < seconds:
-            batch, ahead = ahead[:size], ahead[size:]
-            ahead += [pool.submit(predictor.prepare, images[n % len(images)]) for n in range(size)]
-            predictor.log_probs(np.stack([one.result() for one in batch]))
-            count += size
-        pace = count / (time.perf_counter() - started)
-        for one in ahead:
-            one.cancel()
-    return pace
+def infer_pace(config: Config, images: list[bytes], count: int) -> float:
+    """Images a second of `infer` on `count` files of these images, loading the model included."""
+    from stages.infer.run import run
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for number in range(count):
+            (folder / f"{number:05d}.jpg").write_bytes(images[number % len(images)])
+        started = time.perf_counter()
+        run(config, str(folder), folder / "predictions.csv")
+        return count / (time.perf_counter() - started)
 
 
-def infer_in_a_process(config: Path, seconds: float) -> float:
+def infer_in_a_process(config: Path, count: int) -> float:
     """`infer_pace` in a process of its own, so that no state of this one helps or hinders it."""
-    command = [sys.executable, "-m", "benchmarks.serve_test", "--config", str(config), "--only-infer", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.serve_test", "--config", str(config), "--only-infer", str(count)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 class Server:
@@ -199,9 +192,9 @@ def verdict(outcome: Outcome, served: float, infer: float) -> list[str]:
 @click.option("--seconds", default=60.0, show_default=True)
 @click.option("--slow", default=1000, show_default=True, help="connections that send slowly")
 @click.option("--slow-seconds", default=30.0, show_default=True)
-@click.option("--only-infer", type=float, hidden=True)
+@click.option("--only-infer", type=int, hidden=True)
 def main(
-    path: Path | None, clients: int, seconds: float, slow: int, slow_seconds: float, only_infer: float | None
+    path: Path | None, clients: int, seconds: float, slow: int, slow_seconds: float, only_infer: int | None
 ) -> None:
     """Load test of `make serve`."""
     images = photographs(64)
@@ -212,7 +205,8 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         path = path or small_run(Path(temporary))
         click.echo(machine())
-        before = infer_in_a_process(path, seconds / 4)
+        files = round(seconds * 10)
+        before = infer_in_a_process(path, files)
         server = Server(path)
         try:
             click.echo(f"{clients} clients for {seconds:g} s, one image a request")
@@ -223,7 +217,7 @@ def main(
             peak = server.peak_mib()
         finally:
             code = server.stop()
-        infer = (before + infer_in_a_process(path, seconds / 4)) / 2
+        infer = (before + infer_in_a_process(path, files)) / 2
     problems = verdict(outcome, served, infer) + problems
     click.echo(f"  memory: {warm:.0f} MiB under load, {peak:.0f} MiB at most, {server.stated_mib} MiB stated")
     if peak > server.stated_mib:
