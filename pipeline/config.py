@@ -7,8 +7,9 @@ the resolved configuration is saved with every run.
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -219,3 +220,20 @@ def parse_config(tree: dict[str, Any], where: str) -> Config:
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML that `load_config` reads back to the same value."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def settings_table() -> str:
+    """Every key with its default and what it means, as Markdown: docs/settings.md."""
+    lines = ["| setting | default | |", "| --- | --- | --- |"]
+    for key in known_keys():
+        section: type[BaseModel] = Config
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            section = section.model_fields[parent].annotation  # type: ignore[assignment]
+        field = section.model_fields[leaf]
+        default = field.get_default(call_default_factory=True)
+        shown = "needed" if field.is_required() else json.dumps(default, default=str, ensure_ascii=False)
+        choices = " or ".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else ""
+        words = "; ".join(part for part in (choices, field.description or "") if part)
+        lines.append(f"| `{key}` | `{shown}` | {words} |")
+    return "\n".join(lines) + "\n"

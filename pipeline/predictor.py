@@ -54,6 +54,11 @@ class Prediction:
         named = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
         return cls(classes[best], float(probabilities[best]), entropy, named)
 
+    @property
+    def has_opinion(self) -> bool:
+        """Whether any class is likelier than another: a reference that saw no label says the same of all."""
+        return self.confidence > 1 / len(self.probabilities) + 1e-4
+
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` likeliest classes and their probabilities, the likeliest first; equals in the model's order."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
@@ -98,6 +103,8 @@ class Predictor:
             UserError: there is none, or it is damaged.
         """
         path = Path(path).expanduser()
+        if path.suffix in (".onnx", ".pt2"):
+            raise UserError(f"{path}: for other programs; load the run's folder, or the exported folder huggingface")
         if path.is_dir():
             tried = [path / POLICY, path / EXPORTED]
             found = next((file for file in tried if file.is_file()), None)
@@ -110,7 +117,7 @@ class Predictor:
         return cls(network, header, start(runtime or RuntimeConfig()).device, max_pixels, max_megabytes)
 
     def prepare(self, source: Source) -> np.ndarray:
-        """What the network sees of a file, a file's bytes or a Pillow image: uint8 [size, size, 3].
+        """What the network sees of a file, a file's bytes or a Pillow image: uint8 [size, size, 3], to be stacked for `log_probs`.
 
         Raises:
             BadImage: it cannot be used; the message says why.
@@ -140,6 +147,8 @@ class Predictor:
     @torch.no_grad()
     def log_probs(self, pixels: np.ndarray | Tensor) -> Tensor:
         """log pi(.|x) [B, C], on the CPU, of uint8 pixels [B, size, size, 3]."""
+        if pixels.ndim != 4:
+            raise ValueError(f"pixels are [B, size, size, 3], these {list(pixels.shape)}; stack what prepare() gives")
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(np.require(pixels, requirements="W"))
         batch = pixels.to(self.device)

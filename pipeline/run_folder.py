@@ -18,6 +18,7 @@ import click
 import torch
 import torchvision
 
+from pipeline import hints
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
@@ -68,7 +69,7 @@ class RunFolder:
         """
         path = self.path / stage / file
         if not path.is_file() or not (self.path / stage / "manifest.json").is_file():
-            raise UserError(f"{path} is missing: run `make {TARGETS[stage]}` first (run '{self.config.name}')")
+            raise UserError(f"{path} is missing: run `{hints.make(TARGETS[stage])}` first (run '{self.config.name}')")
         self._warn_if_stale(stage)
         return path
 
@@ -81,7 +82,7 @@ class RunFolder:
             _WARNED.add((folder.path, folder.settings))
             click.echo(
                 f"warning: {folder.path} was made with other settings (see its config.yaml); "
-                f"`make {TARGETS[stage]}` makes it anew with the present ones",
+                f"`{hints.make(TARGETS[stage])}` makes it anew with the present ones",
                 err=True,
             )
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from feedback_store.errors import FeedbackError, FeedbackWarning
+from pipeline import hints
 from pipeline.config import Config, load_config, parse_config
 from pipeline.errors import Stopped, UserError
 
@@ -50,7 +51,7 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     """The options every stage takes, turned into its first argument, a Config."""
 
     @click.option(
-        "--config", "path", type=click.Path(path_type=Path), default=Path("configs/digits.yaml"), show_default=True,
+        "--config", "path", type=click.Path(path_type=Path), default=hints.DEFAULT, show_default=True,
         help="YAML file with the run's settings.",
     )  # fmt: skip
     @click.option(
@@ -59,6 +60,7 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     )  # fmt: skip
     @functools.wraps(command)
     def wrapped(path: Path, overrides: tuple[str, ...], **options: Any) -> None:
+        hints.started_with(path)
         command(load_config(path, [item for text in overrides for item in text.split()]), **options)
 
     return wrapped
@@ -97,7 +99,7 @@ def run_stage(name: str, module: str, config: Config, force: bool) -> None:
     stage = importlib.import_module(module)
     changed = stage.run(config, force)
     if _is_main_process():
-        note = "" if changed else f"  (up to date; `make {name} FORCE=1` does it again)"
+        note = "" if changed else f"  (up to date; `{hints.make(name)} FORCE=1` does it again)"
         click.echo(stage.describe(RunFolder(config).write_summary()) + note)
 
 
@@ -249,6 +251,14 @@ def report(config: Config, runs: str) -> None:
     from stages.report import run as stage
 
     click.echo(stage.describe(stage.run(config, runs.split())))
+
+
+@main.command()
+def settings() -> None:
+    """Every setting of a configuration, with its default and what it means (docs/settings.md)."""
+    from pipeline.config import settings_table
+
+    click.echo(settings_table(), nl=False)
 
 
 @main.group()

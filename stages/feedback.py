@@ -14,6 +14,7 @@ from feedback_store import agreement
 from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
 from feedback_store.exchange.common import Imported, Names, Reject
 from feedback_store.store import FeedbackStore
+from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
@@ -117,7 +118,7 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
     store = FeedbackStore(run.feedback)
     comparisons, per_image = store.comparisons(), store.per_image_judgments()
     if not len(comparisons) + len(per_image):
-        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
     form = form or _guess(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if form == "trl":
@@ -142,7 +143,7 @@ def check(config: Config, accept: bool) -> str:
     """Check every row of the store against the images and classes there are; returns the good news."""
     _, store, table, classes = _open(config)
     if not store.files:
-        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
     if accept:
         for log in (store.pairwise, store.per_image):
             log.accept()
@@ -156,7 +157,7 @@ def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path |
     gold = folder_labels(table, classes).by_image(table.ids)
     found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold, fast_ms)
     if not len(found.questions):
-        raise UserError(f"{store.folder} holds no judgments; run `make collect` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
     if csv_file:
         for name, frame in (("questions", found.questions), ("annotators", found.annotators)):
             write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), frame.to_csv(index=False).encode())

@@ -62,7 +62,9 @@ def run(config: Config, force: bool = False) -> bool:
             {"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]}
         )
         write_atomically(stage.path / "labelled.csv", listed.to_csv(index=False).encode())
-        result = evaluate(ws, pieces, features, gold) | {"temperature": temperature, "labelled_images": len(labelled)}
+        result = evaluate(ws, pieces, features, gold) | {
+            "temperature": temperature, "labelled_images": len(labelled), "given": config.reference.checkpoint is not None,
+        }  # fmt: skip
         stage.finish(inputs, ["model.safetensors", "labelled.csv", "metrics.csv"], {"reference": result})
     ws.runtime.wait()
     return True
@@ -175,5 +177,7 @@ def evaluate(ws: Workspace, pieces: Split, features: Features, gold: GoldLabels)
 def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     made = summary["reference"]
-    accuracy = "no gold labels to test on" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}"
+    accuracy = "no true labels to test on" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}"
+    if not made["labelled_images"] and not made["given"]:
+        accuracy = "no opinion: every class is equally likely"
     return click.style("reference", bold=True) + f"  {accuracy}, {made['labelled_images']} labelled images"

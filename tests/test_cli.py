@@ -103,7 +103,7 @@ def test_finished_stages_are_up_to_date(workplace: Path, monkeypatch: pytest.Mon
         code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", *options)
         assert code == 0
         assert "up to date" in output
-        assert f"make {stage} FORCE=1" in output
+        assert f"make {stage} CONFIG=small.yaml FORCE=1" in output
     assert stamps == {p: p.stat().st_mtime_ns for p in run.rglob("*.safetensors")}
 
 

@@ -109,11 +109,11 @@ def _is_excluded(relative: str, globs: list[str]) -> str | None:
 def _split_of(relative: str, image: str, folders: set[str], config: ImagesConfig) -> str | None:
     """The split is the top folder's name; where nothing is held out by folder, the content hash decides.
 
-    None for a file that lies beside the split folders.
+    Without a train folder, what lies beside val and test is trained on; with one, None for what lies beside it.
     """
     top = relative.split("/", 1)[0]
     if folders & {"val", "test"}:
-        return top if top in folders else None
+        return top if top in folders else None if "train" in folders else "train"
     if folders and top not in folders:
         return None
     return "val" if int(image[-8:], 16) < config.heldout_fraction * 2**32 else "train"

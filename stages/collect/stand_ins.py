@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from feedback_store.judgments import Judgment
+from pipeline import hints
 from pipeline.errors import UserError
 from pipeline.gold import GoldLabels, folder_labels
 from pipeline.runtime import generator
@@ -33,7 +34,8 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     pool = pool[gold.known[pool]]
     if not len(pool):
         raise UserError(
-            f"collect.teacher: the simulated teacher needs gold labels (class folders), and {ws.table.root} has none"
+            f"collect.teacher: the simulated teacher answers by true labels (class folders), and {ws.table.root} has none; "
+            f"let people judge: `{hints.make('collect')}`, then `{hints.make('train-reward ppo')}`"
         )
     utility = gold.utility(pool)
     mean_utility = float((ws.log_reference[pool].exp().numpy() * utility).sum(-1).mean())

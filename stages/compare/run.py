@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.config import Config, parse_config
+from pipeline.config import Config, load_config, parse_config
 from pipeline.environment import Environment
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
@@ -63,10 +63,17 @@ def seeded(config: Config, seed: int) -> Config:
     tree = config.model_dump(mode="json")
     tree |= {"name": f"{config.name}-compare-s{seed}", "seed": seed}
     tree["reward"]["curve"] = []
-    people = config.collect.teacher not in STAND_INS
+    tree["collect"]["teacher"] = teacher = asked(config)
+    people = teacher not in STAND_INS
     feedback = config.collect.folder or config.runs / config.name / "feedback"
     tree["collect"]["folder"] = str(feedback) if people else None
     return parse_config(tree, "compare")
+
+
+def asked(config: Config) -> str:
+    """Who answered the run of this configuration: its collect stage knows, since `make collect` names the teacher."""
+    kept = config.runs / config.name / "collect" / "config.yaml"
+    return load_config(kept).collect.teacher if kept.is_file() else config.collect.teacher
 
 
 def frontier(environment: Environment) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ class Columns:
     """What is said of each image, and under which names.
 
     path; label, empty where it abstains; confidence and entropy (nats); `abstain`, if a threshold was given;
-    reference_label and reference_confidence, if asked for; then p_<class> of every class, or label_1, p_1, label_2, ...
+    reference_label (empty where it takes all classes for equally likely) and reference_confidence, if asked for; then p_<class> of every class, or label_1, p_1, label_2, ...
     of the `top_k` likeliest.
     """
 
@@ -46,7 +46,8 @@ class Columns:
             row["abstain"] = not sure
         if self.reference:
             before = Prediction.of(np.asarray(line["reference"]), self.classes)
-            row |= {"reference_label": before.label, "reference_confidence": before.confidence}
+            label = before.label if before.has_opinion else ""
+            row |= {"reference_label": label, "reference_confidence": before.confidence}
         if self.top_k:
             for place, (name, p) in enumerate(said.top(self.top_k), start=1):
                 row |= {f"label_{place}": name, f"p_{place}": p}
@@ -86,7 +87,10 @@ def write_jsonl(path: Path, rows: Iterable[Row], columns: Columns) -> None:
             }
             named |= {"path": _utf8(row["path"]), "label": row["label"] or None}
             if columns.reference:
-                named["reference"] = {"label": row["reference_label"], "confidence": row["reference_confidence"]}
+                named["reference"] = {
+                    "label": row["reference_label"] or None,
+                    "confidence": row["reference_confidence"],
+                }
             if columns.top_k:
                 places = range(1, columns.top_k + 1)
                 named["top"] = [{"label": row[f"label_{n}"], "probability": row[f"p_{n}"]} for n in places]

@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import Stopped, UserError
 from pipeline.images.decode import BadImage
@@ -77,12 +78,13 @@ def run(config: Config, pattern: str, output: Path | None = None) -> Predicted:
         fresh = _beside(output, "new")
         write(fresh, (columns.row(line) for line in journal.lines() if "p" in line), columns)
         bad_path = _list_bad(output, journal.lines(), bad)
-        sheet = output.with_name(f"{output.stem}.sheet.png") if settings.sheet else None
-        if sheet:
+        sheet = output.with_name(f"{output.stem}.sheet.png")
+        sheet.unlink(missing_ok=True)  # of an earlier call: it would show other images than the predictions beside it
+        if settings.sheet:
             contact_sheet(sheet, journal.lines(), good, settings.sheet, columns, models.policy)
         fresh.replace(output)
         journal.remove()
-    return Predicted(output, good, bad, bad_path, sheet)
+    return Predicted(output, good, bad, bad_path, sheet if settings.sheet else None)
 
 
 def load_models(config: Config) -> Models:
@@ -95,7 +97,9 @@ def load_models(config: Config) -> Models:
 
     models = Models(load("ppo"), load("reference") if config.infer.reference else None)
     if models.reference and models.reference.header.transform != models.policy.header.transform:
-        raise UserError(f"{folder.path}: reference and policy see images of other sizes; run `make ppo` again")
+        raise UserError(
+            f"{folder.path}: reference and policy see images of other sizes; run `{hints.make('ppo')}` again"
+        )
     return models
 
 

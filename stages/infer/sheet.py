@@ -82,7 +82,7 @@ def _cell(
     y += 11
     draw.text((inner, y), _shortened(draw, Path(row["path"]).name, small, PICTURE), QUIET, small)
     before = row.get("reference_label", row["label"])
-    if before != row["label"]:
+    if before and before != row["label"]:
         text = f"before: {before} {row['reference_confidence']:.0%}"
         draw.text((inner, y + LINE_HEIGHT - 3), _shortened(draw, text, small, PICTURE), INK, small)
 

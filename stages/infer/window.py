@@ -139,7 +139,8 @@ class Window:
         self.label["text"] = self.prediction.label
         self.sure["text"] = f"{self.prediction.confidence:.1%} sure"
         if self.before:
-            self.sure["text"] += f"; before alignment: {self.before.label}, {self.before.confidence:.1%}"
+            said = f"{self.before.label}, {self.before.confidence:.1%}" if self.before.has_opinion else "no opinion"
+            self.sure["text"] += f"; before alignment: {said}"
 
     def _draw_picture(self) -> None:
         self.canvas.delete("all")

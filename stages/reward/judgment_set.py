@@ -16,6 +16,7 @@ from torch import Tensor
 from feedback_store.errors import FeedbackWarning
 from feedback_store.judgments import NO_ANSWER
 from feedback_store.store import FeedbackStore
+from pipeline import hints
 from pipeline.errors import UserError
 from stages.reward.likelihoods import NO, TIE, YES, A, B
 
@@ -115,6 +116,17 @@ def _tensor(column: pd.Series) -> Tensor:
 Objective = Literal["bradley_terry", "supervised", "joint"]
 
 
+def _way_out(store: FeedbackStore, objective: Objective) -> str:
+    """What to do where there is nothing that the objective trains on."""
+    other, count = (
+        ("supervised", len(store.per_image_judgments())) if objective == "bradley_terry" else ("bradley_terry", len(store.comparisons()))
+    )  # fmt: skip
+    if not count or objective == "joint":
+        return f"run `{hints.make('collect')}` first"
+    kind = "per-image judgments" if other == "supervised" else "comparisons"
+    return f"it holds {count} {kind}; set reward.objective to {other} to train on these, or to joint for both kinds"
+
+
 def read_judgments(
     store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: Objective
 ) -> JudgmentSet:
@@ -145,9 +157,7 @@ def read_judgments(
     if not len(pairs) + len(singles):
         wanted = {"bradley_terry": "comparisons", "supervised": "per-image judgments", "joint": "judgments"}[objective]
         gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
-        raise UserError(
-            f"{store.folder} holds no {wanted} of these images{gone}: run `make collect` first, or set reward.objective"
-        )
+        raise UserError(f"{store.folder} holds no {wanted} of these images{gone}: {_way_out(store, objective)}")
     annotators = tuple(sorted({*pairs["annotator"], *singles["annotator"]}))
     number = {name: n for n, name in enumerate(annotators)}
     frames = [_comparisons(pairs, position, classes, store.pairwise.path)]
@@ -206,11 +216,11 @@ def split_by_image(
     images = judgments.images
     if len(images) < 2:
         raise UserError(
-            "judgments of at least two images are needed, one of them to be held out; run `make collect` for more"
+            f"judgments of at least two images are needed, one of them to be held out; run `{hints.make('collect')}` for more"
         )
     held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
     order = images[torch.randperm(len(images), generator=random)]
     train, heldout = judgments.among(order[held:]), judgments.among(order[:held])
     if not len(train) or not len(heldout):
-        raise UserError("too few judgments to hold any out by image; run `make collect` for more")
+        raise UserError(f"too few judgments to hold any out by image; run `{hints.make('collect')}` for more")
     return train, heldout

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from feedback_store.store import FeedbackStore
+from pipeline import hints
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -41,7 +42,7 @@ def run(config: Config, force: bool = False) -> bool:
     reference = ws.run.require("reference", "model.safetensors")
     store = FeedbackStore(ws.run.feedback)
     if not store.files:
-        raise UserError(f"{store.pairwise.path} is missing: run `make collect` first (run '{config.name}')")
+        raise UserError(f"{store.pairwise.path} is missing: run `{hints.make('collect')}` first (run '{config.name}')")
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), **ws.weights_input()}
     inputs |= {path.name: sha256_of(path) for path in store.files}
     checkpoints = stage.checkpoints(inputs, "epoch", ws.runtime, force)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, dump_config, known_keys, load_config
+from pipeline.config import Config, dump_config, known_keys, load_config, settings_table
 from pipeline.errors import UserError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))
@@ -101,3 +101,12 @@ def test_known_keys_reach_every_leaf() -> None:
     assert {"name", "images.augment.flip", "collect.simulated.eps_mistake", "ppo.lr", "runtime.device"} <= set(keys)
     assert len(keys) == len(set(keys))
     assert not any(isinstance(getattr(Config.model_fields.get(k), "annotation", None), dict) for k in keys)
+
+
+def test_the_list_of_settings_is_that_of_the_code() -> None:
+    """docs/settings.md ends with what `image-rlhf settings` prints, and that has every key."""
+    table = settings_table()
+    assert (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8").endswith(table)
+    assert [line.split("`")[1] for line in table.splitlines()[2:]] == known_keys()
+    assert "| `reference.labelled_per_class` | `10` | labelled images a class; 0: no opinion |" in table
+    assert "learning or acting" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)

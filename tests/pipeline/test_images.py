@@ -193,6 +193,18 @@ def test_flat_folder_needs_names(image_folder: Callable[..., Path], tmp_path: Pa
     assert not folder_labels(table, classes).known.any()
 
 
+def test_a_test_folder_may_be_added_beside_flat_images(tmp_path: Path) -> None:
+    """Who judged a flat folder and then labels a few images to test on need not move the rest."""
+    root = tmp_path / "images"
+    for number, name in enumerate(("a.png", "album/b.png", "test/ant/c.png", "test/bee/d.png")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(width=20 + number).save(root / name)
+    table, _ = read_images(ImagesConfig(root=root, size=16), tmp_path / "cache")
+    split = dict(zip(table.paths, table.splits, strict=True))
+    assert split == {"a.png": "train", "album/b.png": "train", "test/ant/c.png": "test", "test/bee/d.png": "test"}
+    assert not table.skipped
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

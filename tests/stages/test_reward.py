@@ -157,7 +157,9 @@ def test_judgments_that_cannot_be_used(tmp_path: Path) -> None:
     store = stored(tmp_path, pair("img-1", "ant", "dog", "a"))
     with pytest.raises(UserError, match=r"pairwise\.csv, line 2: label_b is 'dog'"):
         read_judgments(store, POSITION, CLASSES, "bradley_terry")
-    with pytest.raises(UserError, match="holds no per-image judgments"):
+    with pytest.raises(
+        UserError, match=r"no per-image judgments .* 1 comparisons; set reward.objective to bradley_terry"
+    ):
         read_judgments(store, POSITION, CLASSES, "supervised")
     gone = pytest.raises(UserError, match="1 are about images that are no longer there")
     with gone, pytest.warns(FeedbackWarning):

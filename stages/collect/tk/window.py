@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from feedback_store.errors import FeedbackError
 from feedback_store.store import FeedbackStore
+from pipeline import hints
 from pipeline.errors import UserError
 from pipeline.images.table import ImageTable
 from pipeline.window import GROUND, dress, open_window
@@ -203,7 +204,7 @@ class Window:
         until = self.assignments.waiting_until(self.annotator)
         if until is None:
             self.question["text"] = "All questions are answered. Thank you!"
-            self.names["text"] = "Close the window, then go on with  make train-reward"
+            self.names["text"] = f"Close the window, then go on with  {hints.make('train-reward')}"
         else:
             self.question["text"] = "Nothing free for you just now"
             self.names["text"] = (

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pipeline import hints
 from pipeline.images.table import ImageTable
 from stages.collect.assignments import Assignments
 from stages.collect.tasks import Task
@@ -38,6 +39,7 @@ class Presenter:
             "levels": self._settings.rating_levels,
             "keys": self._settings.keys.model_dump(),
             "alone": len(self._links.annotators) == 1,
+            "next_step": hints.make("train-reward"),
         }
 
     def task(self, annotator: str, task: Task) -> dict[str, Any]:

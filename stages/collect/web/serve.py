@@ -11,6 +11,7 @@ import click
 import uvicorn
 
 from feedback_store.store import FeedbackStore
+from pipeline import hints
 from pipeline.config_collect import ServerConfig
 from pipeline.errors import UserError
 from pipeline.gold import folder_labels
@@ -47,11 +48,22 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
     )  # fmt: skip
     before = len(assignments.ledger.owner)
     with listening(settings.server.host, settings.server.port, "collect.server") as listener:
+        click.echo(_standing(assignments, links))
         _announce(settings.server, links, listener.getsockname()[1])
         _serve(desk, settings.server, listener)
     assignments.catch_up()
     leases.close()
     return len(assignments.ledger.owner) - before
+
+
+def _standing(assignments: Assignments, links: Links) -> str:
+    """How many answers there are and are wanted, in a line."""
+    stands = assignments.progress(links.annotators[0].name)
+    wanted = assignments.settings.count
+    fewer = f" (all that these images allow; collect.count is {wanted})" if wanted and stands.total < wanted else ""
+    if stands.done >= stands.total:
+        return f"All {stands.total} questions{fewer} are answered; for more raise collect.count, or add images."
+    return f"{stands.done} of {stands.total} questions{fewer} are answered."
 
 
 def _announce(server: ServerConfig, links: Links, port: int) -> None:
@@ -62,14 +74,16 @@ def _announce(server: ServerConfig, links: Links, port: int) -> None:
     width = max(len(link.name) for link in links.annotators) + 2
     for link in links.annotators:
         click.echo(f"  {link.name:{width}}{click.style(base.format(shown) + link.enter, bold=True)}")
-    click.echo(f"  {'(owner)':{max(width, 9)}}{base.format(shown) + links.owner.enter}")
+    click.echo(f"  {'(owner)':{max(width, 9)}}{base.format(shown) + links.owner.enter}  progress and agreement")
     if shown != host:
         click.echo(
             f"  If these do not open, name this machine as others know it in collect.server.allowed_hosts ({shown})"
         )
     if os.environ.get("SSH_CONNECTION") and server.host in LOCAL:
         click.echo(f"  From your own machine, first: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}")
-    click.echo("Every answer is saved as it is given. Ctrl-C ends; `make collect` goes on where you stopped.")
+    click.echo(
+        f"Every answer is saved as it is given. Ctrl-C ends; `{hints.make('collect')}` goes on where you stopped."
+    )
     if server.open_browser and _has_screen():
         first = links.annotators[0] if len(links.annotators) == 1 else links.owner
         webbrowser.open(base.format(host) + first.enter)

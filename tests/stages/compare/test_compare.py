@@ -15,12 +15,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Config, dump_config
+from pipeline.files import write_atomically
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.objective import log_optimal_policy, standing
 from pipeline.runtime import generator
 from stages.cli import main
 from stages.compare.report import frontier_plot, paired, verdict
+from stages.compare.run import asked, seeded
 from stages.compare.trained import ImplicitReward, dpo_pieces
 
 
@@ -102,6 +104,21 @@ def test_an_unknown_method(
     made = CliRunner().invoke(main, ["compare", "--config", str(tmp_path / "c.yaml"), "--seeds", "1", "--only", "TRPO"])
     assert made.exit_code == 2
     assert "there is no method 'TRPO'; there are: reference; supervised" in made.output
+
+
+def test_who_was_asked_is_known_to_the_collect_stage(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
+    """`make collect` asks people whatever the configuration says; compare must go by what was done."""
+    config = stripes_config(image_folder(), tmp_path / "runs")
+    assert asked(config) == "simulated"
+    kept = config.model_copy(update={"collect": config.collect.model_copy(update={"teacher": "people"})})
+    write_atomically(config.runs / config.name / "collect" / "config.yaml", dump_config(kept).encode())
+    assert asked(config) == "people"
+    own = seeded(config, 3)
+    assert own.collect.folder == config.runs / config.name / "feedback", (
+        "people's judgments are the same for every seed"
+    )
 
 
 def table(**accuracy: list[float]) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from PIL import Image
 from policies import CLASSES, noise_images, untrained_run
 
 from pipeline.errors import UserError
+from pipeline.models.backbone import build_network
+from pipeline.models.files import ModelHeader, save_model
 from pipeline.predictor import Predictor
 from stages.infer.run import describe, run
 
@@ -65,6 +67,21 @@ def test_the_reference_beside_the_policy(tmp_path: Path) -> None:
     assert list(table["reference_label"]) == [one.label for one in expected]
     assert list(table["reference_confidence"]) == pytest.approx([one.confidence for one in expected], abs=1e-5)
     assert list(table["reference_confidence"]) != list(table["confidence"])
+
+
+def test_a_reference_without_an_opinion_names_no_class(tmp_path: Path) -> None:
+    """One that saw no label takes all classes for equally likely; the first of them is not its opinion."""
+    config = untrained_run(tmp_path, reference=True)
+    save_model(
+        tmp_path / "runs/bugs/reference/model.safetensors", build_network(config.model, 3, 0),
+        ModelHeader("policy", "resnet18", CLASSES, 16, 16),
+    )  # fmt: skip
+    images = noise_images(tmp_path / "some", 3)
+    table = read(run(config, str(images)).path)
+    assert list(table["reference_label"]) == [""] * 3
+    assert list(table["reference_confidence"]) == pytest.approx([1 / 3] * 3, abs=1e-6)
+    line = json.loads(run(config, str(images), tmp_path / "o.jsonl").path.read_text().splitlines()[0])
+    assert line["reference"]["label"] is None
 
 
 def test_top_k_and_abstaining(tmp_path: Path) -> None:
@@ -188,6 +205,8 @@ def test_contact_sheet(tmp_path: Path) -> None:
         red = np.asarray(sheet)[:, :, 0].astype(int)
         pure = (np.asarray(sheet)[:, :, 1:] == 0).all(axis=2)
         assert sheet.size == (16 + 6 * (224 + 16), 16 + 2 * (302 + 16))
+    assert not run(untrained_run(tmp_path), str(images)).sheet
+    assert not made.sheet.exists(), "a sheet beside other predictions would mislead"
     chosen = [0, 3, 5, 8, 11, 14, 16, 19]  # spread evenly over 20
     centres = [(16 + row * 318 + 112, 16 + column * 240 + 112) for row in range(2) for column in range(6)][:8]
     assert [int(red[at]) for at in centres] == [10 * n for n in chosen]

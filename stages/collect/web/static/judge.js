@@ -123,7 +123,7 @@ function finished(wait) {
     return;
   }
   const thanks = `You answered ${mineWhenAsked + answeredSince} questions.`;
-  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and go on with ", Object.assign(document.createElement("code"), { textContent: "make train-reward" }), "."]] : [["You can close this page."]];
+  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and go on with ", Object.assign(document.createElement("code"), { textContent: session.next_step }), "."]] : [["You can close this page."]];
   view.finish("All questions are answered. Thank you!", [[thanks], ...next], true);
   document.getElementById("action-undo").disabled = !history.length;
   setTimeout(fill, 5000); // the owner may ask for more, or somebody may take an answer back
