@@ -1,0 +1,50 @@
+"""image-rlhf: the command line. The only place that knows all stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stages.cli import making, using
+from stages.cli.feedback import feedback
+from stages.cli.making import STAGES
+from stages.cli.options import UserErrors
+
+__all__ = ["STAGES", "main"]
+
+
+@click.group(cls=UserErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="image-rlhf")
+def main() -> None:
+    """Reinforcement learning from human feedback for image classification.
+
+    The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process;
+    `report` makes a page of the result, `serve` and `export` give it to others.
+    """
+
+
+@main.command()
+def settings() -> None:
+    """Every setting of a configuration, with its default and what it means (docs/settings.md)."""
+    from pipeline.config import settings_table
+
+    click.echo(settings_table(), nl=False)
+
+
+@main.command()
+@click.argument("name", type=click.Choice(["ants_bees", "digits"]))
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Where to put it."
+)
+def data(name: str, folder: Path) -> None:
+    """Get a data set: the tutorial's ants and bees (a download), or the embedded digits as image files."""
+    from pipeline.images.digits import write_digits
+    from pipeline.images.download import download_ants_bees
+
+    root = write_digits(folder / "digits") if name == "digits" else download_ants_bees(folder)
+    click.echo(f"{name} is in {root}")
+
+
+for _command in (*making.COMMANDS, *using.COMMANDS, feedback):
+    main.add_command(_command)

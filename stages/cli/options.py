@@ -1,0 +1,67 @@
+"""What every command shares: its configuration, and errors that a user can read."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feedback_store.errors import FeedbackError, FeedbackWarning
+from pipeline import hints
+from pipeline.config import load_config
+from pipeline.errors import Stopped, UserError
+
+
+class UserErrors(click.Group):
+    """Prints a UserError as one clear message and exits with code 2; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", FeedbackWarning)
+                warnings.showwarning = _show_warning(warnings.showwarning)
+                return super().invoke(ctx)
+        except (UserError, FeedbackError) as error:
+            click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+            ctx.exit(2)
+        except Stopped as stopped:
+            click.echo(str(stopped), err=True)
+            ctx.exit(stopped.code)
+
+
+def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Warnings about judgments are for the user; all others are for developers and shown as ever."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, FeedbackWarning):
+            click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
+        else:
+            otherwise(message, category, *where, **more)
+
+    return show
+
+
+def configured(command: Callable[..., None]) -> Callable[..., None]:
+    """The options every stage takes, turned into its first argument, a Config."""
+
+    @click.option(
+        "--config", "path", type=click.Path(path_type=Path), default=hints.DEFAULT, show_default=True,
+        help="YAML file with the run's settings.",
+    )  # fmt: skip
+    @click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        help='Override settings, several in one string or option: --set "ppo.lr=1e-5 seed=3".',
+    )  # fmt: skip
+    @functools.wraps(command)
+    def wrapped(path: Path, overrides: tuple[str, ...], **options: Any) -> None:
+        hints.started_with(path)
+        command(load_config(path, [item for text in overrides for item in text.split()]), **options)
+
+    return wrapped
+
+
+force_option = click.option("--force", is_flag=True, help="Do it again although it is up to date.")
