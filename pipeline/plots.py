@@ -55,20 +55,25 @@ def svg(made: Figure, label: str = "") -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1) if label else text
 
 
-def reliability(measured: Mapping[str, Any], xlabel: str, ylabel: str) -> str:
+def reliability(measured: Mapping[str, Any], xlabel: str, ylabel: str, names: Mapping[str, str] | None = None) -> str:
     """An <svg>: accuracy against confidence before and after; the diagonal is perfect calibration.
 
     Args:
-        measured: `before` and, if there is one, `after`, as `pipeline.metrics.reliability` returns them.
+        measured: `before` and `after`, or one of them, as `pipeline.metrics.reliability` returns them.
+        names: what the legend calls them, if not so.
     """
     fig, axis = figure()
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfect")
-    for name, colour, marker, style in (("before", ORANGE, "s", "--"), ("after", BLUE, "o", "-")):
-        if made := measured.get(name):
-            x, y = ([b[key] for b in made["bins"]] for key in ("confidence", "accuracy"))
-            axis.plot(
-                x, y, color=colour, marker=marker, linestyle=style, label=f"{name} (ECE {100 * made['ece']:.1f} %)"
-            )
+    for key, colour, marker, style in (("before", ORANGE, "s", "--"), ("after", BLUE, "o", "-")):
+        if made := measured.get(key):
+            x, y = ([b[column] for b in made["bins"]] for column in ("confidence", "accuracy"))
+            label = f"{(names or {}).get(key, key)} (ECE {100 * made['ece']:.1f} %)"
+            axis.plot(x, y, color=colour, marker=marker, linestyle=style, label=label)
     axis.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1.02), ylim=(0, 1.02))
-    axis.legend(frameon=False)
+    legend_above(axis)
     return svg(fig, f"reliability diagram: {ylabel} against {xlabel}, beside the diagonal of perfect calibration")
+
+
+def legend_above(axes: Any) -> None:
+    """A legend above the plot, where it can cover nothing that is drawn."""
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, columnspacing=1.2)

@@ -28,48 +28,10 @@ from stages.reward.evaluate import (
 from stages.reward.fit import Member
 from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, RATING, VERDICT, JudgmentSet
 from stages.reward.likelihoods import TIE
+from stages.reward.verdict import GAIN, WIDE, more_judgments, next_hundred, verdict
 
-WIDE = 0.10  # half-width of the accuracy's interval beyond which held-out judgments are too few to say anything
-GAIN = 0.005  # estimated gain of the next 100 judgments from which more of them are worth asking for
 UNRELIABLE = 0.7  # eta below which an annotator is flagged
 SURPRISING = 12
-
-READY, MORE, CHANCE = "ready", "needs more judgments", "no better than chance"
-
-
-def verdict(heldout: dict[str, Any], gain: float | None) -> dict[str, str]:
-    """The verdict and its reason, from the thresholds above."""
-    half = (heldout["high"] - heldout["low"]) / 2
-    seen = f"{heldout['accuracy']:.1%} [{heldout['low']:.1%}, {heldout['high']:.1%}] of {heldout['judgments']} held-out judgments"
-    if heldout["low"] <= heldout["chance"]:
-        if half <= WIDE:
-            why = (
-                f"it agrees with {seen}, and chance would with {heldout['chance']:.1%}, which lies within that interval"
-            )
-            return {"short": CHANCE, "why": why}
-        why = f"it agrees with {seen}; that cannot be told from chance ({heldout['chance']:.1%}), the interval is too wide"
-        return {"short": MORE, "why": why}
-    if half > WIDE:
-        return {
-            "short": MORE,
-            "why": f"it agrees with {seen}, better than chance, but the interval is wider than +-{WIDE:.0%}",
-        }
-    if gain is not None and gain >= GAIN:
-        return {
-            "short": MORE,
-            "why": f"it agrees with {seen}; the next 100 judgments should still gain {100 * gain:.1f} points",
-        }
-    return {"short": READY, "why": f"it agrees with {seen}, and chance would with {heldout['chance']:.1%}"}
-
-
-def next_hundred(curve: Sequence[dict[str, float]]) -> float | None:
-    """Estimated gain of the next 100 judgments: accuracy = a - b / sqrt(n), fitted to the learning curve."""
-    if len(curve) < 2:
-        return None
-    n = np.array([point["judgments"] for point in curve], dtype=float)
-    y = np.array([point["accuracy"] for point in curve])
-    slope = float(np.polyfit(n**-0.5, y, 1)[0])
-    return max(0.0, -slope * (n[-1] ** -0.5 - (n[-1] + 100) ** -0.5))
 
 
 def make_card(
@@ -85,24 +47,25 @@ def make_card(
     images = heldout.images
     seen = [u[images] for u in utilities]
     raw = predict(members, seen, images, heldout)
-    cool, temperature = calibrated(members, seen, images, heldout, generator(ws.config.seed, 25))
+    cool, temperature, fitted_on = calibrated(members, seen, images, heldout, generator(ws.config.seed, 25))
     accuracy, low, high = accuracy_interval(raw.correct, raw.image)
     measured = {
         "judgments": len(raw.answer), "images": len(images), "accuracy": accuracy, "low": low, "high": high,
         "chance": chance(heldout), "log_loss": _log_loss(raw), "log_loss_calibrated": _log_loss(cool),
     }  # fmt: skip
-    gain = next_hundred(curve)
+    gain, more = next_hundred(curve), more_judgments(measured, curve, len(judgments))
     settings = ws.config.reward
     return {
-        "verdict": verdict(measured, gain),
+        "verdict": verdict(measured, gain, more),
         "run": ws.config.name,
         "judgments": {
-            "used": len(judgments), "of_missing_images": judgments.unknown, "images": len(judgments.images),
+            "used": len(judgments), "more": more, "of_missing_images": judgments.unknown, "images": len(judgments.images),
             "kinds": {KINDS[kind]: len(own) for kind, own in judgments.by_kind()},
         },
         "heldout": measured,
         "ceiling": ceiling(judgments),
-        "calibration": {"before": calibration(raw), "after": calibration(cool), "temperature": temperature},
+        "calibration": {"before": calibration(raw), "after": calibration(cool), "temperature": temperature,
+                        "fitted_on": fitted_on},
         "by": breakdown(raw, heldout, ws.classes),
         "annotators": _annotators(members, judgments),
         "learned": _learned(model, members),
@@ -176,7 +139,7 @@ def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
 def _surprising(
     ws: Workspace, p: Predictions, heldout: JudgmentSet, members: Sequence[Member], utilities: Sequence[Tensor]
 ) -> list[dict[str, Any]]:
-    """The held-out judgments that the model finds least likely, one an image."""
+    """The held-out judgments that the model disagrees with, the least likely first, one an image."""
     ordered = heldout.pick(
         torch.cat([torch.nonzero(heldout.kind == kind).flatten() for kind in heldout.kind.unique().tolist()])
     )
@@ -184,7 +147,7 @@ def _surprising(
     seen: set[int] = set()
     for place in np.argsort(p.probability, kind="stable"):
         row = int(ordered.rows_a[place])
-        if row not in seen and len(found) < SURPRISING:
+        if not p.correct[place] and row not in seen and len(found) < SURPRISING:
             seen.add(row)
             found.append(
                 {

@@ -109,8 +109,8 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
 
     Returns:
         `plug_in`: mean of max(p, 1 - p) with p the share of an answer (too high with few judgments an item);
-        `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` counted. None where no
-        item was judged twice.
+        `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` and `items` counted.
+        None where no item was judged twice.
     """
     j = judgments
     swap = (j.kind == COMPARISON) & (
@@ -139,6 +139,7 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
         "plug_in": float(count.groupby(given["item"]).max().sum() / total),
         "leave_one_out": float((right * count).sum() / total),
         "judgments": total,
+        "items": int(given["item"].nunique()),
     }
 
 
@@ -167,20 +168,23 @@ def calibrated(
     images: Tensor,
     judgments: JudgmentSet,
     random: torch.Generator,
-) -> tuple[Predictions, float]:
-    """Predictions of each half of the images at the temperature fitted on the other half, and the mean temperature."""
+) -> tuple[Predictions, float, int]:
+    """Predictions of each half of the images at the temperature fitted on the other half, the mean temperature, and how
+    many judgments the smaller half has that one was fitted on: 0 if there was none.
+    """
     distinct = judgments.images
     half = distinct[torch.randperm(len(distinct), generator=random)[: len(distinct) // 2]]
     inside = torch.isin(judgments.rows_a, half)
-    parts, temperatures = [], []
+    parts, temperatures, fitted_on = [], [], []
     for own, other in ((inside, ~inside), (~inside, inside)):
         if own.any() and other.any():
+            fitted_on.append(int(other.sum()))
             temperatures.append(fit_temperature(members, utilities, images, judgments.pick(other)))
             parts.append(predict(members, utilities, images, judgments.pick(own), temperatures[-1]))
     if not parts:
-        return predict(members, utilities, images, judgments), 1.0
+        return predict(members, utilities, images, judgments), 1.0, 0
     joined = [np.concatenate([getattr(part, name) for part in parts]) for name in Predictions.__dataclass_fields__]
-    return Predictions(*joined), float(np.mean(temperatures))
+    return Predictions(*joined), float(np.mean(temperatures)), min(fitted_on)
 
 
 def breakdown(p: Predictions, judgments: JudgmentSet, classes: Sequence[str]) -> dict[str, list[dict[str, object]]]:

@@ -12,6 +12,7 @@ import torch
 
 from feedback_store.judgments import Comparison, Judgment, label_choice
 from feedback_store.store import FeedbackStore
+from pipeline.card_plots import drawn
 from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
 from pipeline.files import read_json
@@ -19,10 +20,10 @@ from pipeline.metrics import wilson_interval
 from stages.ppo import run as ppo
 from stages.reference import run as reference_run
 from stages.reward import run as reward
-from stages.reward.card import CHANCE, MORE, READY, next_hundred, verdict
 from stages.reward.evaluate import Predictions, accuracy_interval, calibration, ceiling, chance
 from stages.reward.judgment_set import COMPARISON, LABEL, JudgmentSet
 from stages.reward.likelihoods import TIE, A, B
+from stages.reward.verdict import CHANCE, MORE, READY, more_judgments, next_hundred, verdict
 
 
 def test_accuracy_interval_of_one_judgment_an_image_is_wilsons() -> None:
@@ -57,7 +58,7 @@ def test_ceiling_by_hand() -> None:
     )
     found = ceiling(judged(*labels))
     assert found is not None
-    assert found["judgments"] == 5
+    assert (found["judgments"], found["items"]) == (5, 2)
     assert found["plug_in"] == pytest.approx(4 / 5)
     # Against the others' majority: 0 meets {0, 1}, half right; the same again; 1 meets {0, 0}, wrong; 2 and 2 are right.
     assert found["leave_one_out"] == pytest.approx((0.5 + 0.5 + 0 + 1 + 1) / 5)
@@ -139,6 +140,63 @@ def test_gain_of_the_next_hundred() -> None:
     assert next_hundred([{"judgments": 10, "accuracy": 0.8}, {"judgments": 20, "accuracy": 0.7}]) == 0
 
 
+def test_more_judgments_by_hand() -> None:
+    """A half-width shrinks like 1 / sqrt(n): 15 points to 10 need 2.25 times as many, 1.25 times 400 more."""
+    assert more_judgments(heldout(0.80, 0.15), [], 400) == 500
+    assert "about 500 more judgments" in verdict(heldout(0.80, 0.15), 0.0, 500)["why"]
+    # 52 % [48 %, 56 %] beside 50 %: chance lies outside with half the half-width, so with four times as many.
+    assert more_judgments(heldout(0.52, 0.04), [], 1000) == 3000
+    assert more_judgments(heldout(0.40, 0.04), [], 1000) is None, "worse than chance: more of the same would not help"
+    assert more_judgments(heldout(0.80, 0.03), [], 1000) is None, "ready"
+
+
+def test_more_judgments_until_the_gain_is_small() -> None:
+    """accuracy = 0.9 - 2 / sqrt(n): after that many more (of which all train here), 100 gain less than half a point."""
+    curve = [{"judgments": float(n), "accuracy": 0.9 - 2 / n**0.5} for n in (100, 200, 400)]
+    more = more_judgments(heldout(0.80, 0.03), curve, 400)
+    assert more is not None
+    n = 400 + more
+    assert 2 * (n**-0.5 - (n + 100) ** -0.5) < 0.005 < 2 * ((n - 20) ** -0.5 - (n + 80) ** -0.5)
+
+
+def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[str, Any]:
+    """What `drawn` looks at, of a card."""
+    reliable = {"ece": 0.1, "bins": [{"confidence": 0.8, "accuracy": 0.7, "judgments": 9}]}
+    return {
+        "verdict": {"short": MORE}, "curve": {"points": []}, "scores": [],
+        "heldout": {"judgments": 2 * fitted_on, "log_loss": before, "log_loss_calibrated": after, "chance": 0.5},
+        "calibration": {"before": reliable, "after": reliable, "temperature": 0.7, "fitted_on": fitted_on},
+        "ceiling": {"plug_in": 1.0, "leave_one_out": 1.0, "judgments": 2 * items, "items": items},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fitted_on", "says"),
+    [
+        (0.185, 0.955, 15, "did not help: a temperature fitted on 15 judgments, one half of the held-out ones, which are too few"),
+        (0.185, 0.955, 500, "0.185 became 0.955"),
+        (0.300, 0.200, 15, "says nothing (at least 50 are needed)"),
+        (0.300, 0.200, 500, None),
+    ],
+)  # fmt: skip
+def test_calibration_that_is_no_improvement_is_not_shown_as_one(
+    before: float, after: float, fitted_on: int, says: str | None
+) -> None:
+    shown = drawn(small_card(before, after, fitted_on, 10))
+    assert (shown["doubts"] is None) == (says is None)
+    assert says is None or says in shown["doubts"]
+    assert ("after (ECE" in shown["reliability"]) == (says is None)
+    assert ("as it is (ECE" in shown["reliability"]) == (says is not None)
+
+
+def test_a_ceiling_of_few_repeats_is_left_out() -> None:
+    assert [drawn(small_card(0.3, 0.2, 99, items))["ceiling"]["enough"] for items in (9, 10)] == [False, True]
+    card = small_card(0.3, 0.2, 99, 4)
+    del card["ceiling"]["items"]  # a card of an older run
+    assert drawn(card)["ceiling"]["items"] == 4
+    assert not drawn(card | {"ceiling": None})["ceiling"]["enough"]
+
+
 @pytest.fixture
 def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
     """Stripes in three classes, a reference without an opinion, small networks."""
@@ -211,8 +269,27 @@ def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
         "http://creativecommons.org", ""
     )
     assert "careless or contrary" in page
+    assert "By annotator" in page
+    trained = made["curve"]["points"][-1]["judgments"]
+    assert trained + made["heldout"]["judgments"] == 540
+    assert f"<dd>{trained}<small>of 540 judgments" in page
+    assert f"{made['heldout']['judgments']} were held out" in page
     assert ppo.run(config)
     assert made["gold"]["argmax_accuracy"] > 0.8
+
+
+def test_one_person_who_is_always_right(config: Config) -> None:
+    """No card of annotators with a single row; surprises are those it disagrees with, and none is said to be none."""
+    answers(config, lambda true, number: true)
+    reward.run(config)
+    made = card(config)
+    page = (config.runs / config.name / "reward" / "card.html").read_text()
+    assert "By annotator" not in page
+    assert "One person judged (p0)" in page
+    wrong = round(made["heldout"]["judgments"] * (1 - made["heldout"]["accuracy"]))
+    assert len(made["surprising"]) == min(12, wrong)
+    assert ("None: on each of the" in page) == (wrong == 0)
+    assert "no item was judged more than once" in page
 
 
 @pytest.mark.parametrize(
