@@ -14,6 +14,8 @@ from torch import Tensor
 from pipeline.gold import GoldLabels
 
 CALIBRATION_BINS = 15
+EVEN = 1e-4  # probabilities that differ by less are the same
+NEARLY_ALL = 0.95  # share of images to whose classes a policy without an opinion gives the same
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
@@ -63,6 +65,15 @@ def expected_calibration_error(log_probs: Tensor, labels: Tensor, bins: int = CA
     """ECE of log-probabilities [N, C] against labels [N], in 0..1."""
     confidence, predicted = log_probs.exp().max(-1)
     return float(reliability(confidence.numpy(), (predicted == labels).numpy(), bins)["ece"])
+
+
+def has_no_opinion(log_probs: Tensor) -> bool:
+    """Whether a policy, as log-probabilities [N, C], takes all classes for equally likely on nearly every image: then it has
+    no likeliest class, and its accuracy would be that of whichever class is named first.
+    """
+    probabilities = log_probs.exp()
+    even = probabilities.amax(-1) - probabilities.amin(-1) < EVEN
+    return bool(even.double().mean() >= NEARLY_ALL)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from feedback_store import agreement
 from feedback_store.store import FeedbackStore
+from pipeline.card_plots import calibration_doubts
 from pipeline.files import read_json
 from pipeline.gold import GoldLabels, folder_labels
-from pipeline.metrics import expected_calibration_error, wilson_interval
+from pipeline.metrics import expected_calibration_error, has_no_opinion, wilson_interval
 from pipeline.models.policy import log_policy
 from pipeline.workspace import Workspace
 
@@ -47,6 +48,7 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         stage: read_json(run.require(stage, "result.json"))[key]
         for stage, key in (("reference", "reference"), ("reward", "reward"), ("ppo", "policy"))
     }
+    card = read_json(run.require("reward", "card.json"))
     gold = folder_labels(ws.table, ws.classes)
     evaluation = ws.table.rows("evaluation")
     known = evaluation[gold.known[evaluation]]
@@ -62,7 +64,10 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         "images": {split: len(ws.table.rows(split)) for split in ("train", "val", "test")},
         "evaluated": len(known),
         "reference": results["reference"],
-        "reward": read_json(run.require("reward", "card.json")),
+        "reference_words": origin(ws, results["reference"]["labelled_images"]),
+        "no_opinion": has_no_opinion(ws.log_reference[evaluation]),
+        "reward": card,
+        "doubts": calibration_doubts(card),
         "policy": results["ppo"],
         "estimator": results["ppo"]["estimator"],
         "judgments": judgments(FeedbackStore(run.feedback)),
@@ -70,6 +75,15 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         **(on_gold(policy_scores(ws, policy), gold, known) if len(known) else {"ece": None, "by_class": []}),
         "torch": torch.__version__,
     }
+
+
+def origin(ws: Workspace, labelled: int) -> str:
+    """Where the reference came from, as its stage's manifest has it."""
+    if labelled:
+        return f"trained on {labelled} labelled images"
+    if "checkpoint" in read_json(ws.run.require("reference", "manifest.json"))["inputs"]:
+        return "that was trained elsewhere and given to it"
+    return "without an opinion (every class equally likely)"
 
 
 def accuracies(results: dict[str, Any], total: int) -> dict[str, Share]:
