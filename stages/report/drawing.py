@@ -80,21 +80,18 @@ def over_optimisation(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
 
 
 def shown_classes(classes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most CLASSES of them: those whose accuracy changed most, in their own order."""
+    """At most CLASSES of them, in their own order: those whose accuracy changed most, or is lowest if there is one only."""
 
     def change(row: Mapping[str, Any]) -> float:
-        return (
-            abs(row["after"]["accuracy"] - row["before"]["accuracy"])
-            if "after" in row
-            else 1 - row["before"]["accuracy"]
-        )
+        sides = [row[name]["accuracy"] for name in ("before", "after") if name in row]
+        return float(abs(sides[1] - sides[0]) if len(sides) == 2 else 1 - sides[0])
 
     chosen = sorted(range(len(classes)), key=lambda n: -change(classes[n]))[:CLASSES]
     return [classes[n] for n in sorted(chosen)]
 
 
-def class_plot(classes: Sequence[Mapping[str, Any]]) -> Markup:
-    """Accuracy of each class with its 95 % interval, before and after."""
+def class_plot(classes: Sequence[Mapping[str, Any]], chance: float | None = None) -> Markup:
+    """Accuracy of each class with its 95 % interval, before and after; beside chance where that is given."""
     made, axes = figure(5.2, 1.0 + 0.36 * len(classes))
     for name, shift, look in (
         ("before", -0.14, {"color": ORANGE, "marker": "s", "mfc": "white"}), ("after", 0.14, {"color": BLUE, "marker": "o"}),
@@ -107,19 +104,21 @@ def class_plot(classes: Sequence[Mapping[str, Any]]) -> Markup:
                 [max(0.0, s["high"] - s["accuracy"]) for _, s in sides],
             ]
             axes.errorbar(x, [y for y, _ in sides], xerr=error, ls="none", capsize=3, ms=6, lw=1.4, label=name, **look)
+    if chance is not None:
+        axes.axvline(chance, color=GREY, ls=":", label="chance")
     axes.set(xlabel="accuracy", xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5))
     names = [row["name"] if len(row["name"]) <= 18 else row["name"][:17] + "…" for row in classes]
     axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.grid(False, axis="y")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return Markup(
-        svg(made, "accuracy of each class with its 95 % interval, reference and policy; the table has the figures")
-    )
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    beside = "policy and chance" if chance is not None else "reference and policy"
+    return Markup(svg(made, f"accuracy of each class with its 95 % interval, {beside}; the table has the figures"))
 
 
 def calibration_plot(found: Mapping[str, Any]) -> Markup:
     """Reliability before and after, on images whose class is known."""
-    return Markup(reliability(found, "probability of the predicted class", "share that is right"))
+    names = {} if found["before"] and found["after"] else {"before": "reference", "after": "policy"}
+    return Markup(reliability(found, "probability of the predicted class", "share that is right", names))
 
 
 def overlaid(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Markup]]:

@@ -16,8 +16,9 @@ from pipeline.gold import folder_labels
 from pipeline.models.policy import log_policy
 from pipeline.tracking import Row
 from pipeline.workspace import Workspace
+from stages.report.again import commands
 from stages.report.judged import judged
-from stages.report.lineage import finished, lineage
+from stages.report.lineage import by_people, finished, lineage
 from stages.report.predictions import compared
 
 Figures = dict[str, Any]
@@ -49,6 +50,7 @@ def figures(ws: Workspace) -> Figures:
         "lineage": lineage(ws),
         "config": dump_config(ws.config),
         "commands": commands(ws),
+        "by_people": by_people(ws),
     }
     plain: Figures = _plain(found)
     return plain
@@ -85,18 +87,6 @@ def comparison(path: Path) -> dict[str, Any] | None:
     if len(table) < 3 or not text:
         return None
     return {"about": text[0], "heads": table[0], "rows": table[2:], "verdict": " ".join(text[1:])}
-
-
-def commands(ws: Workspace) -> list[str]:
-    """What makes this run again, given its config.yaml under the name of the run."""
-    config = f"CONFIG={ws.config.name}.yaml"
-    teacher = ws.config.collect.teacher
-    collect = f"make collect {config}" + ("" if teacher == "people" else f" TEACHER={teacher}")
-    return [
-        f"make reference {config}",
-        collect,
-        *(f"make {name} {config}" for name in ("train-reward", "ppo", "report")),
-    ]
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from feedback_store.store import FeedbackStore
 from pipeline.config import Config
 from pipeline.files import read_json, sha256_of
 from pipeline.gold import folder_labels
+from pipeline.models.files import weights_hash
 from pipeline.run_folder import SECTIONS, TARGETS, StageFolder
 from pipeline.workspace import Workspace
 
@@ -30,6 +31,7 @@ def lineage(ws: Workspace) -> dict[str, Any]:
     done = [name for name in TARGETS if finished(ws.run.stage(name))]
     present = present_inputs(ws)
     stages = [_stage(ws, ws.run.stage(name), present) for name in done]
+    _pass_on(stages)
     # Judgments that were imported need no stage that collects them.
     missing = [name for name in TARGETS if name not in done and not (name == "collect" and _judgments(ws))]
     return {
@@ -37,6 +39,16 @@ def lineage(ws: Workspace) -> dict[str, Any]:
         "missing": [{"stage": name, "target": TARGETS[name]} for name in missing],
         "up_to_date": not missing and not any(stage["reasons"] for stage in stages),
     }  # fmt: skip
+
+
+def _pass_on(stages: Sequence[dict[str, Any]]) -> None:
+    """A stage made from one that is not up to date is not, either, although the file it read is still the same."""
+    stale: set[str] = set()
+    for stage in stages:
+        behind = [one["name"] for one in stage["inputs"] if one["name"] in stale and one["now"] == SAME]
+        stage["reasons"] += [f"{name}, which it was made from, is not up to date" for name in behind]
+        if stage["reasons"]:
+            stale.add(stage["stage"])
 
 
 def finished(stage: StageFolder) -> bool:
@@ -74,11 +86,35 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
     if stage.name == "reward":
         reasons += [f"{name} has come since" for name in _judgments(ws) if name not in manifest["inputs"]]
     reasons += changed_settings(stage, manifest["settings"])
+    # What people answered stays true of the images it is about: it does not go out of date, and is never asked again.
+    answered = stage.name == "collect" and by_people(ws)
     return {
         "stage": stage.name, "target": TARGETS[stage.name], "seconds": result["seconds"],
         "peak_rss_mb": result["peak_rss_mb"], "versions": manifest["versions"], "settings": manifest["settings"],
-        "inputs": inputs, "outputs": outputs, "reasons": reasons,
+        "inputs": inputs, "outputs": outputs, "weights": _weights(ws, stage),
+        "reasons": [] if answered else reasons, "notes": reasons if answered else [],
     }  # fmt: skip
+
+
+def _weights(ws: Workspace, stage: StageFolder) -> str | None:
+    """The name of a policy's weights: what /model, the model card and ONNX's metadata call it. A file's hash is another."""
+    path = stage.path / "model.safetensors"
+    if stage.name not in ("reference", "ppo") or not path.is_file():
+        return None
+    return weights_hash(ws.load_policy(path))
+
+
+def collected_with(ws: Workspace) -> dict[str, Any]:
+    """The settings of `collect` that the stage itself kept: `make collect` chooses some, whatever the file says."""
+    kept = ws.run.path / "collect" / "config.yaml"
+    tree = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    settings: dict[str, Any] = tree.get("collect", {})
+    return settings
+
+
+def by_people(ws: Workspace) -> bool:
+    """Whether people answered: where the stage never ran, judgments were imported."""
+    return bool(collected_with(ws).get("teacher", "people") == "people")
 
 
 def _now(path: Path, made: str) -> str:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from pipeline.gold import GoldLabels
 from pipeline.images.table import ImageTable
-from pipeline.metrics import CALIBRATION_BINS, paired_difference, reliability, wilson_interval
+from pipeline.metrics import CALIBRATION_BINS, has_no_opinion, paired_difference, reliability, wilson_interval
 
 SHOWN = 48  # changed images on the page
 LOST, GAINED, OTHER, UNKNOWN = "right to wrong", "wrong to right", "wrong to another wrong", "true class not known"
 CHANGES = (LOST, GAINED, OTHER, UNKNOWN)  # in the order they are shown
-EVEN = 1e-4  # probabilities that differ by less are the same: a reference that was given no labelled image
+WRONG, RIGHT = "wrong", "right"
 CONFUSED = 20  # most confused pairs listed where there are more classes than that
 
 
@@ -29,26 +29,33 @@ def compared(
         log_before, log_after: [N, C] log-probabilities of reference and policy; no policy gives figures of the reference.
 
     Returns:
-        `images`, `known` (how many have a gold label), `no_opinion` (the reference gives all classes the same); `before`, `after` (share right with its interval, ECE and bins) and
-        `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
+        `images`, `known` (how many have a gold label), `no_opinion` (the reference gives all classes the same), `chance`
+        (1 / C) and `commonest` (the share of the commonest class); `before`, `after` (share right with its interval, ECE
+        and bins) and `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
+        A reference without an opinion has no likeliest class: then there is no `before`, no `paired` and no `changed`,
+        but `opinions`, the policy's.
     """
     known = rows[gold.known[rows]]
     labels = gold.labels[known]
-    tables = {"before": log_before} | ({} if log_after is None else {"after": log_after})
+    no_opinion = has_no_opinion(log_before[rows])
+    tables = ({} if no_opinion else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
     made: dict[str, Any] = {
-        "images": len(rows), "known": len(known), "before": None, "after": None, "paired": None, "classes": [],
-        "confusion": {}, "changed": None, "no_opinion": bool(np.ptp(probabilities["before"][rows], axis=1).max() < EVEN),
+        "images": len(rows), "known": len(known), "no_opinion": no_opinion, "chance": 1 / log_before.shape[1],
+        "commonest": float(np.bincount(labels).max() / len(labels)) if len(labels) else None,
+        "before": None, "after": None, "paired": None, "classes": [], "confusion": {}, "changed": None, "opinions": None,
     }  # fmt: skip
     if len(known):
         right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}
         for name, p in probabilities.items():
             made[name] = share(right[name]) | reliability(p[known].max(-1), right[name], CALIBRATION_BINS)
             made["confusion"][name] = confusion(labels, p[known].argmax(-1), len(gold.classes)).tolist()
-        made["classes"] = by_class(gold.classes, labels, right)
-        if "after" in right:
+        made["classes"] = by_class(gold.classes, labels, right) if right else []
+        if len(right) == 2:
             made["paired"] = asdict(paired_difference(right["before"], right["after"]))
-    if "after" in probabilities:
+    if no_opinion and "after" in probabilities:
+        made["opinions"] = opinions(table, gold, probabilities["after"], rows)
+    elif "after" in probabilities:
         made["changed"] = changed(table, gold, probabilities["before"], probabilities["after"], rows)
     return made
 
@@ -114,6 +121,30 @@ def changed(
     ]  # fmt: skip
     counts = {name: sum(k == name for k in kind.values()) for name in CHANGES}
     return {"all": len(found), "counts": counts, "images": listed, "rest": len(found) - len(listed)}
+
+
+def opinions(table: ImageTable, gold: GoldLabels, after: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+    """The policy's opinions where there was none before: wrong ones first, then those it is least sure of.
+
+    Args:
+        after: [N, C] probabilities.
+
+    Returns:
+        `counts` of wrong, right and unknown; `images`: at most SHOWN of them; `rest`: how many more there are.
+    """
+    best, labels = after.argmax(-1), gold.labels
+    kind = {int(row): UNKNOWN if labels[row] < 0 else RIGHT if labels[row] == best[row] else WRONG for row in rows}
+    order = sorted(kind, key=lambda row: (kind[row] != WRONG, after[row, best[row]], table.ids[row]))
+    listed = [
+        {
+            "image": str(table.ids[row]), "path": str(table.paths[row]), "kind": kind[row],
+            "true": gold.classes[labels[row]] if labels[row] >= 0 else None,
+            "after": gold.classes[best[row]], "after_probability": float(after[row, best[row]]),
+        }
+        for row in order[:SHOWN]
+    ]  # fmt: skip
+    counts = {name: sum(k == name for k in kind.values()) for name in (WRONG, RIGHT, UNKNOWN)}
+    return {"all": len(order), "counts": counts, "images": listed, "rest": len(order) - len(listed)}
 
 
 def _kind(true: int, old: int, new: int) -> str:

@@ -32,7 +32,7 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
 
     Args:
         config: of the run; with `names` only its `runs` folder counts.
-        names: runs to report on, each with the configuration its stages kept; none means the run of `config`.
+        names: runs to report on, by name or by path, each with the configuration its stages kept; none means the run of `config`.
 
     Returns:
         The pages made; of several runs the one that has them side by side last.
@@ -42,12 +42,19 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("report runs in one process; start it without torchrun")
-    configs = [kept_config(config, name) for name in dict.fromkeys(names)] or [config]
+    configs = [kept_config(config, name) for name in dict.fromkeys(run_name(config.runs, n) for n in names)] or [config]
     made = [figures_and_page(one) for one in configs]
     pages = [page for _, page in made]
     if len(made) > 1:
         pages.append(side_by_side(config.runs, [found for found, _ in made]))
     return pages
+
+
+def run_name(runs: Path, given: str) -> str:
+    """The name of a run that was given by name, or as the path of its folder, as a shell completes it."""
+    path = Path(given)
+    below = len(path.parts) > 1 and os.path.abspath(path.parent) == os.path.abspath(runs)
+    return path.name if below else given.rstrip("/")
 
 
 def kept_config(config: Config, name: str) -> Config:
@@ -88,16 +95,18 @@ def page(ws: Workspace, found: Figures) -> str:
     predictions, card = found["predictions"], found["card"]
     small = len(ws.classes) <= MATRIX
     shown = drawing.shown_classes(predictions["classes"])
-    listed = [*(predictions["changed"] or {"images": []})["images"], *(card or {"surprising": []})["surprising"]]
+    looked_at = predictions["opinions"] or predictions["changed"] or {"images": []}
+    listed = [*looked_at["images"], *(card or {"surprising": []})["surprising"]]
     plot = ws.run.path / "compare" / "frontier.svg"
     return render(
         TEMPLATES, "report.html.jinja", made=found, where=where(found),
         card_drawn=card_plots.drawn(card) if card else None,
         ppo_plots=drawing.ppo_plots(found["ppo"]["rows"]) if found["ppo"] else [],
-        shown=shown, class_plot=drawing.class_plot(shown) if shown else None,
-        calibration=drawing.calibration_plot(predictions) if predictions["before"] else None,
+        shown=shown,
+        class_plot=drawing.class_plot(shown, predictions["chance"] if predictions["no_opinion"] else None) if shown else None,
+        calibration=drawing.calibration_plot(predictions) if predictions["classes"] else None,
         matrices=tints(predictions["confusion"]) if small else {},
-        confused=[] if small else most_confused(predictions["confusion"], ws.classes),
+        confused=[] if small or not predictions["confusion"] else most_confused(predictions["confusion"], ws.classes),
         thumbnails={one["image"]: thumbnail(ws.table.root / one["path"], ws.config.images.max_pixels) for one in listed},
         frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
     )  # fmt: skip

@@ -59,6 +59,11 @@ def _accuracy(side: dict[str, Any]) -> str:
     return f"{percent(side['accuracy'])} [{percent(side['low'])}, {percent(side['high'])}]"
 
 
+def _before(found: dict[str, Any], cell: Callable[[dict[str, Any]], str]) -> str:
+    """A figure of the reference, or that it has none because no class is likelier to it than another."""
+    return f"no opinion (chance: {percent(found['chance'])})" if found["no_opinion"] else cell(found["before"])
+
+
 def _difference(paired: dict[str, Any]) -> str:
     return f"{points(paired['difference'])} [{points(paired['low'])}, {points(paired['high'])}]"
 
@@ -68,13 +73,13 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
         "evaluation images with a known class",
         lambda one: f"{one['predictions']['known']} of {one['predictions']['images']}",
     ),
-    ("reference, accuracy [95 %]", lambda one: _accuracy(one["predictions"]["before"])),
+    ("reference, accuracy [95 %]", lambda one: _before(one["predictions"], _accuracy)),
     ("policy, accuracy [95 %]", lambda one: _accuracy(one["predictions"]["after"])),
     ("paired difference, points [95 %]", lambda one: _difference(one["predictions"]["paired"])),
     ("right to wrong", lambda one: str(one["predictions"]["paired"]["lost"])),
     ("wrong to right", lambda one: str(one["predictions"]["paired"]["gained"])),
     ("predictions that changed", lambda one: str(one["predictions"]["changed"]["all"])),
-    ("reference, ECE", lambda one: percent(one["predictions"]["before"]["ece"])),
+    ("reference, ECE", lambda one: _before(one["predictions"], lambda side: percent(side["ece"]))),
     ("policy, ECE", lambda one: percent(one["predictions"]["after"]["ece"])),
     ("judgments", lambda one: str(one["judged"]["judgments"])),
     ("reward model, verdict", lambda one: one["card"]["verdict"]["short"]),
