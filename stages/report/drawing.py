@@ -103,7 +103,17 @@ def class_plot(classes: Sequence[Mapping[str, Any]], chance: float | None = None
                 [max(0.0, s["accuracy"] - s["low"]) for _, s in sides],
                 [max(0.0, s["high"] - s["accuracy"]) for _, s in sides],
             ]
-            axes.errorbar(x, [y for y, _ in sides], xerr=error, ls="none", capsize=3, ms=6, lw=1.4, label=name, **look)
+            axes.errorbar(
+                x,
+                [y for y, _ in sides],
+                xerr=error,
+                ls="none",
+                capsize=3,
+                ms=6,
+                lw=1.4,
+                label=name if chance is None else "policy",
+                **look,
+            )
     if chance is not None:
         axes.axvline(chance, color=GREY, ls=":", label="chance")
     axes.set(xlabel="accuracy", xlim=(-0.02, 1.02), ylim=(len(classes) - 0.5, -0.5))

@@ -78,7 +78,7 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
         {"name": name, "hash": made, "now": _now(stage.path / name, made)} for name, made in manifest["outputs"].items()
     ]
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    reasons = [f"{what['name']} is {what['now']}" for what in (*inputs, *outputs) if what["now"] != SAME]
+    reasons = [_said(what["name"], what["now"]) for what in (*inputs, *outputs) if what["now"] != SAME]
     reasons += [
         f"{name} was {made}, now it is {versions.get(name)}"
         for name, made in manifest["versions"].items() if versions.get(name) != made
@@ -94,6 +94,10 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
         "inputs": inputs, "outputs": outputs, "weights": _weights(ws, stage),
         "reasons": [] if answered else reasons, "notes": reasons if answered else [],
     }  # fmt: skip
+
+
+def _said(name: str, now: str) -> str:
+    return "the images, or which of them are held out, are others now" if name == "images" else f"{name} is {now}"
 
 
 def _weights(ws: Workspace, stage: StageFolder) -> str | None:

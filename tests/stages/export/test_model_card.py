@@ -11,11 +11,11 @@ import torch
 
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config, RuntimeConfig
-from pipeline.files import read_json
+from pipeline.files import read_json, write_json
 from pipeline.metrics import expected_calibration_error, wilson_interval
 from pipeline.predictor import Predictor
 from pipeline.workspace import open_workspace
-from stages.export.facts import gather
+from stages.export.facts import gather, origin
 from stages.export.model_card import plain, render
 from stages.export.run import run
 
@@ -81,12 +81,31 @@ def test_without_gold_labels_it_claims_nothing(without_gold: Config) -> None:
     assert hub.ModelCard(card).data.eval_results is None
     assert "**Not measured**" in card
     assert "never held against the truth" in card
-    assert "that was given, or has no opinion" in card
+    assert "a reference policy\nwithout an opinion (every class equally likely), a reward model" in card
     results = card.split("## Results")[1]
     assert "accuracy" not in results
     summary = read_json(without_gold.runs / "flat" / "summary.json")
     assert f"{summary['judgments']} judgments by 2 annotators" in card
     assert "| 100.0 % | 1.00 |" in card, "the two agree"
+
+
+def test_what_the_reference_was_is_known(finished: Config, without_gold: Config) -> None:
+    """Trained, given or without an opinion: what it was stands in its manifest; without one chance is what is beaten."""
+    ws = open_workspace(without_gold)
+    assert origin(open_workspace(finished), 6) == "trained on 6 labelled images"
+    assert origin(ws, 0).startswith("without an opinion")
+    manifest = ws.run.path / "reference" / "manifest.json"
+    kept = read_json(manifest)
+    write_json(manifest, kept | {"inputs": kept["inputs"] | {"checkpoint": "0" * 64}})
+    assert origin(ws, 0) == "that was trained elsewhere and given to it"
+    write_json(manifest, kept)
+    facts = facts_of(finished)
+    assert not facts["no_opinion"]
+    text = render(facts | {"no_opinion": True})
+    assert "| accuracy | 50.0 % | **" in text
+    assert "| | reference |" not in text
+    assert "calibrated" not in render(facts | {"doubts": "too few"})
+    assert "calibrated" in render(facts | {"doubts": None})
 
 
 def test_nothing_private_is_in_it(without_gold: Config) -> None:

@@ -12,15 +12,17 @@ from torch import Tensor
 
 from feedback_store.judgments import Comparison, label_choice
 from feedback_store.store import FeedbackStore
+from pipeline.config import parse_config
 from pipeline.gold import GoldLabels
 from pipeline.images.table import ImageTable
-from pipeline.metrics import paired_difference, reliability
+from pipeline.metrics import has_no_opinion, paired_difference, reliability
+from stages.report.again import collect_options
 from stages.report.drawing import shown_classes
 from stages.report.figures import comparison, metrics
 from stages.report.judged import judged
 from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compared, most_confused
 from stages.report.together import differing
-from stages.report.words import HARMED, HELPED, LEVEL, NO_GOLD, UNFINISHED, headline
+from stages.report.words import BETTER, BY_CHANCE, HARMED, HELPED, LEVEL, NO_GOLD, UNFINISHED, WORSE, headline
 
 
 def table(count: int) -> ImageTable:
@@ -115,6 +117,67 @@ def test_without_gold_changes_are_neither_right_nor_wrong() -> None:
     ]
 
 
+def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
+    """Equal probabilities have no likeliest class: no accuracy, no matrix, no change; the policy's opinions instead."""
+    gold = GoldLabels(("a", "b"), np.array([0, 0, 1, 1, 1, -1]))
+    even, after = (
+        torch.full((6, 2), 0.5).log(),
+        says((0, 0.9), (1, 0.8), (1, 0.7), (1, 0.6), (1, 0.99), (0, 0.55), classes=2),
+    )
+    found = compared(table(6), gold, even, after, np.arange(6))
+    assert found["no_opinion"]
+    assert (found["before"], found["paired"], found["changed"]) == (None, None, None)
+    assert (found["chance"], found["commonest"]) == (0.5, 0.6)
+    assert (found["after"]["right"], found["after"]["images"]) == (4, 5)
+    assert found["confusion"] == {"after": [[1, 1], [0, 3]]}
+    assert [(one["image"], one["kind"]) for one in found["opinions"]["images"]] == [
+        ("img-001", "wrong"), ("img-005", UNKNOWN), ("img-003", "right"), ("img-002", "right"), ("img-000", "right"),
+        ("img-004", "right"),
+    ]  # fmt: skip
+    alone = compared(table(6), gold, even, None, np.arange(6))
+    assert (alone["classes"], alone["confusion"], alone["opinions"]) == ([], {}, None)
+
+
+def test_no_opinion_on_nearly_every_image_is_none() -> None:
+    even, sure = torch.full((1, 2), 0.5).log(), says((0, 0.9), classes=2)
+    assert has_no_opinion(torch.cat([even] * 96 + [sure] * 4))
+    assert not has_no_opinion(torch.cat([even] * 94 + [sure] * 6))
+    assert not has_no_opinion(says((0, 0.501), classes=2))
+
+
+@pytest.mark.parametrize(("low", "high", "expected"), [(0.6, 0.9, BETTER), (0.4, 0.6, BY_CHANCE), (0.1, 0.4, WORSE)])
+def test_headline_against_chance(low: float, high: float, expected: str) -> None:
+    side = {"accuracy": (low + high) / 2, "low": low, "high": high}
+    end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
+    made = {
+        "evaluation": "test", "ppo": {"result": end}, "card": None, "lineage": {"missing": [], "stages": []},
+        "predictions": {
+            "images": 9, "known": 9, "no_opinion": True, "chance": 0.5, "commonest": 0.6, "before": None, "after": side,
+            "paired": None, "changed": None, "opinions": {},
+        },
+    }  # fmt: skip
+    found = headline(made)
+    assert found["short"] == expected
+    assert "chance would be on 50.0" in found["sentences"][0]
+    assert "wrong to right" not in " ".join(found["sentences"])
+
+
+def test_how_judgments_were_collected() -> None:
+    """What the stage kept counts, not the configuration, whose teacher nobody may have asked."""
+    written = parse_config({"images": {"source": "digits"}}, "test").collect.model_dump(mode="json")
+    assert written["teacher"] == "simulated"
+    assert collect_options({}, written) == [], "imported: the target asks people by itself"
+    assert collect_options(written, written) == ["TEACHER=simulated"]
+    asked = written | {"teacher": "people"}
+    assert collect_options(asked, written) == []
+    assert collect_options(asked | {"annotators": ["Ann B", "$x"], "ui": "tk"}, written) == [
+        "ANNOTATORS='Ann B,$$x'",
+        "UI=tk",
+    ]
+    changed = asked | {"question": "label", "server": written["server"] | {"port": 1}}
+    assert collect_options(changed, written) == ["SET='collect.question=label collect.server.port=1'"]
+
+
 def test_of_many_classes_those_that_changed_most_are_shown() -> None:
     def row(n: int, after: float) -> dict[str, Any]:
         return {"name": str(n), "before": {"accuracy": 0.5}, "after": {"accuracy": after}}
@@ -159,7 +222,6 @@ def test_metrics_leave_out_empty_cells(tmp_path: Path) -> None:
 def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
     import pandas as pd
 
-    from pipeline.config import parse_config
     from stages.compare.report import markdown, verdict
 
     columns = {"KL": 0.5, "J": 0.1, "attained": 0.9, "attained held-out": 0.8, "ECE": 0.1, "images": 10, "note": ""}

@@ -13,9 +13,10 @@ import yaml
 from browsing import CHROMIUM, shot
 from reporting import CLASSES, copied, figures_of, invoke, outside, page_of
 
-from pipeline.config import Config, dump_config, parse_config
-from pipeline.files import read_json
+from pipeline.config import Config, RuntimeConfig, dump_config, parse_config
+from pipeline.files import read_json, write_json
 from pipeline.gold import GoldLabels
+from pipeline.predictor import Predictor
 from pipeline.workspace import open_workspace
 from stages.report import run as report
 from stages.report.predictions import compared
@@ -96,6 +97,51 @@ def test_what_make_collect_chooses_does_not_make_judgments_stale(finished: Confi
     tree["collect"] |= {"teacher": "people", "annotators": ["ann"]}
     report.run(parse_config(tree, "test"))
     assert figures_of(finished)["lineage"]["up_to_date"]
+
+
+def test_judgments_of_people_never_go_out_of_date(finished: Config) -> None:
+    """Images were moved since, or the question is another now: what was answered stays."""
+    other = copied(finished, "asked")
+    kept = other.runs / "asked" / "collect" / "config.yaml"
+    tree = yaml.safe_load(kept.read_text())
+    tree["collect"] |= {"teacher": "people", "question": "label"}
+    kept.write_text(yaml.safe_dump(tree))
+    manifest = other.runs / "asked" / "collect" / "manifest.json"
+    write_json(manifest, read_json(manifest) | {"settings": "another", "inputs": {"images": "another"}})
+    report.run(other)
+    made, text = figures_of(other), page_of(other).read_text()
+    (stage,) = [one for one in made["lineage"]["stages"] if one["stage"] == "collect"]
+    assert stage["reasons"] == []
+    assert stage["notes"][0] == "the images, or which of them are held out, are others now"
+    assert made["lineage"]["up_to_date"]
+    assert "nothing has to be judged again" in text
+    assert "TEACHER" not in " ".join(made["commands"])
+    assert "People would be asked anew" in text
+
+
+def test_new_answers_make_what_depends_on_them_stale(finished: Config) -> None:
+    other = copied(finished, "more")
+    file = other.runs / "more" / "feedback" / "pairwise.csv"
+    manifest = other.runs / "more" / "reward" / "manifest.json"
+    made = read_json(manifest)
+    assert file.name in made["inputs"]
+    write_json(manifest, made | {"inputs": made["inputs"] | {file.name: "another"}})
+    report.run(other)
+    stages = {stage["stage"]: stage["reasons"] for stage in figures_of(other)["lineage"]["stages"]}
+    assert stages["reward"] == ["pairwise.csv is another now"]
+    assert stages["ppo"] == ["reward, which it was made from, is not up to date"]
+    assert "Not up to date: reward, ppo" in page_of(other).read_text()
+
+
+def test_weights_have_the_name_they_have_elsewhere(finished: Config) -> None:
+    report.run(finished)
+    stages = {stage["stage"]: stage["weights"] for stage in figures_of(finished)["lineage"]["stages"]}
+    run, cpu = finished.runs / "small", RuntimeConfig(device="cpu")
+    assert stages == {
+        "reference": Predictor.load(run / "reference" / "model.safetensors", cpu).weights, "collect": None,
+        "reward": None, "ppo": Predictor.load(run, cpu).weights,
+    }  # fmt: skip
+    assert f"weights <code>{stages['ppo']}</code>" in page_of(finished).read_text()
 
 
 @needs_browser

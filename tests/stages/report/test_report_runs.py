@@ -20,6 +20,8 @@ from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.workspace import open_workspace
 from stages.report import run as report
+from stages.report.together import together
+from stages.report.words import BETTER, BY_CHANCE, WORSE
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -134,7 +136,8 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     assert (found["known"], found["before"], found["after"], found["paired"]) == (0, None, None, None)
     assert made["lineage"]["missing"] == [], "imported judgments need no stage that collects them"
     assert found["no_opinion"]
-    assert found["changed"]["counts"]["true class not known"] == found["changed"]["all"] > 0
+    assert found["changed"] is None, "nothing to change from"
+    assert found["opinions"]["counts"]["true class not known"] == found["opinions"]["all"] == found["images"] > 0
     page = opened(page_of(unlabelled), 390)
     shot(page, "report-no-gold")
     words = page.inner_text("body")
@@ -142,9 +145,61 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     assert "need images whose class is known" in words
     assert "right to wrong" not in words
     assert "wrong to right" not in words
-    assert page.evaluate("document.querySelectorAll('#changed + section figure').length") == found["changed"]["all"]
+    assert page.evaluate("document.querySelectorAll('#changed + section figure').length") == found["opinions"]["all"]
+    assert "put a few labelled images into test/<class>/" in words
+    assert "all others into train/ beside it" in words
+    assert "That needs images whose class is known" in words, "of make compare"
+    assert "was not run" not in words
+    assert "make collect CONFIG=small.yaml\n" in words, "people's answers: the target asks people by itself"
     assert "NaN" not in text
     assert json.loads(json.dumps(made), parse_constant=lambda name: pytest.fail(name)) == made
+
+
+def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
+    """The images moved to train/, some labelled ones in test/: accuracies beside chance, and answers that stay."""
+    root = unlabelled.images.root
+    assert root
+    (root / "train").mkdir()
+    for file in sorted(root.glob("*.png")):
+        file.rename(root / "train" / file.name)
+    random = np.random.default_rng(7)
+    for number, name in enumerate(("lying", "upright")):
+        (root / "test" / name).mkdir(parents=True)
+        for n in range(10):
+            stripes(bool(number), random).save(root / "test" / name / f"{n}.png")
+    report.run(unlabelled)
+    made, text = figures_of(unlabelled), page_of(unlabelled).read_text()
+    found = made["predictions"]
+    assert (found["known"], found["chance"], found["commonest"]) == (20, 0.5, 0.5)
+    assert (found["before"], found["paired"], found["changed"]) == (None, None, None)
+    assert list(found["confusion"]) == ["after"]
+    assert all("before" not in row for row in found["classes"])
+    side = found["after"]
+    expected = BETTER if side["low"] > 0.5 else WORSE if side["high"] < 0.5 else BY_CHANCE
+    assert made["headline"]["short"] == expected
+    assert "where chance would be on 50.0\u00a0%" in text
+    assert "right to wrong" not in text
+    assert "wrong to right" not in text
+    assert "McNemar" not in text
+    assert "Confusion, reference" not in text
+    cells = {row["name"]: row["cells"] for row in together([made, made])["rows"]}
+    assert cells["reference, accuracy [95 %]"] == ["no opinion (chance: 50.0\u00a0%)"] * 2
+    assert cells["paired difference, points [95 %]"] == ["–"] * 2
+    reasons = {stage["stage"]: stage["reasons"] for stage in made["lineage"]["stages"]}
+    assert reasons["ppo"] == ["the images, or which of them are held out, are others now",
+                              "reference, which it was made from, is not up to date",
+                              "reward, which it was made from, is not up to date"]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ["{runs}/small {runs}/other", "{runs}/small/ other", "./small other"])
+def test_runs_may_be_named_by_path(finished: Config, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    copied(finished, "other")
+    monkeypatch.chdir(finished.runs.parent)
+    names = given.format(runs=finished.runs.name).split()
+    if given.startswith("."):
+        monkeypatch.chdir(finished.runs)
+    pages = report.run(finished, names)
+    assert [page.name for page in pages] == ["report.html", "report.html", "report-small-other.html"]
 
 
 def test_in_several_processes_it_says_so(finished: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from browsing import CHROMIUM, shot, until
 
+from pipeline.models.policy import final_linear
 from stages.serve.run import TOKEN
 
 pytestmark = pytest.mark.skipif(
@@ -105,6 +107,20 @@ def test_a_set_with_a_bad_one_among_it(page: Any, live: Any, picture: Callable[.
     until(page, "() => document.getElementById('summary').textContent === '2 classified, 2 not'")
     page.click("#clear")
     assert page.query_selector_all(".card") == []
+
+
+def test_a_reference_without_an_opinion_named_no_class(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
+    """Its classes are equally likely: the label is not said to have changed from whichever comes first."""
+    server = live()
+    network = server.desk.engine.reference.network
+    with torch.no_grad():
+        final_linear(network).weight.zero_()
+        final_linear(network).bias.zero_()
+    opened(page, server)
+    bring(page, {"photo.png": picture(3)})
+    (card,) = read(page, 1)
+    assert card["verdict"].endswith("no opinion before alignment")
+    assert page.query_selector(".changed") is None
 
 
 def test_without_a_reference_there_is_one_column(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
