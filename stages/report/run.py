@@ -53,8 +53,8 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
 def run_name(runs: Path, given: str) -> str:
     """The name of a run that was given by name, or as the path of its folder, as a shell completes it."""
     path = Path(given)
-    below = len(path.parts) > 1 and os.path.abspath(path.parent) == os.path.abspath(runs)
-    return path.name if below else given.rstrip("/")
+    below = len(path.parts) == 1 or os.path.abspath(path.parent) == os.path.abspath(runs)
+    return path.name if below else given
 
 
 def kept_config(config: Config, name: str) -> Config:

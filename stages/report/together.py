@@ -61,7 +61,7 @@ def _accuracy(side: dict[str, Any]) -> str:
 
 def _before(found: dict[str, Any], cell: Callable[[dict[str, Any]], str]) -> str:
     """A figure of the reference, or that it has none because no class is likelier to it than another."""
-    return f"no opinion (chance: {percent(found['chance'])})" if found["no_opinion"] else cell(found["before"])
+    return "no opinion" if found["no_opinion"] else cell(found["before"])
 
 
 def _difference(paired: dict[str, Any]) -> str:
@@ -74,6 +74,7 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
         lambda one: f"{one['predictions']['known']} of {one['predictions']['images']}",
     ),
     ("reference, accuracy [95 %]", lambda one: _before(one["predictions"], _accuracy)),
+    ("chance", lambda one: percent(one["predictions"]["chance"])),
     ("policy, accuracy [95 %]", lambda one: _accuracy(one["predictions"]["after"])),
     ("paired difference, points [95 %]", lambda one: _difference(one["predictions"]["paired"])),
     ("right to wrong", lambda one: str(one["predictions"]["paired"]["lost"])),
