@@ -45,6 +45,11 @@ def by_iteration(lines: Sequence[Line], ylabel: str, about: str) -> Markup | Non
     return Markup(svg(made, about))
 
 
+def decided(rows: Sequence[Row]) -> list[Row]:
+    """Rows without the accuracy of a policy that still is a reference without an opinion: the first class's, whatever that is."""
+    return [{k: v for k, v in row.items() if k != "accuracy_heldout" or row["iteration"] > 0} for row in rows]
+
+
 def ppo_plots(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
     """Headings and plots of one run of PPO."""
     plots = [

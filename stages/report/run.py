@@ -97,11 +97,12 @@ def page(ws: Workspace, found: Figures) -> str:
     shown = drawing.shown_classes(predictions["classes"])
     looked_at = predictions["opinions"] or predictions["changed"] or {"images": []}
     listed = [*looked_at["images"], *(card or {"surprising": []})["surprising"]]
+    rows = found["ppo"]["rows"] if found["ppo"] else []
     plot = ws.run.path / "compare" / "frontier.svg"
     return render(
         TEMPLATES, "report.html.jinja", made=found, where=where(found),
         card_drawn=card_plots.drawn(card) if card else None,
-        ppo_plots=drawing.ppo_plots(found["ppo"]["rows"]) if found["ppo"] else [],
+        ppo_plots=drawing.ppo_plots(drawing.decided(rows) if predictions["no_opinion"] else rows) if rows else [],
         shown=shown,
         class_plot=drawing.class_plot(shown, predictions["chance"] if predictions["no_opinion"] else None) if shown else None,
         calibration=drawing.calibration_plot(predictions) if predictions["classes"] else None,

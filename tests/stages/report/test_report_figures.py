@@ -17,7 +17,7 @@ from pipeline.gold import GoldLabels
 from pipeline.images.table import ImageTable
 from pipeline.metrics import has_no_opinion, paired_difference, reliability
 from stages.report.again import collect_options
-from stages.report.drawing import shown_classes
+from stages.report.drawing import decided, shown_classes
 from stages.report.figures import comparison, metrics
 from stages.report.judged import judged
 from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compared, most_confused
@@ -145,7 +145,7 @@ def test_no_opinion_on_nearly_every_image_is_none() -> None:
     assert not has_no_opinion(says((0, 0.501), classes=2))
 
 
-@pytest.mark.parametrize(("low", "high", "expected"), [(0.6, 0.9, BETTER), (0.4, 0.6, BY_CHANCE), (0.1, 0.4, WORSE)])
+@pytest.mark.parametrize(("low", "high", "expected"), [(0.6, 0.9, BETTER), (0.4, 0.7, BY_CHANCE), (0.1, 0.4, WORSE)])
 def test_headline_against_chance(low: float, high: float, expected: str) -> None:
     side = {"accuracy": (low + high) / 2, "low": low, "high": high}
     end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
@@ -160,6 +160,11 @@ def test_headline_against_chance(low: float, high: float, expected: str) -> None
     assert found["short"] == expected
     assert "chance would be on 50.0" in found["sentences"][0]
     assert "wrong to right" not in " ".join(found["sentences"])
+
+
+def test_a_reference_without_an_opinion_has_no_accuracy_in_the_curve_either() -> None:
+    rows = [{"iteration": float(n), "gold_heldout": 0.5, "accuracy_heldout": 0.4} for n in (0, 1)]
+    assert decided(rows) == [{"iteration": 0.0, "gold_heldout": 0.5}, rows[1]]
 
 
 def test_how_judgments_were_collected() -> None:
