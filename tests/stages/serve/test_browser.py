@@ -121,6 +121,7 @@ def test_a_reference_without_an_opinion_named_no_class(page: Any, live: Any, pic
     (card,) = read(page, 1)
     assert card["verdict"].endswith("no opinion before alignment")
     assert page.query_selector(".changed") is None
+    shot(page, "serve-no-opinion")
 
 
 def test_without_a_reference_there_is_one_column(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
