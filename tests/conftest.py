@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from browsing import CHROMIUM
 from PIL import Image
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """`runtime.threads` is for a whole process: a test that sets it must not change the rounding of those after it."""
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
