@@ -144,8 +144,8 @@ def _predict(source: Source, models: Models, journal: Journal, workers: int) -> 
             if journal.done:
                 click.echo(f"going on after {journal.done} images that were predicted before", err=True)
             bar.update(journal.done)
-            for lines, images in _decoded(_batches(paths, journal.batch), models.policy, pool):
-                _classify(lines, images, models)
+            for lines, pixels in _decoded(_batches(paths, journal.batch), models.policy, journal.batch, pool):
+                _classify(lines, pixels, models)
                 journal.add(lines)
                 bar.update(len(lines))
     except KeyboardInterrupt as stop:
@@ -163,36 +163,44 @@ def _batches(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
 
 
 def _decoded(
-    batches: Iterator[list[Path]], policy: Predictor, pool: ThreadPoolExecutor
-) -> Iterator[tuple[list[Line], list[np.ndarray]]]:
-    """For each batch a line for every file, and pixels [size, size, 3] of those that have no `bad` in their line."""
+    batches: Iterator[list[Path]], policy: Predictor, size: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[list[Line], np.ndarray]]:
+    """For each batch a line for every file, and pixels [B, side, side, 3] of those that have no `bad` in their line.
 
-    def load(path: Path) -> tuple[Line, np.ndarray | None]:
+    Pixels are decoded into buffers that are used again: what is yielded holds until the next batch is asked for.
+    Arrays that come and go by the thousand, made in one thread and freed in another, would leave holes in memory.
+    """
+    side = policy.header.size
+    buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(AHEAD + 1)]
+
+    def load(path: Path, place: np.ndarray) -> Line:
         line: Line = {"path": str(path), "stamp": stamp(path)}
         try:
-            return line, policy.prepare(path)
+            place[:] = policy.prepare(path)
         except BadImage as bad:
-            return line | {"bad": str(bad)}, None
+            line["bad"] = str(bad)
+        return line
 
-    waiting: deque[list[Future[tuple[Line, np.ndarray | None]]]] = deque()
-    for batch in batches:
-        waiting.append([pool.submit(load, path) for path in batch])
+    waiting: deque[tuple[list[Future[Line]], np.ndarray]] = deque()
+    for number, batch in enumerate(batches):
+        buffer = buffers[number % len(buffers)]
+        waiting.append(([pool.submit(load, path, buffer[place]) for place, path in enumerate(batch)], buffer))
         if len(waiting) > AHEAD:
-            yield _resolved(waiting.popleft())
+            yield _resolved(*waiting.popleft())
     while waiting:
-        yield _resolved(waiting.popleft())
+        yield _resolved(*waiting.popleft())
 
 
-def _resolved(futures: list[Future[tuple[Line, np.ndarray | None]]]) -> tuple[list[Line], list[np.ndarray]]:
-    loaded = [future.result() for future in futures]
-    return [line for line, _ in loaded], [pixels for _, pixels in loaded if pixels is not None]
+def _resolved(futures: list[Future[Line]], buffer: np.ndarray) -> tuple[list[Line], np.ndarray]:
+    lines = [future.result() for future in futures]
+    good = [place for place, line in enumerate(lines) if "bad" not in line]
+    return lines, buffer[: len(lines)] if len(good) == len(lines) else buffer[good]
 
 
-def _classify(lines: list[Line], images: list[np.ndarray], models: Models) -> None:
+def _classify(lines: list[Line], pixels: np.ndarray, models: Models) -> None:
     """Put the probabilities into the lines of images that could be read."""
-    if not images:
+    if not len(pixels):
         return
-    pixels = np.stack(images)
     good = [line for line in lines if "bad" not in line]
     for name, model in (("p", models.policy), ("reference", models.reference)):
         if model:
