@@ -20,6 +20,7 @@ from pipeline.config import ImagesConfig, RuntimeConfig
 from pipeline.errors import UserError
 from pipeline.images.decode import BadImage, decode, to_rgb
 from pipeline.images.transforms import normalise
+from pipeline.metrics import EVEN
 from pipeline.models.files import ModelHeader, load_model, weights_hash
 from pipeline.models.policy import log_policy
 from pipeline.runtime import start
@@ -57,7 +58,7 @@ class Prediction:
     @property
     def has_opinion(self) -> bool:
         """Whether any class is likelier than another: a reference that saw no label says the same of all."""
-        return self.confidence > 1 / len(self.probabilities) + 1e-4
+        return max(self.probabilities.values()) - min(self.probabilities.values()) >= EVEN
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` likeliest classes and their probabilities, the likeliest first; equals in the model's order."""

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -113,13 +114,14 @@ def _beside(output: Path, what: str) -> Path:
     return output.with_name(f".{output.name}.{what}")
 
 
-def _alone(output: Path) -> FileLock:
-    lock = FileLock(_beside(output, "lock"), timeout=0)
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Nobody else writes this file meanwhile."""
     try:
-        lock.acquire()
+        with FileLock(_beside(output, "lock"), timeout=0):
+            yield
     except Timeout:
         raise UserError(f"{output}: another process is writing it; wait for it, or name another file") from None
-    return lock
 
 
 def _key(config: Config, models: Models) -> dict[str, object]:
