@@ -19,13 +19,10 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import machine, ratio, taking_turns
+from benchmarks.untrained import make_untrained
 from pipeline.config import Config, parse_config
-from pipeline.files import write_json
 from pipeline.images.transforms import normalise
-from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader, save_model
 from pipeline.predictor import Predictor
-from pipeline.run_folder import RunFolder
 from pipeline.runtime import peak_memory_mb
 
 SIZE, CLASSES = 224, ("ant", "bee")
@@ -36,10 +33,7 @@ def make_run(folder: Path, backbone: str) -> Config:
     """A run whose policy was never trained: it costs what a trained one costs."""
     tree = {"name": backbone, "runs": str(folder / "runs"), "images": {"root": str(folder), "size": SIZE}}
     config = parse_config({**tree, "model": {"backbone": backbone, "weights": "none"}}, "benchmark")
-    run = RunFolder(config)
-    network = build_network(config.model, len(CLASSES), 0)
-    save_model(run.path / "ppo" / "model.safetensors", network, ModelHeader("policy", backbone, CLASSES, SIZE, SIZE))
-    write_json(run.path / "ppo" / "manifest.json", {"settings": run.stage("ppo").settings})
+    make_untrained(config, CLASSES, reference=False)
     return config
 
 

@@ -32,11 +32,8 @@ from PIL import Image
 from benchmarks.hostile import bomb, largest, wide_webp
 from benchmarks.machine import machine
 from benchmarks.traffic import SLOW, Outcome, load, once, others, post, stream, trickle
-from pipeline.config import Config, ModelConfig, load_config
-from pipeline.files import write_json
-from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader, save_model
-from pipeline.run_folder import RunFolder
+from benchmarks.untrained import make_untrained
+from pipeline.config import Config, load_config
 
 ROOT = Path(__file__).parents[1]
 CLASSES = tuple("abcdefghij")
@@ -47,15 +44,9 @@ LEAST_RATIO = 0.8
 def small_run(folder: Path) -> Path:
     """A configuration whose run has a policy and a reference."""
     path = folder / "load.yaml"
-    path.write_text(yaml.safe_dump({"name": "load", "runs": str(folder / "runs"), "images": {"root": str(folder)}}))
-    run = RunFolder(load_config(path))
-    network = build_network(ModelConfig(backbone="resnet18", weights="none"), len(CLASSES), seed=0)
-    for stage in ("ppo", "reference"):
-        (run.path / stage).mkdir(parents=True)
-        save_model(
-            run.path / stage / "model.safetensors", network, ModelHeader("policy", "resnet18", CLASSES, 224, 256)
-        )
-    write_json(run.path / "ppo" / "manifest.json", {"settings": run.stage("ppo").settings})
+    tree = {"name": "load", "runs": str(folder / "runs"), "images": {"root": str(folder)}, "model": {"weights": "none"}}
+    path.write_text(yaml.safe_dump(tree))
+    make_untrained(load_config(path), CLASSES, resize=256)
     return path
 
 

@@ -16,18 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import uvicorn
 import yaml
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from pipeline.config import Config, ModelConfig, load_config
-from pipeline.files import write_json
-from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader, save_model
-from pipeline.models.policy import final_linear
-from pipeline.run_folder import RunFolder
+from benchmarks.untrained import make_untrained
+from pipeline.config import Config, load_config
 from pipeline.web.connections import Patience
 from stages.serve.app import Desk, make_app
 from stages.serve.engine import Engine
@@ -40,17 +35,6 @@ CLASSES = ("ant", "bee", "wasp")
 ADDRESS = "http://127.0.0.1:8080"
 
 
-def save_policy(path: Path, classes: tuple[str, ...], seed: int) -> None:
-    """SqueezeNet with random weights and a head that prefers something."""
-    network = build_network(ModelConfig(backbone="squeezenet1_1", weights="none"), len(classes), seed)
-    head = final_linear(network)
-    with torch.no_grad():
-        weight = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(seed))
-        head.weight.copy_(0.1 * weight)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, network, ModelHeader("policy", "squeezenet1_1", classes, SIZE, SIZE))
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Callable[..., Config]:
     """Makes a run with a policy and, unless told otherwise, a reference; settings are those of `serve`."""
@@ -58,17 +42,13 @@ def served(tmp_path: Path) -> Callable[..., Config]:
     def make(classes: tuple[str, ...] = CLASSES, reference: bool = True, **settings: object) -> Config:
         tree = {
             "name": "served", "runs": str(tmp_path / "runs"), "images": {"root": str(tmp_path), "size": SIZE},
-            "runtime": {"device": "cpu", "threads": 1},
+            "model": {"backbone": "squeezenet1_1", "weights": "none"}, "runtime": {"device": "cpu", "threads": 1},
             "serve": {"port": 0, **settings},
         }  # fmt: skip
         path = tmp_path / "served.yaml"
         path.write_text(yaml.safe_dump(tree))
         config = load_config(path)
-        run = RunFolder(config)
-        save_policy(run.path / "ppo" / "model.safetensors", classes, 1)
-        write_json(run.path / "ppo" / "manifest.json", {"settings": run.stage("ppo").settings})
-        if reference:
-            save_policy(run.path / "reference" / "model.safetensors", classes, 2)
+        make_untrained(config, classes, reference=reference)
         return config
 
     return make

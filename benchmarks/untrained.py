@@ -1,0 +1,32 @@
+"""Runs whose networks were never trained: they cost what trained ones cost, prefer something, and are made in a moment."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from pipeline.config import Config
+from pipeline.files import write_json
+from pipeline.models.backbone import build_network
+from pipeline.models.files import ModelHeader, save_model
+from pipeline.models.policy import final_linear
+from pipeline.run_folder import RunFolder
+from pipeline.runtime import generator
+
+
+def make_untrained(
+    config: Config, classes: tuple[str, ...], *, resize: int | None = None, reference: bool = True
+) -> None:
+    """Make runs/<name>/ppo/ and, unless told otherwise, runs/<name>/reference/, with random weights of other seeds.
+
+    Args:
+        config: with `model.weights: none`; its backbone and image size are those of the networks.
+        classes: their names.
+        resize: pixels of the shorter side before the crop to `images.size`; None: the same.
+    """
+    run, size = RunFolder(config), config.images.size
+    header = ModelHeader("policy", config.model.backbone, classes, size, resize or size)
+    for seed, stage in enumerate(("ppo", "reference") if reference else ("ppo",)):
+        network = build_network(config.model, len(classes), seed)
+        nn.init.normal_(final_linear(network).weight, std=0.3, generator=generator(seed))  # new ones are zero
+        save_model(run.path / stage / "model.safetensors", network, header)
+        write_json(run.path / stage / "manifest.json", {"settings": run.stage(stage).settings})
