@@ -91,6 +91,7 @@ class RunFolder:
         summary: dict[str, Any] = {
             "name": self.config.name,
             "seed": self.config.seed,
+            "folder": str(self.path),
             "seconds": {},
             "peak_rss_mb": 0.0,
         }

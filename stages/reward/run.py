@@ -189,5 +189,5 @@ def describe(summary: dict[str, Any]) -> str:
     return (
         click.style("reward model", bold=True)
         + f"  agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of {made['heldout_judgments']} held-out "
-        f"judgments (chance {made['chance']:.1%}){argmax}\n              {made['verdict']}; see reward/card.html"
+        f"judgments (chance {made['chance']:.1%}){argmax}\n              {made['verdict']}; see {summary['folder']}/reward/card.html"
     )
