@@ -46,10 +46,10 @@ train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
-	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(IMAGES),--images "$(IMAGES)") \
+	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(FORMAT),--format "$(FORMAT)") $(if $(TOP_K),--top-k "$(TOP_K)") \
 		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
-		$(if $(UI),--ui "$(UI)")
+		$(if $(UI),--ui "$(UI)") $(if $(IMAGES),-- "$(IMAGES)")
 
 export: $(READY)  ## the policy for other programs, in FORMAT="onnx torch huggingface" or some of them
 	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")

@@ -156,7 +156,7 @@ def test_infer(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copy(path, some / f"ü {number}.png")
     (some / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (some / "notes.txt").write_text("hello")
-    code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", str(some))
+    code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", str(some))
     assert code == 0
     assert "7 predictions" in output
     assert "broken.jpg" in output
@@ -168,12 +168,12 @@ def test_infer(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made[columns].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
     assert (made[columns].idxmax(axis=1) == "p_" + made["label"]).all()
     code, output = invoke(
-        monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", str(some / "*.png"), "--output", "o.csv"
+        monkeypatch, workplace, "infer", "--config", "small.yaml", str(some / "*.png"), "--output", "o.csv"
     )
     assert code == 0
     assert (workplace / "o.csv").read_text() == (workplace / "runs/small/infer/predictions.csv").read_text()
     for pattern, message in (("nowhere/*.png", "no such file"), (str(some / "notes.txt"), "none of 1 files")):
-        code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", "--images", pattern)
+        code, output = invoke(monkeypatch, workplace, "infer", "--config", "small.yaml", pattern)
         assert code == 2
         assert message in output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,12 @@ from pipeline import hints
 from pipeline.config import load_config
 from pipeline.errors import Stopped, UserError
 
+# What the system may refuse at any moment, whatever was checked before; every other OSError is a bug.
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
+}  # fmt: skip
+
 
 class UserErrors(click.Group):
     """Prints a UserError as one clear message and exits with code 2; anything else is a bug and keeps its traceback."""
@@ -26,11 +33,29 @@ class UserErrors(click.Group):
                 warnings.showwarning = _show_warning(warnings.showwarning)
                 return super().invoke(ctx)
         except (UserError, FeedbackError) as error:
-            click.echo(click.style("error: ", fg="red", bold=True) + str(error), err=True)
+            _say(str(error))
+            ctx.exit(2)
+        except OSError as error:
+            if error.errno not in FULL | REFUSED:
+                raise
+            _say(_refusal(error))
             ctx.exit(2)
         except Stopped as stopped:
             click.echo(str(stopped), err=True)
             ctx.exit(stopped.code)
+
+
+def _say(message: str) -> None:
+    click.echo(click.style("error: ", fg="red", bold=True) + message, err=True)
+
+
+def _refusal(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in FULL:
+        return f"{where}{error.strerror}; make room and run the same command again, it goes on from what is saved"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{where}a file stands where a folder is needed; move it away, or name another place"
+    return f"{where}{error.strerror}; put that right, or name another place"
 
 
 def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:

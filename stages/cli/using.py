@@ -14,7 +14,7 @@ from stages.cli.options import configured
 
 @click.command()
 @configured
-@click.option("--images", "pattern", help="A file, a folder, a glob, or - for a list of names on standard input.")
+@click.argument("images", nargs=-1)
 @click.option(
     "--output", type=click.Path(path_type=Path),
     help="File to write, .csv, .jsonl or .parquet [default: runs/<name>/infer/predictions.csv].",
@@ -25,8 +25,11 @@ from stages.cli.options import configured
 @click.option("--reference/--no-reference", default=None, help="The reference's opinion beside the policy's.")
 @click.option("--sheet", type=click.IntRange(0), help="So many images with their predictions on a contact sheet.")
 @click.option("--ui", type=click.Choice(["tk"]), help="A window in which to choose images.")
-def infer(config: Config, pattern: str | None, output: Path | None, ui: str | None, **changed: Any) -> None:
-    """Predict labels with the aligned policy."""
+def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str | None, **changed: Any) -> None:
+    """Predict labels with the aligned policy.
+
+    IMAGES: files, folders and globs, or - for a list of names on standard input.
+    """
     changed["format"] = changed.pop("form")
     tree = config.model_dump(mode="json")
     tree["infer"] |= {name: value for name, value in changed.items() if value is not None}
@@ -34,13 +37,13 @@ def infer(config: Config, pattern: str | None, output: Path | None, ui: str | No
     if ui == "tk":
         from stages.infer.window import run as show
 
-        show(config, pattern)
+        show(config, images)
         return
-    if pattern is None:
+    if not any(images):
         raise UserError("IMAGES is missing: name a file, a folder, a glob, or - for a list on standard input")
     from stages.infer import run as stage
 
-    click.echo(stage.describe(stage.run(config, pattern, output)))
+    click.echo(stage.describe(stage.run(config, images, output)))
 
 
 @click.command("export")

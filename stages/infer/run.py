@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -50,13 +50,13 @@ class Models(NamedTuple):
     reference: Predictor | None
 
 
-def run(config: Config, pattern: str, output: Path | None = None) -> Predicted:
+def run(config: Config, images: str | Sequence[str], output: Path | None = None) -> Predicted:
     """Classify images with the aligned policy of the run.
 
     Stopped at any moment and called again it goes on where it was, and ends with the same file.
 
     Args:
-        pattern: a file, a folder (searched below), a glob, or - for a list of names on standard input.
+        images: files, folders (searched below) and globs, one or several; or - for a list of names on standard input.
         output: .csv, .jsonl or .parquet; default runs/<name>/infer/predictions in the format of `infer.format`.
 
     Raises:
@@ -67,7 +67,7 @@ def run(config: Config, pattern: str, output: Path | None = None) -> Predicted:
     output = output or folder.path / "infer" / f"predictions.{settings.format}"
     write = WRITERS[_format(output)]
     models = load_models(config)
-    source = open_source(pattern, sys.stdin)
+    source = open_source(images, sys.stdin)
     columns = Columns(models.policy.classes, settings.top_k, settings.abstain_below, settings.reference)
     output.parent.mkdir(parents=True, exist_ok=True)
     with _alone(output), Journal(_beside(output, "partial"), _key(config, models), settings.batch_size) as journal:
@@ -75,7 +75,7 @@ def run(config: Config, pattern: str, output: Path | None = None) -> Predicted:
         good, bad, first = _count(journal.lines())
         if not good:
             journal.remove()
-            raise UserError(f"IMAGES={pattern}: none of {bad} files is a usable image; the first: {first}")
+            raise UserError(f"IMAGES={source.name}: none of {bad} files is a usable image; the first: {first}")
         fresh = _beside(output, "new")
         write(fresh, (columns.row(line) for line in journal.lines() if "p" in line), columns)
         bad_path = _list_bad(output, journal.lines(), bad)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -29,14 +30,25 @@ class Source:
     paths: Callable[[], Iterator[Path]]
 
 
-def open_source(pattern: str, standard_input: TextIO) -> Source:
-    """The files a pattern stands for: a folder's in order of their names, hidden ones left out; a glob's, sorted; a list's, as given.
+def open_source(patterns: str | Sequence[str], standard_input: TextIO) -> Source:
+    """The files that one pattern, or several after each other, stand for.
+
+    A folder's come in order of their names, hidden ones left out; a glob's sorted; a list's as given.
 
     Raises:
-        UserError: there is nothing of that name.
+        UserError: there is nothing of one of the names, or standard input is not the only one.
     """
-    if pattern == STANDARD_INPUT:
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    if STANDARD_INPUT in patterns:
+        if len(patterns) > 1:
+            raise UserError(f"IMAGES={' '.join(patterns)}: - (a list on standard input) goes with nothing else")
         return Source("standard input", None, lambda: _listed(standard_input))
+    sources = [_named(pattern) for pattern in patterns]
+    count = sum(source.count or 0 for source in sources)
+    return Source(" ".join(patterns), count, lambda: chain.from_iterable(source.paths() for source in sources))
+
+
+def _named(pattern: str) -> Source:
     path = Path(pattern).expanduser()
     if path.is_dir():
         source = Source(pattern, sum(1 for _ in _below(path)), lambda: _below(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tkinter as tk
+from collections.abc import Sequence
 from pathlib import Path
 from tkinter import filedialog, ttk
 
@@ -24,11 +25,11 @@ ROW = 44
 PATTERNS = "*.jpg *.jpeg *.png *.webp *.bmp *.gif *.tif *.tiff *.JPG *.JPEG *.PNG"
 
 
-def run(config: Config, pattern: str | None) -> None:
+def run(config: Config, images: Sequence[str]) -> None:
     """Show the window until it is closed.
 
     Args:
-        pattern: images to look through with the arrow keys; None to choose them in the window.
+        images: what to look through with the arrow keys, as for `make infer`; none to choose them in the window.
 
     Raises:
         UserError: no screen, no such image, or no policy yet.
@@ -36,7 +37,7 @@ def run(config: Config, pattern: str | None) -> None:
     has_reference = (RunFolder(config).path / "reference" / "model.safetensors").is_file()
     tree = config.infer.model_copy(update={"reference": has_reference})
     models = load_models(config.model_copy(update={"infer": tree}))
-    paths = list(open_source(pattern, sys.stdin).paths()) if pattern else []
+    paths = list(open_source(images, sys.stdin).paths()) if images else []
     root = open_window("`make infer` without UI=tk writes predictions to a file")
     Window(root, models.policy, models.reference, paths)
     root.mainloop()

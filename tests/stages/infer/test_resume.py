@@ -168,7 +168,7 @@ def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path
     config, images = place
     expected = uninterrupted(config, images, tmp_path)
     (tmp_path / "c.yaml").write_text(dump_config(config))
-    arguments = ["infer", "--config", str(tmp_path / "c.yaml"), "--images", str(images)]
+    arguments = ["infer", "--config", str(tmp_path / "c.yaml"), str(images)]
     slow = (
         "import time; from pipeline.predictor import Predictor; real = Predictor.log_probs\n"
         "Predictor.log_probs = lambda *a: (time.sleep(0.15), real(*a))[1]\n"

@@ -55,3 +55,16 @@ def test_nothing_of_that_name(pattern: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         open_source(pattern, io.StringIO())
+
+
+def test_several_come_after_each_other(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/1.png", "a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    source = open_source([str(tmp_path / "b"), str(tmp_path / "a.png")], io.StringIO())
+    assert [path.name for path in source.paths()] == ["1.png", "2.png", "a.png"]
+    assert source.count == 3
+    with pytest.raises(UserError, match=r"gone\.png: no such file"):
+        open_source([str(tmp_path / "b"), "gone.png"], io.StringIO())
+    with pytest.raises(UserError, match="goes with nothing else"):
+        open_source(["-", str(tmp_path / "b")], io.StringIO())

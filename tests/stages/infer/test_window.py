@@ -35,7 +35,7 @@ def test_look_through_a_folder_with_the_arrow_keys(tmp_path: Path, display: str)
     (tmp_path / "c.yaml").write_text(dump_config(untrained_run(tmp_path)))
     predictor = Predictor.load(tmp_path / "runs" / "bugs")
     environment = os.environ | {"DISPLAY": display}
-    arguments = ["infer", "--config", str(tmp_path / "c.yaml"), "--images", str(images), "--ui", "tk"]
+    arguments = ["infer", "--config", str(tmp_path / "c.yaml"), str(images), "--ui", "tk"]
     process = subprocess.Popen([sys.executable, "-m", "stages.cli", *arguments], env=environment)
 
     def tool(*words: str) -> str:
