@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import Stopped
+from pipeline.files import writing
 from pipeline.stopping import exit_code, stoppable
 
 KEPT = 2
@@ -32,17 +33,37 @@ State = dict[str, Any]
 
 
 class _Hashed:
-    """A file to write to, and the SHA-256 of what was written."""
+    """A file to write to, the SHA-256 of what was written, and why the system refused to write more, if it did."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
+        self.refused: OSError | None = None
 
     def write(self, data: bytes | memoryview) -> int:
         self.digest.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()
+
+
+def _save(state: State, path: Path) -> str:
+    """Write a state, synced; returns the SHA-256 of the file, taken while it is written: states are large."""
+    with writing(path), path.open("wb") as file:
+        hashed = _Hashed(file)
+        try:
+            torch.save(state, hashed)  # type: ignore[arg-type]  # it only needs to write
+        except RuntimeError:
+            if hashed.refused:  # torch reports its own confusion instead
+                raise hashed.refused from None
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+    return hashed.digest.hexdigest()
 
 
 class Checkpoints:
@@ -111,18 +132,22 @@ class Checkpoints:
             self.write()
 
     def write(self) -> None:
-        """Write the newest state offered, unless that is done, and delete all but the two newest."""
+        """Write the newest state offered, unless that is done, and delete all but the two newest.
+
+        Raises:
+            OSError: the disk is full or refuses; the states written before are kept.
+        """
         if self._offered is None or self._offered[0] <= self._written or self.folder is None:
             return
         position, held = self._offered
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / ".writing"
-        with partial.open("wb") as file:
-            hashed = _Hashed(file)  # as it is written: a state in memory once more would be hundreds of megabytes
-            torch.save({"key": self.key, "position": position, **held}, hashed)  # type: ignore[arg-type]  # it writes only
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / f"{position:08}-{hashed.digest.hexdigest()[:16]}.pt")
+        try:
+            digest = _save({"key": self.key, "position": position, **held}, partial)
+            partial.replace(self.folder / f"{position:08}-{digest[:16]}.pt")
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         self._written, self._last = position, time.monotonic()
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import Stopped, UserError
+from pipeline.files import writing
 from pipeline.images.decode import BadImage
 from pipeline.predictor import Predictor
 from pipeline.run_folder import RunFolder
@@ -70,7 +71,8 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
     source = open_source(images, sys.stdin)
     columns = Columns(models.policy.classes, settings.top_k, settings.abstain_below, settings.reference)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(output), Journal(_beside(output, "partial"), _key(config, models), settings.batch_size) as journal:
+    partial = _beside(output, "partial")
+    with writing(output), _alone(output), Journal(partial, _key(config, models), settings.batch_size) as journal:
         _predict(source, models, journal, settings.workers)
         good, bad, first = _count(journal.lines())
         if not good:

@@ -143,3 +143,17 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
         saved.offer(1, partial(dict, {}))
     assert saved.latest() is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_is_said_and_the_last_state_kept(tmp_path: Path) -> None:
+    """What torch makes of a refused write is a RuntimeError about positions; the user is told of the disk."""
+    saved = Checkpoints(tmp_path / "c", "key")
+    state = {"w": torch.zeros(100_000)}
+    saved.offer(1, partial(dict, state))
+    (tmp_path / "c" / ".writing").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*writing"):
+        saved.offer(2, partial(dict, state))
+    assert [path.name.split("-")[0] for path in (tmp_path / "c").iterdir()] == ["00000001"]
+    saved.offer(3, partial(dict, state))
+    assert len(list((tmp_path / "c").iterdir())) == 2
