@@ -183,9 +183,9 @@ def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path)
     random, kills, attempt = Random(0), 0, 0
     while kills < KILLS:
         attempt += 1
-        broken = small(f"broken{attempt}")
+        broken, before = small(f"broken{attempt}"), kills
         while True:
-            process = start(broken, tmp_path / "broken.yaml")
+            process, begin = start(broken, tmp_path / "broken.yaml"), time.monotonic()
             try:
                 process.wait(random.uniform(0.2, 0.95) * took if kills < KILLS else None)
             except subprocess.TimeoutExpired:
@@ -196,7 +196,10 @@ def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path)
             _, said = process.communicate()
             assert process.returncode == 0, said
             break
+        if kills == before:  # it was too fast to be hit: the first run paid for a cold disk, or a busy machine
+            took = min(took, time.monotonic() - begin)
         assert weights(broken) == wanted
+        print(f"run {attempt}: {kills - before} kills")
 
 
 def test_sigterm_saves_and_says_so(small: Callable[..., Config], tmp_path: Path) -> None:
