@@ -18,15 +18,13 @@ def drawn(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the macros in templates/card_parts.html.jinja show beside the card's figures: its tone, its plots, and which
     of its figures can be relied on.
     """
-    calibration, trusted = card["calibration"], calibration_doubts(card) is None
-    measured = calibration if trusted else {"before": calibration["before"]}
+    calibration, doubts = card["calibration"], calibration_doubts(card)
+    measured, names = ({"before": calibration["before"]}, {"before": "as it is"}) if doubts else (calibration, {})
     return {
         "tone": TONES[card["verdict"]["short"]],
-        "ceiling": repeated(card), "doubts": calibration_doubts(card),
+        "ceiling": repeated(card), "doubts": doubts,
         "reliability": Markup(
-            reliability(
-                measured, "probability of the likeliest answer", "share that was given", {} if trusted else {"before": "as it is"}
-            )
+            reliability(measured, "probability of the likeliest answer", "share that was given", names)
         ),
         "curve": Markup(curve_plot(card)) if len(card["curve"]["points"]) > 1 else None,
         "scores": [(kind, Markup(plot)) for kind, plot in score_plots(card)],

@@ -24,7 +24,10 @@ REFUSED = {
 
 
 class UserErrors(click.Group):
-    """Prints a UserError as one clear message and exits with code 2; anything else is a bug and keeps its traceback."""
+    """Prints a UserError, and what the system refuses, as one clear message and exits with code 2.
+
+    Anything else is a bug and keeps its traceback.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -13,7 +13,7 @@ from stages.serve.engine import Outcome, Unusable
 class Opinion(BaseModel):
     """What one policy says of an image."""
 
-    label: str = Field(description="the likeliest class")
+    label: str | None = Field(description="the likeliest class; null for a reference that takes all for equally likely")
     confidence: float = Field(description="its probability")
     entropy: float = Field(description="of the probabilities, in nats: 0 is certain, log C is no idea")
     probabilities: dict[str, float] = Field(description="of every class, in the model's order")
@@ -22,6 +22,7 @@ class Opinion(BaseModel):
 class Predicted(Opinion):
     """What the aligned policy says of an image."""
 
+    label: str = Field(description="the likeliest class")
     name: str = Field(description="the file's name, or `image` for a body that is one image")
     reference: Opinion | None = Field(None, description="what the reference says, if it was asked for and there is one")
 
@@ -76,5 +77,7 @@ def entry(name: str, outcome: Outcome | Unusable) -> Predicted | Refused:
     """One image's entry in the answer."""
     if isinstance(outcome, Unusable):
         return Refused(name=name, error=str(outcome))
-    reference = Opinion.model_validate(_opinion(outcome.reference)) if outcome.reference else None
-    return Predicted.model_validate({"name": name, "reference": reference, **_opinion(outcome.policy)})
+    said = {"name": name, **_opinion(outcome.policy)}
+    if before := outcome.reference:
+        said["reference"] = _opinion(before) | {"label": before.label if before.has_opinion else None}
+    return Predicted.model_validate(said)

@@ -98,7 +98,7 @@ def make_app(desk: Desk) -> FastAPI:
         return JSONResponse({"detail": "; ".join(problems)}, 422)
 
     @app.post(
-        "/predict", dependencies=locked, response_model=Answer, response_model_exclude_none=True, responses=PROBLEMS,
+        "/predict", dependencies=locked, response_model=Answer, response_model_exclude_unset=True, responses=PROBLEMS,
         openapi_extra=BODY, summary="Classify one image or many",
     )  # fmt: skip
     async def predict(
@@ -111,7 +111,7 @@ def make_app(desk: Desk) -> FastAPI:
         if len(outcomes) == 1 and isinstance(outcomes[0], Unusable):
             raise HTTPException(422, f"{images[0].name}: {outcomes[0]}")
         entries = [entry(image.name, outcome) for image, outcome in zip(images, outcomes, strict=True)]
-        text = Answer(predictions=entries).model_dump_json(exclude_none=True)
+        text = Answer(predictions=entries).model_dump_json(exclude_unset=True)
         return Response(text, media_type="application/json")
 
     @app.get("/model", dependencies=locked, responses=LOCKED, summary="What answers, and its limits")

@@ -2,7 +2,6 @@
 
 import { element } from "./dom.js";
 
-const EVEN = 1e-4; // probabilities that differ by less are the same
 const SHOWN = 10; // classes with a bar; the others share a line
 
 export const percent = (p) => {
@@ -10,12 +9,6 @@ export const percent = (p) => {
   if (value > 0 && value < 0.1) return "< 0.1 %";
   if (value < 100 && value >= 99.95) return "> 99.9 %";
   return `${value.toFixed(value === 100 || value === 0 ? 0 : 1)} %`;
-};
-
-// The classes are equally likely to a reference that was never given a labelled image: the one it names is merely the first.
-const undecided = ({ probabilities }) => {
-  const all = Object.values(probabilities);
-  return Math.max(...all) - Math.min(...all) < EVEN;
 };
 
 let cards = 0;
@@ -42,7 +35,7 @@ export class Card {
     this.#done();
     const { label, confidence, reference } = prediction;
     this.verdict.replaceChildren(element("strong", { textContent: label }), element("span", { textContent: percent(confidence) }));
-    if (reference && undecided(reference)) {
+    if (reference && reference.label === null) { // it was never given a labelled image
       this.verdict.append(element("span", { className: "before", textContent: "no opinion before alignment" }));
     } else if (reference) {
       const same = reference.label === label;

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.hostile import bomb
+from pipeline.models.policy import final_linear
 from stages.serve.app import Desk, make_app
 
 HOST = "http://127.0.0.1:8080"
@@ -47,6 +48,19 @@ def test_many_images_and_a_bad_one_among_them(client: Client, picture: Callable[
     assert "not an image" in bad["error"]
     assert set(first["reference"]["probabilities"]) == {"ant", "bee", "wasp"}
     assert first["reference"] != last["reference"]
+
+
+def test_a_reference_without_an_opinion_names_no_class(
+    desk: Callable[..., Desk], picture: Callable[..., bytes]
+) -> None:
+    one = desk()
+    final_linear(one.engine.reference.network).requires_grad_(False).weight.zero_()
+    final_linear(one.engine.reference.network).bias.zero_()
+    reply = TestClient(make_app(one), base_url=HOST).post("/predict?reference=true", content=picture(), headers=RAW)
+    (said,) = reply.json()["predictions"]
+    assert said["label"] == max(said["probabilities"], key=said["probabilities"].get)
+    assert said["reference"]["label"] is None
+    assert said["reference"]["confidence"] == pytest.approx(1 / 3, abs=1e-6)
 
 
 def test_without_a_reference_there_is_none(client: Client, picture: Callable[..., bytes]) -> None:
