@@ -19,7 +19,7 @@ from pipeline.errors import Stopped, UserError
 # What the system may refuse at any moment, whatever was checked before; every other OSError is a bug.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 REFUSED = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.EFBIG,
 }  # fmt: skip
 
 
