@@ -18,7 +18,7 @@ RLHF = $(BIN)/image-rlhf
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test lint bench load-test serve-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ data: $(READY)  ## download a data set: make data DATA=ants_bees
 test: $(READY)  ## lint, types and the tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	@$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## ten times as many random inputs as `make test` tries: files, settings, requests
+	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
 lint: $(READY)  ## reformat and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
