@@ -116,6 +116,9 @@ class RewardConfig(TrainingConfig):
 
 class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda or mps")
+    decode_seconds: PositiveFloat = Field(
+        30.0, description="processor time that decoding one image may take; one that needs more is left out"
+    )
     threads: PositiveInt | None = Field(None, description="CPU threads; default: as many as torch finds")
     checkpoint_seconds: NonNegativeFloat = Field(
         20.0, description="least time between two checkpoints; a stopped stage saves at once whatever this says"

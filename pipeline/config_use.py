@@ -11,7 +11,7 @@ from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, P
 
 class InferConfig(Section):
     batch_size: PositiveInt = Field(64, description="images a forward pass")
-    workers: PositiveInt = Field(2, description="threads that read and decode images while the network computes")
+    workers: PositiveInt = Field(2, description="processes that decode images while the network computes")
     format: Literal["csv", "jsonl", "parquet"] = Field("csv", description="of the predictions, where no file is named")
     top_k: Annotated[int, Field(ge=0)] = Field(0, description="the likeliest so many classes; 0: every class")
     abstain_below: Probability = Field(0.0, description="say `abstain` where the confidence is lower; 0: never")
@@ -33,15 +33,23 @@ class ServeConfig(Section):
     )
     batch_size: PositiveInt = Field(32, description="most images that are computed together")
     batch_wait_ms: NonNegativeFloat = Field(5.0, description="longest wait for others to be computed together with")
-    workers: PositiveInt = Field(2, description="threads that decode images while the network computes")
+    workers: PositiveInt = Field(
+        2, description="processes that decode images; one more is kept free for images that are decoded quickly"
+    )
     queue: PositiveInt = Field(256, description="images that may wait; beyond it the answer is 503 with Retry-After")
     max_images: PositiveInt = Field(32, description="images in one request")
     max_megabytes: PositiveInt = Field(20, description="bytes of one request, in MiB")
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(25_000_000, description="of one image")
+    decode_seconds: PositiveFloat = Field(
+        10.0, description="processor time that decoding one image may take; beyond it the answer is 422"
+    )
     waiting_megabytes: PositiveInt = Field(
         128, description="bytes of all requests that are being read or wait, in MiB; beyond it 503, too"
     )
     connections: PositiveInt = Field(2048, description="held at once; beyond it the slowest to send is closed")
+    grace_seconds: PositiveFloat = Field(
+        10.0, description="within which the server ends after Ctrl-C or SIGTERM, whatever it is doing"
+    )
     read_seconds: PositiveFloat = Field(
         20.0, description="within which a request's headers must have come in, and its body within as long again"
     )

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from pipeline.config import AugmentConfig
 from pipeline.files import short_hash
 from pipeline.images.pixels import Pixels
-from pipeline.images.transforms import Transform, augment, normalise
+from pipeline.images.resize import Transform
+from pipeline.images.transforms import augment, normalise
 from pipeline.models.backbone import Split
 from pipeline.models.files import weights_hash
 

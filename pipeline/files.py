@@ -46,11 +46,22 @@ def _umask() -> int:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """As UTF-8; a file name that is not UTF-8 is escaped as JSON has it, and read back as it was."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def printable(name: object) -> str:
+    """A file's name, or any text from outside, as one line that every terminal, page and UTF-8 file can hold.
+
+    Bytes that are not UTF-8 and control characters are shown as Python writes them (`\\xe9`, `\\n`).
+    """
+    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def sha256_of(path: Path) -> str:

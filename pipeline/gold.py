@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import UserError
+from pipeline.files import printable
 from pipeline.images.table import SPLITS, ImageTable
 
 
@@ -58,11 +59,17 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     """Class names: those configured, otherwise the sub-folders' names in alphabetical order.
 
     Raises:
-        UserError: fewer than two classes.
+        UserError: fewer than two classes, or a folder whose name cannot be a class's.
     """
     if configured:
         return tuple(configured)
     names = sorted({name for path in table.paths if (name := _folder_class(path))})
+    for name in names:
+        if printable(name) != name:
+            raise UserError(
+                f"{table.root}: the class folder {printable(name)} has a name with bytes that are not UTF-8, or with "
+                "control characters; rename it"
+            )
     if len(names) == 1:
         raise UserError(f"{table.root}: one class only, '{names[0]}'; a classifier needs at least two class folders")
     if not names:

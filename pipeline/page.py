@@ -10,10 +10,11 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from pipeline.images.decode import BadImage, decode
+from pipeline.images.decode import BadImage, decode, read_file
 
 TEMPLATES = Path(__file__).with_name("templates")
 THUMBNAIL = 160  # pixels of the longer side
+MAX_BYTES = 2**30  # of a file that a thumbnail is made of
 
 
 def percent(value: float | None, places: int = 1) -> str:
@@ -58,8 +59,8 @@ def thumbnail(path: Path, max_pixels: int) -> str | None:
         max_pixels: a larger image is not decoded.
     """
     try:
-        picture = decode(path.read_bytes(), max_pixels)
-    except (OSError, BadImage):
+        picture = decode(read_file(path, MAX_BYTES), max_pixels)
+    except BadImage:
         return None
     small = max(picture.size) <= THUMBNAIL
     scale = THUMBNAIL / max(picture.size)

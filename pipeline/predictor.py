@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.config import ImagesConfig, RuntimeConfig
 from pipeline.errors import UserError
-from pipeline.images.decode import BadImage, decode, to_rgb
+from pipeline.images.decode import decode, read_file, to_rgb
 from pipeline.images.transforms import normalise
 from pipeline.metrics import EVEN
 from pipeline.models.files import ModelHeader, load_model, weights_hash
@@ -133,17 +133,9 @@ class Predictor:
         """A file's bytes.
 
         Raises:
-            BadImage: it cannot be read, or is larger than the limit.
+            BadImage: it is no regular file, cannot be read, or is larger than the limit.
         """
-        try:
-            size = path.stat().st_size
-            if size > self.max_bytes:
-                raise BadImage(
-                    f"too large: {size / 2**20:.0f} MiB, more than images.max_megabytes = {self.max_bytes >> 20}"
-                )
-            return path.read_bytes()
-        except OSError as error:
-            raise BadImage(f"unreadable: {error.strerror}") from error
+        return read_file(path, self.max_bytes)
 
     @torch.no_grad()
     def log_probs(self, pixels: np.ndarray | Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.features import BATCH, Features
 from pipeline.files import short_hash
-from pipeline.images.transforms import Transform
+from pipeline.images.resize import Transform
 from pipeline.models.files import weights_hash
 
 

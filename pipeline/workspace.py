@@ -14,11 +14,11 @@ from pipeline.config import Config
 from pipeline.config_base import Trainable
 from pipeline.errors import UserError
 from pipeline.features import Features, load_features
-from pipeline.files import sha256_of
+from pipeline.files import printable, sha256_of
 from pipeline.gold import class_names
 from pipeline.images.pixels import Pixels
+from pipeline.images.resize import Transform
 from pipeline.images.table import ImageTable, read_images
-from pipeline.images.transforms import Transform
 from pipeline.models.backbone import Split, split
 from pipeline.models.files import ModelHeader, load_model
 from pipeline.models.policy import log_policy
@@ -93,7 +93,7 @@ def open_workspace(config: Config) -> Workspace:
     """Read the images (from the cache, mostly), write images.csv, and say what was left out."""
     runtime = start(config.runtime)
     run = RunFolder(config)
-    table, pixels = read_images(config.images, run.cache, config.model.cache_limit_mb)
+    table, pixels = read_images(config.images, run.cache, config.model.cache_limit_mb, config.runtime.decode_seconds)
     classes = class_names(table, config.images.classes)
     if runtime.is_main:
         table.write(run.path / "images.csv")
@@ -101,7 +101,7 @@ def open_workspace(config: Config) -> Workspace:
         if bad:
             click.echo(
                 f"{len(table)} images used, {len(bad)} files left out (listed in {run.path / 'images.csv'}); "
-                f"the first: {bad[0].path}: {bad[0].reason}",
+                f"the first: {printable(bad[0].path)}: {bad[0].reason}",
                 err=True,
             )
     return Workspace(config, run, runtime, table, pixels, classes)

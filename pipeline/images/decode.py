@@ -1,18 +1,40 @@
 """One image file to RGB pixels, or a reason why not.
 
 Every format is brought to what a person would see: EXIF rotation applied, CMYK and palettes converted, transparency
-laid over white, 16 bits a channel scaled (not clipped) to 8, the first frame of an animation.
+laid over white, 16 bits per channel scaled (not clipped) to 8, the first frame of an animation. Whatever a file
+claims is checked before memory is allocated for it. No torch here: decoding processes import this module.
 """
 
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_SIDE = 65_535  # the most that JPEG and GIF can have; a longer side is no picture, and costs a pointer per row
+MAX_SCANS = 100  # of a JPEG; a progressive photograph has about ten, and each one costs a pass over all pixels
+MAX_TILE_BYTES_PER_PIXEL = 8  # a TIFF tile or strip may take up to this many bytes per pixel of `max_pixels`
+BAND_PIXELS = 2**20  # converted at a time, so that a conversion needs no second copy of the whole image
+
+_TILE_WIDTH, _TILE_LENGTH, _ROWS_PER_STRIP, _SAMPLES, _BITS, _COMPRESSION = 322, 323, 278, 277, 258, 259  # TIFF tags
+_STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
+_JPEG_IN_TIFF = (6, 7)  # values of the compression tag
+_ORIENTATION = 0x0112  # EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class BadImage(Exception):
@@ -27,6 +49,177 @@ class TooManyPixels(BadImage):
         self.size, self.limit = size, limit
 
 
+class TooCostly(BadImage):
+    """An image that needs more processor time, or more memory, to decode than it may have."""
+
+
+def read_file(path: Path, max_bytes: int, setting: str = "images.max_megabytes") -> bytes:
+    """A regular file's bytes.
+
+    Args:
+        max_bytes: a larger file is not read.
+        setting: the key of the configuration that sets the limit, for the message.
+
+    Raises:
+        BadImage: it is no regular file (a pipe or a device would block or never end), cannot be read, or is too large.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file")
+            if status.st_size <= max_bytes:
+                data = file.read(max_bytes + 1)  # it may have grown meanwhile
+                if len(data) <= max_bytes:
+                    return data
+            size = max(status.st_size, max_bytes + 1)
+    except OSError as error:
+        raise BadImage(f"unreadable: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise BadImage(f"unreadable: {error}") from error
+    raise BadImage(f"too large: {size / 2**20:.0f} MB, more than {setting} = {max_bytes / 2**20:g}")
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """The RGB image in a file's bytes.
+
+    Raises:
+        TooManyPixels: larger than `max_pixels`.
+        BadImage: empty, not an image, truncated, built to be slow, or otherwise unreadable.
+    """
+    with opened(data, max_pixels) as image:
+        try:
+            image.load()
+            return to_rgb(image)
+        except Exception as error:  # a damaged file may raise nearly anything: OSError, SyntaxError, struct.error, ...
+            raise _unreadable(error) from error
+
+
+def opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """The first frame of an image whose header was checked; no pixel is decoded yet.
+
+    Raises:
+        BadImage: as `decode`, as far as the header tells.
+    """
+    if not data:
+        raise BadImage("empty file")
+    if _is_webp(data) and (size := _webp_size(data)):  # Pillow allocates an animation's frame before it tells the size
+        _check_size(*size, max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # broken EXIF blocks and oversized headers warn; we judge both ourselves
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_size(*image.size, max_pixels)
+            if image.format == "TIFF":
+                _check_tiles(image, max_pixels)
+            if (scans := count_scans(image, data)) > MAX_SCANS:
+                raise BadImage(f"built to be slow: {scans} JPEG scans, more than {MAX_SCANS}")
+            image.seek(0)
+        except BadImage:
+            raise
+        except UnidentifiedImageError:
+            raise BadImage("not an image, or a format that is not supported") from None
+        except Image.DecompressionBombError:
+            raise TooManyPixels("more pixels than Pillow accepts", max_pixels) from None
+        except Exception as error:
+            raise _unreadable(error) from error
+    return image
+
+
+def count_scans(image: ImageFile.ImageFile, data: bytes) -> int:
+    """Passes over the pixels that decoding takes: start-of-scan markers of JPEG data, alone or in a TIFF; otherwise 1."""
+    parts = 1
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if image.tag_v2.get(_COMPRESSION) not in _JPEG_IN_TIFF:
+            return 1
+        offsets = image.tag_v2.get(_TILE_OFFSETS) or image.tag_v2.get(_STRIP_OFFSETS)
+        parts = len(offsets) if isinstance(offsets, tuple) else 1  # each a JPEG of its own
+    elif image.format not in ("JPEG", "MPO"):
+        return 1
+    return max(1, -(-data.count(b"\xff\xda") // parts))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to RGB, upright."""
+    orientation = image.getexif().get(_ORIENTATION)
+    image = _converted(image)
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _unreadable(error: Exception) -> BadImage:
+    if isinstance(error, BadImage):
+        return error
+    if isinstance(error, MemoryError):
+        return TooCostly("needs more memory to decode than an image may have")
+    return BadImage(f"unreadable: {str(error) or type(error).__name__}")
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    size = f"{width} x {height} pixels"
+    if width * height > max_pixels:
+        raise TooManyPixels(size, max_pixels, f", more than images.max_pixels = {max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise BadImage(f"too large: {size}, a side longer than {MAX_SIDE}")
+
+
+def _check_tiles(image: ImageFile.ImageFile, max_pixels: int) -> None:
+    """A TIFF's tiles or strips are buffers of their own, whatever size the image claims."""
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    tags = image.tag_v2
+    width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
+    if width is None or length is None:
+        width, length = image.width, min(_whole(tags.get(_ROWS_PER_STRIP), image.height), image.height)
+    bits = tags.get(_BITS, (8,))
+    widest = max(_whole(b, 8) for b in (bits if isinstance(bits, tuple) else (bits,)))
+    size = _whole(width, 0) * _whole(length, 0) * max(1, _whole(tags.get(_SAMPLES), 1)) * max(1, widest // 8)
+    if size > MAX_TILE_BYTES_PER_PIXEL * max_pixels:
+        raise BadImage(f"too large: a tile of {width} x {length} pixels")
+
+
+def _whole(value: object, default: int) -> int:
+    return value if isinstance(value, int) else default
+
+
+def _is_webp(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in a WebP's header (developers.google.com/speed/webp/docs/riff_container); None if there is none."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return None
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return None
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    """To RGB, band by band."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image.convert("RGB")
+    converted = Image.new("RGB", image.size)
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        converted.paste(_band_to_rgb(band), (0, top))
+    return converted
+
+
+def _band_to_rgb(band: Image.Image) -> Image.Image:
+    if band.mode.startswith("I"):
+        band = _sixteen_bit_to_l(band)
+    if band.has_transparency_data:
+        return _over_white(band)
+    return band.convert("RGB")
+
+
 def _sixteen_bit_to_l(image: Image.Image) -> Image.Image:
     """Grey levels of 16 bits to 8 by their high byte: Pillow's own conversion clips everything above 255 to white."""
     grey = np.asarray(image).astype(np.int64)
@@ -37,45 +230,3 @@ def _over_white(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, rgba).convert("RGB")
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB, upright."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = _sixteen_bit_to_l(image)
-    if image.has_transparency_data:
-        return _over_white(image)
-    return image.convert("RGB")
-
-
-def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """The RGB image in a file's bytes.
-
-    The header's size is checked before any pixel is decoded, so that a decompression bomb costs nothing.
-
-    Raises:
-        TooManyPixels: larger than `max_pixels`.
-        BadImage: empty, not an image, truncated or otherwise unreadable.
-    """
-    if not data:
-        raise BadImage("empty file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # broken EXIF blocks and oversized headers warn; we judge both ourselves
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    than = f", more than images.max_pixels = {max_pixels}"
-                    raise TooManyPixels(f"{width} x {height} pixels", max_pixels, than)
-                image.seek(0)
-                image.load()
-                return to_rgb(image)
-    except BadImage:
-        raise
-    except UnidentifiedImageError:
-        raise BadImage("not an image, or a format that is not supported") from None
-    except Image.DecompressionBombError:
-        raise TooManyPixels("more pixels than Pillow takes for a sane image", max_pixels) from None
-    except Exception as error:  # a damaged file may raise nearly anything: OSError, SyntaxError, struct.error, ...
-        raise BadImage(f"unreadable: {str(error) or type(error).__name__}") from error

@@ -19,9 +19,11 @@ from filelock import FileLock
 from torch import Tensor
 
 from pipeline.config import ImagesConfig
+from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.images.decode import BadImage, decode
-from pipeline.images.transforms import Transform
+from pipeline.images.decode import BadImage, TooCostly, read_file
+from pipeline.images.decoders import DECODE_SECONDS, Limits, shared
+from pipeline.images.resize import Transform
 
 
 class Scanned(NamedTuple):
@@ -39,10 +41,13 @@ def identity(data: bytes) -> str:
 class PixelCache:
     """Maps content id to a row of one [rows, size, size, 3] uint8 file. Scan inside `with`; read at any time."""
 
-    def __init__(self, folder: Path, config: ImagesConfig, limit_mb: float) -> None:
+    def __init__(
+        self, folder: Path, config: ImagesConfig, limit_mb: float, decode_seconds: float = DECODE_SECONDS
+    ) -> None:
         self.folder = folder
         self.config = config
         self.transform = Transform.of(config)
+        self.limits = Limits(config.max_pixels, decode_seconds)
         self.shape = (config.size, config.size, 3)
         self._bytes = int(np.prod(self.shape))
         self._limit = int(limit_mb * 2**20)
@@ -51,18 +56,25 @@ class PixelCache:
         self._load()
 
     @classmethod
-    def open(cls, cache: Path, config: ImagesConfig, limit_mb: float = 4096) -> PixelCache:
+    def open(
+        cls, cache: Path, config: ImagesConfig, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
+    ) -> PixelCache:
         limits = f"{config.max_pixels}-{config.max_megabytes}"
         folder = cache / "pixels" / f"{Transform.of(config).key}-{limits}"
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, config, limit_mb)
+        return cls(folder, config, limit_mb, decode_seconds)
 
     def _load(self) -> None:
-        index = self.folder / "index.json"
-        state = read_json(index) if index.is_file() else {"files": {}, "rows": {}}
-        self._files: dict[str, list[object]] = state["files"]
-        self._rows: dict[str, int] = state["rows"]
+        self._files: dict[str, list[object]] = {}
+        self._rows: dict[str, int] = {}
         self._changed = False
+        try:
+            state = read_json(self.folder / "index.json")
+            stored = (self.folder / "pixels.u8").stat().st_size // self._bytes
+            if sorted(state["rows"].values()) == list(range(len(state["rows"]))) and len(state["rows"]) <= stored:
+                self._files, self._rows = dict(state["files"]), dict(state["rows"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # there is none, or it is damaged: all is decoded anew
 
     def __enter__(self) -> PixelCache:
         self._lock.acquire()
@@ -91,24 +103,23 @@ class PixelCache:
         known = self._files.get(key)
         if known and known[:2] == stamp:
             return Scanned(known[2], known[3])  # type: ignore[arg-type]
-        scanned = self._read(path, status.st_size)
+        try:
+            scanned = self._read(path)
+        except TooCostly as costly:  # not remembered: more time or memory may be allowed next time
+            return Scanned(None, f"{costly} (runtime.decode_seconds)")
         with self._guard:
             self._files[key] = [*stamp, *scanned]
             self._changed = True
         return scanned
 
-    def _read(self, path: Path, size: int) -> Scanned:
-        if size > self.config.max_megabytes * 2**20:
-            return Scanned(
-                None, f"too large: {size / 2**20:.0f} MB, more than images.max_megabytes = {self.config.max_megabytes}"
-            )
+    def _read(self, path: Path) -> Scanned:
         try:
-            data = path.read_bytes()
+            data = read_file(path, self.config.max_megabytes * 2**20)
             image = identity(data)
             if image not in self._rows:
-                self._store(image, self.transform(decode(data, self.config.max_pixels)))
-        except OSError as error:
-            return Scanned(None, f"unreadable: {error.strerror or error}")
+                self._store(image, shared().pixels(data, self.transform, self.limits))
+        except TooCostly:
+            raise
         except BadImage as bad:
             return Scanned(None, str(bad))
         return Scanned(image, "")
@@ -149,5 +160,9 @@ class Pixels:
     def _one(self, row: int) -> np.ndarray:
         if self._row[row] >= 0 and self._map is not None:
             return np.asarray(self._map[self._row[row]])
-        data = (self._root / self._paths[row]).read_bytes()
-        return self._cache.transform(decode(data, self._cache.config.max_pixels))
+        cache, path = self._cache, self._root / self._paths[row]
+        try:
+            data = read_file(path, cache.config.max_megabytes * 2**20)
+            return shared().pixels(data, cache.transform, cache.limits)
+        except BadImage as bad:
+            raise UserError(f"{path}: {bad}; it was usable when the images were listed, put it back") from bad

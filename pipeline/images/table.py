@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from tqdm import tqdm
 
 from pipeline.config import ImagesConfig
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
+from pipeline.files import printable, write_atomically
+from pipeline.images.decoders import DECODE_SECONDS
 from pipeline.images.digits import write_digits
 from pipeline.images.pixels import PixelCache, Pixels, Scanned
 
@@ -79,7 +81,10 @@ class ImageTable:
         left = pd.DataFrame(
             [{"path": s.path, "image": "", "split": "", "used": False, "reason": s.reason} for s in self.skipped]
         )
-        write_atomically(path, pd.concat([used, left]).to_csv(index=False).encode())
+        rows = pd.concat([used, left])
+        for column in ("path", "reason"):
+            rows[column] = rows[column].map(printable)
+        write_atomically(path, rows.to_csv(index=False).encode())
 
 
 def image_root(config: ImagesConfig, cache: Path) -> Path:
@@ -93,12 +98,23 @@ def image_root(config: ImagesConfig, cache: Path) -> Path:
     return config.root
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Every regular file (and broken link) below root, sorted; hidden files and folders are not looked at."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and (path.is_file() or (path.is_symlink() and not path.exists())):
-            yield path
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Everything below a folder that is no folder itself, and why it cannot be an image, if that shows without reading it.
+
+    Hidden files and folders are not looked at. Links to folders are not followed: they may be circles.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(path)
+        elif entry.is_dir():
+            yield path, "a link to a folder, which is not followed; put the folder itself in its place"
+        elif entry.is_file() or not path.exists():
+            yield path, ""
+        else:
+            yield path, "not a regular file"
 
 
 def _is_excluded(relative: str, globs: list[str]) -> str | None:
@@ -130,20 +146,30 @@ def _scan(paths: list[Path], pixels: PixelCache) -> list[Scanned]:
         return list(tqdm(found, "images", total=len(paths), unit="file", leave=False, disable=None, delay=2))
 
 
-def read_images(config: ImagesConfig, cache: Path, limit_mb: float = 4096) -> tuple[ImageTable, Pixels]:
+def read_images(
+    config: ImagesConfig, cache: Path, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
+) -> tuple[ImageTable, Pixels]:
     """Find, verify and hash every image below the configured folder. Each file is decoded at most once, ever.
+
+    Args:
+        limit_mb: size of the pixel cache.
+        decode_seconds: of processor time that one image may take.
 
     Raises:
         UserError: no folder, no usable image, no image to train on, or none to hold out.
     """
     root = image_root(config, cache)
-    files = {path.relative_to(root).as_posix(): path for path in _files(root)}
+    files: dict[str, Path] = {}
     skipped = []
-    for relative in list(files):
+    for path, reason in _files(root):
+        relative = path.relative_to(root).as_posix()
         if glob := _is_excluded(relative, config.exclude):
             skipped.append(Skipped(relative, f"excluded by images.exclude: {glob}"))
-            del files[relative]
-    with PixelCache.open(cache, config, limit_mb) as pixels:
+        elif reason:
+            skipped.append(Skipped(relative, reason))
+        else:
+            files[relative] = path
+    with PixelCache.open(cache, config, limit_mb, decode_seconds) as pixels:
         scanned = dict(zip(files, _scan(list(files.values()), pixels), strict=True))
     folders = {split for split in SPLITS if (root / split).is_dir()}
     used: dict[str, tuple[str, str]] = {}
@@ -171,8 +197,9 @@ def read_images(config: ImagesConfig, cache: Path, limit_mb: float = 4096) -> tu
 
 def _check(table: ImageTable, config: ImagesConfig) -> None:
     if not len(table):
-        first = f"; the first: {table.skipped[0].path}: {table.skipped[0].reason}" if table.skipped else ""
-        raise UserError(f"{table.root}: no usable image among {len(table.skipped)} files{first}")
+        first = table.skipped[0] if table.skipped else None
+        example = f"; the first: {printable(first.path)}: {first.reason}" if first else ""
+        raise UserError(f"{table.root}: no usable image among {len(table.skipped)} files{example}")
     if not len(table.rows("train")):
         raise UserError(f"{table.root}: no image to train on; put images in {table.root}/train/<class>/")
     if not len(table.rows("heldout")):

@@ -1,43 +1,14 @@
-"""From an RGB image to what a network sees: deterministic in use, with optional augmentation for training."""
+"""From pixels to what a network computes with: normalised, and augmented for training where that is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pipeline.config import AugmentConfig, ImagesConfig
+from pipeline.config import AugmentConfig
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Transform:
-    """Shorter side to `resize` pixels (bilinear, antialiased), then the centre square of `size` pixels."""
-
-    size: int
-    resize: int
-
-    @classmethod
-    def of(cls, config: ImagesConfig) -> Transform:
-        return cls(config.size, config.resize or config.size)
-
-    @property
-    def key(self) -> str:
-        return f"{self.size}-{self.resize}"
-
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """[H, W] RGB image to a uint8 array [size, size, 3]."""
-        scale = self.resize / min(image.size)
-        width, height = (max(self.size, round(side * scale)) for side in image.size)
-        if (width, height) != image.size:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
-        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
 
 def normalise(pixels: Tensor) -> Tensor:

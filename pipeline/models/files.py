@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.files import write_atomically
-from pipeline.images.transforms import Transform
+from pipeline.images.resize import Transform
 from pipeline.models.backbone import build_network
 
 

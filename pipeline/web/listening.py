@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from pipeline.errors import UserError
 
 EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG = 1024
+ABANDON_SHARE = 0.75  # of the grace after which what is still under way is given up, so that it can be answered so
 
 
 @contextmanager
@@ -50,14 +52,22 @@ def reached_by(host: str) -> str:
 
 
 def serve_until_stopped(
-    config: uvicorn.Config, listener: socket.socket, on_stop: Callable[[], None] = lambda: None
+    config: uvicorn.Config,
+    listener: socket.socket,
+    grace: float,
+    on_stop: Callable[[], None] = lambda: None,
+    abandon: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then finish what was begun. The server has a thread of its own, so that the signals
-    are ours and stopping is orderly.
+    """Run until SIGINT or SIGTERM, then finish what was begun, but return within `grace` seconds whatever that does.
+
+    The server has a thread of its own, so that the signals are ours and stopping is orderly. A second signal ends the
+    waiting.
 
     Args:
         on_stop: called when it is to stop, before what was begun is waited for.
+        abandon: called when that takes too long: ends what can be ended, so that those who wait are told.
     """
+    config.timeout_graceful_shutdown = max(1, round(grace))
     running = uvicorn.Server(config)
     stop = threading.Event()
 
@@ -67,16 +77,33 @@ def serve_until_stopped(
         finally:
             stop.set()
 
-    thread = threading.Thread(target=work, name="server")
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = 0
+
+    def on_signal(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        stop.set()
+
+    def wait_until(deadline: float) -> None:
+        while thread.is_alive() and time.monotonic() < deadline and signals < 2:
+            thread.join(0.1)
+
+    thread = threading.Thread(target=work, name="server", daemon=True)  # one that is stuck must not keep the process
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     thread.start()
     try:
         while not stop.wait(0.5):
             pass
     finally:
+        stopped = time.monotonic()
         on_stop()
         running.should_exit = True
-        thread.join()
+        wait_until(stopped + ABANDON_SHARE * grace)
+        if thread.is_alive():
+            abandon()
+            wait_until(stopped + grace)
+            running.force_exit = True
+            thread.join(1.0)
         for number, handler in previous.items():
             signal.signal(number, handler)
 

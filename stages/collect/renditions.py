@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-from PIL import Image
-
-from pipeline.images.decode import decode
+from pipeline.config import Config
+from pipeline.images.decode import read_file
+from pipeline.images.decoders import Decoders, Limits
 from pipeline.images.table import ImageTable
 
 SCREEN, ZOOMED = 1024, 2560  # longer side in pixels
-LOSSLESS = 256  # up to this side the pixels themselves are sent: a small picture must not be smeared
 KEPT_BYTES = 128 * 2**20
+PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -24,18 +23,30 @@ class Rendition:
 
 
 class Renditions:
-    """Makes and keeps renditions; safe for threads."""
+    """Makes and keeps renditions; safe for threads.
 
-    def __init__(self, table: ImageTable, max_pixels: int) -> None:
-        self._table, self._max_pixels = table, max_pixels
+    Args:
+        max_bytes: of an image file.
+    """
+
+    def __init__(self, table: ImageTable, limits: Limits, max_bytes: int) -> None:
+        self._table, self._limits, self._max_bytes = table, limits, max_bytes
+        self._decoders = Decoders(PROCESSES, reserve=True)
         self._kept: OrderedDict[tuple[str, int], Rendition] = OrderedDict()
         self._bytes, self._guard = 0, Lock()
+
+    @classmethod
+    def of(cls, table: ImageTable, config: Config) -> Renditions:
+        """With the limits of a configuration."""
+        images = config.images
+        return cls(table, Limits(images.max_pixels, config.runtime.decode_seconds), images.max_megabytes * 2**20)
 
     def get(self, image: str, side: int = SCREEN) -> Rendition:
         """The image with this id, its longer side at most `side` pixels.
 
         Raises:
-            OSError, BadImage: the file is gone or was changed since it was listed.
+            BadImage: the file is gone or was changed since it was listed.
+            DecodingStopped: `close` was called.
         """
         with self._guard:
             if found := self._kept.get((image, side)):
@@ -50,13 +61,11 @@ class Renditions:
                 self._bytes -= len(self._kept.popitem(last=False)[1].data)
         return made
 
+    def close(self) -> None:
+        """End the decoding processes, whatever they are doing."""
+        self._decoders.close()
+
     def _make(self, image: str, side: int) -> Rendition:
         path = self._table.root / self._table.paths[self._table.position[image]]
-        picture = decode(path.read_bytes(), self._max_pixels)
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        out = io.BytesIO()
-        if max(picture.size) <= LOSSLESS:
-            picture.save(out, "PNG")
-            return Rendition(out.getvalue(), "image/png")
-        picture.save(out, "JPEG", quality=90)
-        return Rendition(out.getvalue(), "image/jpeg")
+        media_type, data = self._decoders.rendition(read_file(path, self._max_bytes), side, self._limits)
+        return Rendition(data, media_type)

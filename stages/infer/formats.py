@@ -18,6 +18,7 @@ from stages.infer.journal import Line
 FORMATS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 2048  # rows of a Parquet file that are in memory at a time
 DIGITS = 6
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to spreadsheets
 
 Row = dict[str, Any]
 
@@ -64,18 +65,25 @@ class Columns:
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    """Names that are no UTF-8 keep their bytes."""
+    """Names that are not UTF-8 keep their bytes; labels that look like formulas get an apostrophe in front."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns.schema().names)
+        writer.writerow(map(_cell, columns.schema().names))
         for row in rows:
-            writer.writerow(map(_cell, row.values()))
+            writer.writerow(map(_cell, (row | {"path": _file_cell(row["path"])}).values()))
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.{DIGITS}f}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:.{DIGITS}f}"
+    return "'" + value if value.startswith(FORMULA) else value
+
+
+def _file_cell(path: str) -> str:
+    """The same file under a name that no spreadsheet takes for a formula."""
+    return f"./{path}" if path.startswith(FORMULA) else path
 
 
 def write_jsonl(path: Path, rows: Iterable[Row], columns: Columns) -> None:

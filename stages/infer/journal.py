@@ -25,7 +25,7 @@ def stamp(path: Path) -> list[int]:
     """Size and time of change: whether a file is still the one that was predicted. [] if it cannot be read."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return []
     return [found.st_size, found.st_mtime_ns]
 

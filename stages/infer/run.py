@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,17 +18,16 @@ from tqdm import tqdm
 from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import Stopped, UserError
-from pipeline.files import writing
-from pipeline.images.decode import BadImage
+from pipeline.files import printable, writing
 from pipeline.predictor import Predictor
 from pipeline.run_folder import RunFolder
 from pipeline.stopping import exit_code, stoppable
 from stages.infer.formats import DIGITS, FORMATS, WRITERS, Columns
-from stages.infer.journal import Journal, Line, stamp
+from stages.infer.journal import Journal, Line
+from stages.infer.reader import Reader
 from stages.infer.sheet import contact_sheet
 from stages.infer.sources import Source, open_source
 
-AHEAD = 1  # batches that are read and decoded while one is computed
 SHOWN = 10  # files left out that the terminal names; the file beside the predictions names all
 
 
@@ -73,11 +70,13 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(output, "partial")
     with writing(output), _alone(output), Journal(partial, _key(config, models), settings.batch_size) as journal:
-        _predict(source, models, journal, settings.workers)
+        _predict(source, models, journal, Reader(models.policy, config))
         good, bad, first = _count(journal.lines())
         if not good:
             journal.remove()
-            raise UserError(f"IMAGES={source.name}: none of {bad} files is a usable image; the first: {first}")
+            raise UserError(
+                f"IMAGES={printable(source.name)}: none of {bad} files is a usable image; the first: {first}"
+            )
         fresh = _beside(output, "new")
         write(fresh, (columns.row(line) for line in journal.lines() if "p" in line), columns)
         bad_path = _list_bad(output, journal.lines(), bad)
@@ -133,22 +132,21 @@ def _key(config: Config, models: Models) -> dict[str, object]:
         "policy": models.policy.weights,
         "reference": models.reference.weights if models.reference else None,
         "transform": transform.key,
-        "limits": [models.policy.max_pixels, models.policy.max_bytes],
+        "limits": [models.policy.max_pixels, models.policy.max_bytes, config.runtime.decode_seconds],
         "batch": settings.batch_size,
     }
 
 
-def _predict(source: Source, models: Models, journal: Journal, workers: int) -> None:
+def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -> None:
     """Fill the journal with a line for every file of the source."""
     bar = tqdm(total=source.count, desc="infer", unit="image", leave=False, disable=None)
-    pool = ThreadPoolExecutor(workers, "decode")
     try:
         with stoppable():
             paths = journal.resume(source.paths())
             if journal.done:
                 click.echo(f"going on after {journal.done} images that were predicted before", err=True)
             bar.update(journal.done)
-            for lines, pixels in _decoded(_batches(paths, journal.batch), models.policy, journal.batch, pool):
+            for lines, pixels in reader.decoded(_batches(paths, journal.batch), journal.batch):
                 _classify(lines, pixels, models)
                 journal.add(lines)
                 bar.update(len(lines))
@@ -157,48 +155,13 @@ def _predict(source: Source, models: Models, journal: Journal, workers: int) -> 
         message = f"stopped after {bar.n}{of} images; the same command goes on from there"
         raise Stopped(message, exit_code(stop)) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        reader.close()
         bar.close()
 
 
 def _batches(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
     while batch := list(islice(paths, size)):
         yield batch
-
-
-def _decoded(
-    batches: Iterator[list[Path]], policy: Predictor, size: int, pool: ThreadPoolExecutor
-) -> Iterator[tuple[list[Line], np.ndarray]]:
-    """For each batch a line for every file, and pixels [B, side, side, 3] of those that have no `bad` in their line.
-
-    Pixels are decoded into buffers that are used again: what is yielded holds until the next batch is asked for.
-    Arrays that come and go by the thousand, made in one thread and freed in another, would leave holes in memory.
-    """
-    side = policy.header.size
-    buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(AHEAD + 1)]
-
-    def load(path: Path, place: np.ndarray) -> Line:
-        line: Line = {"path": str(path), "stamp": stamp(path)}
-        try:
-            place[:] = policy.prepare(path)
-        except BadImage as bad:
-            line["bad"] = str(bad)
-        return line
-
-    waiting: deque[tuple[list[Future[Line]], np.ndarray]] = deque()
-    for number, batch in enumerate(batches):
-        buffer = buffers[number % len(buffers)]
-        waiting.append(([pool.submit(load, path, buffer[place]) for place, path in enumerate(batch)], buffer))
-        if len(waiting) > AHEAD:
-            yield _resolved(*waiting.popleft())
-    while waiting:
-        yield _resolved(*waiting.popleft())
-
-
-def _resolved(futures: list[Future[Line]], buffer: np.ndarray) -> tuple[list[Line], np.ndarray]:
-    lines = [future.result() for future in futures]
-    good = [place for place, line in enumerate(lines) if "bad" not in line]
-    return lines, buffer[: len(lines)] if len(good) == len(lines) else buffer[good]
 
 
 def _classify(lines: list[Line], pixels: np.ndarray, models: Models) -> None:
@@ -219,7 +182,7 @@ def _count(lines: Iterator[Line]) -> tuple[int, int, str]:
         if "p" in line:
             good += 1
         else:
-            first = first or f"{line['path']}: {line['bad']}"
+            first = first or f"{printable(line['path'])}: {line['bad']}"
             bad += 1
     return good, bad, first
 
@@ -245,7 +208,7 @@ def describe(made: Predicted) -> str:
     if made.bad:
         with made.bad_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = list(islice(csv.reader(file), 1, 1 + SHOWN))
-        lines += [f"  left out: {path}: {reason}" for path, reason in rows]
+        lines += [f"  left out: {printable(path)}: {reason}" for path, reason in rows]
         more = f"; {made.bad - len(rows)} more" if made.bad > len(rows) else ""
         lines.append(f"  {made.bad} left out{more}, all listed in {made.bad_path}")
     return "\n".join(lines)

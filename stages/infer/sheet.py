@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.files import write_atomically
+from pipeline.files import printable, write_atomically
 from pipeline.images.decode import BadImage, decode
 from pipeline.plots import BLUE
 from pipeline.predictor import Predictor
@@ -93,7 +93,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
     """The text, its end replaced by an ellipsis if it is wider than `room` pixels."""
-    text = text.encode("utf-8", "replace").decode()
+    text = printable(text)
     if draw.textlength(text, font) <= room:
         return text
     while text and draw.textlength(text + "…", font) > room:

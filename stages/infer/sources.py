@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TextIO
 from pipeline.errors import UserError
 
 STANDARD_INPUT = "-"
+MAX_LINE = 65_536  # characters; no system has longer names
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def _named(pattern: str) -> Source:
         source = Source(pattern, sum(1 for _ in _below(path)), lambda: _below(path))
     elif path.is_file():
         source = Source(pattern, 1, lambda: iter([path]))
+    elif path.exists():
+        raise UserError(f"IMAGES={pattern}: not a regular file; name a file, a folder or a glob")
     else:
         found = sorted(name for name in glob.iglob(str(path), recursive=True) if os.path.isfile(name))  # noqa: PTH113, PTH207
         source = Source(pattern, len(found), lambda: map(Path, found))
@@ -62,8 +66,16 @@ def _named(pattern: str) -> Source:
     return source
 
 
-def _listed(lines: Iterable[str]) -> Iterator[Path]:
-    return (Path(name).expanduser() for name in (line.rstrip("\r\n") for line in lines) if name)
+def _listed(stream: TextIO) -> Iterator[Path]:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="surrogateescape")  # names are bytes to the system, UTF-8 or not
+    number = 0
+    while line := stream.readline(MAX_LINE):
+        number += 1
+        if len(line) == MAX_LINE:
+            raise UserError(f"standard input, line {number}: longer than any file's name; give one name per line")
+        if name := line.rstrip("\r\n"):
+            yield Path(name).expanduser()
 
 
 def _below(folder: Path) -> Iterator[Path]:

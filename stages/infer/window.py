@@ -11,6 +11,7 @@ from tkinter import filedialog, ttk
 from PIL import Image, ImageTk
 
 from pipeline.config import Config
+from pipeline.files import printable
 from pipeline.images.decode import BadImage, decode
 from pipeline.plots import BLUE, GREY
 from pipeline.predictor import Prediction, Predictor
@@ -119,7 +120,7 @@ class Window:
             self.label["text"], self.sure["text"] = "Choose an image", "Its label and probabilities appear here."
         else:
             path = self.paths[self.place]
-            self.name["text"] = f"{path.name}   {self.place + 1} of {len(self.paths)}"
+            self.name["text"] = f"{printable(path.name)}   {self.place + 1} of {len(self.paths)}"
             try:
                 self.picture = decode(self.policy.read(path), self.policy.max_pixels)
             except BadImage as bad:

@@ -1,17 +1,17 @@
-"""From an image's bytes to what the policy says of it: bounded, decoded in threads, computed in batches."""
+"""From an image's bytes to what the policy says of it: bounded, decoded in processes of their own, computed in batches."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.config_use import ServeConfig
-from pipeline.images.decode import BadImage, TooManyPixels
+from pipeline.images.decode import BadImage, TooCostly, TooManyPixels
+from pipeline.images.decoders import Decoders, DecodingStopped, Limits
 from pipeline.predictor import Prediction, Predictor
 from stages.serve.batcher import Batcher
 from stages.serve.metrics import Metrics
@@ -56,7 +56,8 @@ class Engine:
     def __init__(self, policy: Predictor, reference: Predictor | None, settings: ServeConfig, metrics: Metrics) -> None:
         self.policy, self.reference, self.settings, self._metrics = policy, reference, settings, metrics
         self._images, self._bytes, self._stopping = 0, 0, False
-        self._decoders = ThreadPoolExecutor(settings.workers, thread_name_prefix="decode")
+        self._limits = Limits(policy.max_pixels, settings.decode_seconds)
+        self._decoders = Decoders(settings.workers, reserve=True)
         self._batcher = Batcher(self._compute, settings.batch_size, settings.batch_wait_ms / 1000)
         metrics.watch(lambda: self._images, lambda: self._bytes)
 
@@ -66,7 +67,8 @@ class Engine:
         return self._batcher.alive and not self._stopping
 
     def warm_up(self) -> None:
-        """Compute one full batch, so that the first request is as fast as any other and all memory is in use."""
+        """Compute one full batch and start decoding, so that the first request is as fast as any other."""
+        self._decoders.warm_up()
         size = self.policy.header.size
         one = _Prepared(np.zeros((size, size, 3), np.uint8), self.reference is not None)
         self._compute([one] * self.settings.batch_size)
@@ -115,9 +117,13 @@ class Engine:
         self._stopping = True
         self._batcher.hurry()
 
+    def abandon(self) -> None:
+        """Stop decoding, whatever an image may be doing; those who wait are told. Callable from any thread."""
+        self._decoders.close()
+
     def close(self) -> None:
-        """Finish what was taken, and end the threads."""
-        self._decoders.shutdown(wait=True)
+        """End the decoding processes, finish what is being computed, and end its thread."""
+        self._decoders.close()
         self._batcher.close()
 
     @contextmanager
@@ -134,9 +140,13 @@ class Engine:
         return Full(what, self._batcher.seconds_for(self._images))
 
     async def _one(self, data: bytes, reference: bool) -> Outcome | Unusable:
-        loop = asyncio.get_running_loop()
         try:
-            pixels = await loop.run_in_executor(self._decoders, self.policy.prepare, data)
+            transform = self.policy.header.transform
+            pixels = await asyncio.wrap_future(self._decoders.submit_pixels(data, transform, self._limits))
+        except DecodingStopped:
+            raise self._full("the server is stopping") from None
+        except TooCostly as costly:
+            return Unusable(f"{costly} (serve.decode_seconds); send a smaller or simpler image")
         except TooManyPixels as large:
             return Unusable(f"too large: {large.size}; send at most {large.limit} pixels (serve.max_pixels)")
         except BadImage as bad:

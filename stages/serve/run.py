@@ -10,6 +10,7 @@ import uvicorn
 from pipeline.config import Config
 from pipeline.config_use import ServeConfig
 from pipeline.errors import UserError
+from pipeline.images.decoders import Limits
 from pipeline.predictor import REFERENCE, Predictor
 from pipeline.run_folder import RunFolder
 from pipeline.runtime import peak_memory_mb
@@ -21,7 +22,6 @@ from stages.serve.metrics import Metrics
 
 TOKEN = "IMAGE_RLHF_TOKEN"
 MIN_TOKEN = 16
-DECODING_BYTES = 28  # a pixel, at most, measured over all formats: transparency with a rotation takes most
 CONNECTION_BYTES = 64 * 1024  # uvicorn's buffer of a body, which is the larger part
 SLACK = 1.1  # an allocator gives back late what was freed
 
@@ -48,10 +48,12 @@ def run(config: Config) -> None:
         serve_until_stopped(
             uvicorn.Config(
                 app, log_level="error", access_log=False, lifespan="on", server_header=False, ws="none",
-                http=patience.protocol(), timeout_graceful_shutdown=round(settings.read_seconds) + 30,
+                http=patience.protocol(),
             ),
             listener,
+            settings.grace_seconds,
             engine.stop,
+            engine.abandon,
         )  # fmt: skip
 
 
@@ -92,16 +94,17 @@ def token_of() -> str | None:
 
 
 def memory_limit(settings: ServeConfig, policy: Predictor) -> int:
-    """Bytes of resident memory that this process stays below whatever is sent to it; call it once it is warm.
+    """Bytes of resident memory that this process and those that decode for it stay below together, whatever is sent.
 
-    What it needed so far, the bodies that may wait (twice: a form's files are copied out of it), pixels that wait to be
-    computed, images being decoded, and buffers of connections.
+    What this one needed so far (call it once it is warm), the bodies that may wait (twice: a form's files are copied out
+    of it), pixels that wait to be computed, buffers of connections, and what the decoding processes are allowed.
     """
     prepared = settings.queue * 3 * policy.header.size**2
-    decoding = settings.workers * settings.max_pixels * DECODING_BYTES
     bodies = 2 * settings.waiting_megabytes * 2**20
-    more = prepared + decoding + bodies + settings.connections * CONNECTION_BYTES
-    return int(peak_memory_mb() * 2**20 + SLACK * more)
+    more = prepared + bodies + settings.connections * CONNECTION_BYTES
+    limits = Limits(policy.max_pixels, settings.decode_seconds)
+    decoding = (settings.workers + 1) * limits.process_memory(settings.max_megabytes * 2**20)
+    return int(peak_memory_mb() * 2**20 + SLACK * more + decoding)
 
 
 def _announce(config: Config, engine: Engine, port: int, limit: int, locked: bool) -> None:
@@ -114,4 +117,4 @@ def _announce(config: Config, engine: Engine, port: int, limit: int, locked: boo
         click.echo(f"  If this does not open, name this machine as others know it in serve.allowed_hosts ({shown})")
     if not locked and settings.host not in ("127.0.0.1", "::1", "localhost"):
         click.echo(f"  Whoever reaches this address may use it: set {TOKEN} to require a bearer token")
-    click.echo("Ctrl-C ends; what was taken by then is answered.")
+    click.echo(f"Ctrl-C ends within {settings.grace_seconds:g} s; what was taken by then is answered.")

@@ -19,9 +19,11 @@ from pipeline.config import AugmentConfig, ImagesConfig
 from pipeline.errors import UserError
 from pipeline.gold import class_names, folder_labels
 from pipeline.images.decode import BadImage, decode
+from pipeline.images.decoders import Decoders
 from pipeline.images.digits import write_digits
+from pipeline.images.resize import Transform
 from pipeline.images.table import read_images
-from pipeline.images.transforms import Transform, augment, normalise
+from pipeline.images.transforms import augment, normalise
 
 RED, BLUE = (220, 30, 40), (20, 40, 230)
 
@@ -145,7 +147,7 @@ def test_second_reading_decodes_nothing(
 ) -> None:
     config = ImagesConfig(root=image_folder(), size=16)
     first, _ = read_images(config, tmp_path / "cache")
-    monkeypatch.setattr("pipeline.images.pixels.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(Decoders, "pixels", lambda *_: pytest.fail("decoded again"))
     second, pixels = read_images(config, tmp_path / "cache")
     assert first.fingerprint == second.fingerprint
     assert pixels.batch(torch.arange(len(second))).float().std() > 0

@@ -14,8 +14,8 @@ import torch
 from pipeline.config import AugmentConfig, ImagesConfig, ModelConfig
 from pipeline.features import load_features
 from pipeline.gold import GoldLabels
+from pipeline.images.resize import Transform
 from pipeline.images.table import read_images
-from pipeline.images.transforms import Transform
 from pipeline.metrics import expected_calibration_error, fit_temperature, gold_accuracy, wilson_interval
 from pipeline.models.backbone import build_network, split
 from pipeline.optim import warmup_cosine, warmup_linear

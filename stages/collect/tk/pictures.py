@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image, ImageTk
 
 from pipeline.images.decode import BadImage
+from pipeline.images.decoders import DecodingStopped
 from pipeline.window import ENLARGED, fitted
 from stages.collect.renditions import SCREEN, ZOOMED, Renditions
 
@@ -28,7 +29,7 @@ class Pictures:
         """The picture; None if its file is gone or broken."""
         try:
             return Image.open(io.BytesIO(self.renditions.get(image, side).data))
-        except (OSError, BadImage):
+        except (OSError, BadImage, DecodingStopped):
             return None
 
     def preload(self, images: Sequence[str]) -> None:
@@ -52,7 +53,8 @@ class Pictures:
                 self.canvas.create_image(*middle, image=self._photos[-1])
 
     def close(self) -> None:
-        self._loader.shutdown(wait=False)
+        self.renditions.close()
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
 
 def zoom(root: tk.Tk, pictures: Pictures, images: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
     assignments = Assignments(plan(ws), store, leases, settings, ws.config.seed, "tk")
     before = len(assignments.ledger.owner)
     root = open_window("`make collect` without UI=tk opens a page instead")
-    Window(root, assignments, Renditions(ws.table, ws.config.images.max_pixels), ws.table, ws.classes, people[0])
+    Window(root, assignments, Renditions.of(ws.table, ws.config), ws.table, ws.classes, people[0])
     root.mainloop()
     leases.close()
     return len(assignments.ledger.owner) - before

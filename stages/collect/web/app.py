@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from feedback_store.errors import FeedbackError
 from pipeline.images.decode import BadImage
+from pipeline.images.decoders import DecodingStopped
 from pipeline.web.guard import Guard, Rules
 from pipeline.web.shared import page_files
 from stages.collect.assignments import Assignments
@@ -185,7 +186,9 @@ def make_app(desk: Desk) -> FastAPI:
             raise HTTPException(404, "no such image")
         try:
             made = await run_in_threadpool(desk.renditions.get, found, ZOOMED if zoom else SCREEN)
-        except (OSError, BadImage) as error:
+        except DecodingStopped:
+            raise HTTPException(503, "the server is stopping") from None
+        except BadImage as error:
             raise HTTPException(410, f"the image file cannot be read any more: {error}") from error
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
         return Response(made.data, media_type=made.media_type, headers=headers)

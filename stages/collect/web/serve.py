@@ -28,6 +28,8 @@ from stages.collect.web.links import Links
 from stages.collect.web.overview import Overview
 from stages.collect.web.present import Presenter
 
+GRACE_SECONDS = 5.0  # within which the server ends after Ctrl-C, whatever it is doing
+
 
 def ask(ws: Workspace, store: FeedbackStore) -> int:
     """Serve the page until Ctrl-C or SIGTERM; returns how many answers came in meanwhile.
@@ -43,7 +45,7 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
     gold = folder_labels(ws.table, ws.classes).by_image(ws.table.ids)
     desk = Desk(
         assignments, links, Presenter(assignments, links, ws.table, ws.classes, ws.log_reference),
-        Renditions(ws.table, ws.config.images.max_pixels), Overview(store, gold),
+        Renditions.of(ws.table, ws.config), Overview(store, gold),
         known_hosts(settings.server.host, settings.server.allowed_hosts), settings.server.tls_key is not None,
     )  # fmt: skip
     before = len(assignments.ledger.owner)
@@ -96,7 +98,7 @@ def _has_screen() -> bool:
 def _serve(desk: Desk, server: ServerConfig, listener: socket.socket) -> None:
     try:
         uvicorn_config = uvicorn.Config(
-            make_app(desk), log_level="warning", access_log=False, timeout_graceful_shutdown=5, lifespan="on",
+            make_app(desk), log_level="warning", access_log=False, lifespan="on",
             ssl_certfile=server.tls_certificate, ssl_keyfile=server.tls_key, server_header=False,
         )  # fmt: skip
         uvicorn_config.load()
@@ -104,4 +106,5 @@ def _serve(desk: Desk, server: ServerConfig, listener: socket.socket) -> None:
         raise UserError(
             f"collect.server.tls_certificate, tls_key: {error.strerror or error}; both must be PEM files"
         ) from error
-    serve_until_stopped(uvicorn_config, listener)
+    serve_until_stopped(uvicorn_config, listener, GRACE_SECONDS, abandon=desk.renditions.close)
+    desk.renditions.close()

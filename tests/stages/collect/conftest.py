@@ -18,6 +18,7 @@ from PIL import Image
 from feedback_store.store import FeedbackStore
 from pipeline.config import parse_config
 from pipeline.config_collect import CollectConfig
+from pipeline.images.decoders import Limits
 from pipeline.images.table import ImageTable, read_images
 from stages.collect.assignments import Assignments
 from stages.collect.items import distinct, items_of
@@ -140,7 +141,7 @@ def desk_for(where: Place, annotators: list[str]) -> Desk:
     opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
     return Desk(
         assignments, links, Presenter(assignments, links, where.table, where.plan.classes, opinion),
-        Renditions(where.table, 10**8), Overview(assignments.store, {}), frozenset({"127.0.0.1", "localhost"}),
+        Renditions(where.table, Limits(10**8, 10), 10**8), Overview(assignments.store, {}), frozenset({"127.0.0.1", "localhost"}),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from feedback_store.store import FeedbackStore
 from pipeline.config_collect import CollectConfig
+from pipeline.images.decoders import Limits
 from stages.collect.assignments import Assignments
 from stages.collect.leases import Leases
 from stages.collect.renditions import Renditions
@@ -26,5 +27,5 @@ table, plan = conftest.planned(Path(folder), Path(images), config, int(count), 0
 store, leases = FeedbackStore(Path(folder) / "feedback"), Leases(Path(folder) / "leases.sqlite")
 root = tk.Tk(className="image-rlhf")
 assignments = Assignments(plan, store, leases, config, 0, "tk")
-Window(root, assignments, Renditions(table, 10**8), table, tuple(classes.split(",")), "ann")
+Window(root, assignments, Renditions(table, Limits(10**8, 10), 10**8), table, tuple(classes.split(",")), "ann")
 root.mainloop()

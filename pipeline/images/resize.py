@@ -1,0 +1,59 @@
+"""From an RGB image to the square of pixels that a network sees. No torch here: decoding processes import this module."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from pipeline.config import ImagesConfig
+
+MAX_ASPECT = 16  # of an image that is scaled whole; a longer one is cropped first
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Shorter side to `resize` pixels (bilinear, antialiased), then the centre square of `size` pixels."""
+
+    size: int
+    resize: int
+
+    @classmethod
+    def of(cls, config: ImagesConfig) -> Transform:
+        return cls(config.size, config.resize or config.size)
+
+    @property
+    def key(self) -> str:
+        return f"{self.size}-{self.resize}"
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """[H, W] RGB image to a uint8 array [size, size, 3]."""
+        scale = self.resize / min(image.size)
+        width, height = (max(self.size, round(side * scale)) for side in image.size)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        if max(width, height) > MAX_ASPECT * self.resize:
+            return self._cropped_first(image, (width, height), (left, top))
+        if (width, height) != image.size:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
+
+    def _cropped_first(self, image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+        """The same pixels, without ever allocating the whole scaled image.
+
+        Around the square a margin is scaled, too: as far as the bilinear filter reaches, so that no pixel of the square
+        depends on the cut.
+        """
+        box, inner, out = [], [], []
+        for side, whole, start in zip(image.size, scaled, corner, strict=True):
+            reach = math.ceil((max(1.0, side / whole) + 1) * whole / side)
+            first, last = max(0, start - reach), min(whole, start + self.size + reach)
+            box.append((first * side / whole, last * side / whole))
+            out.append(last - first)
+            inner.append(start - first)
+        (x0, x1), (y0, y1) = box
+        part = image.resize((out[0], out[1]), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
+        return np.asarray(part.crop((inner[0], inner[1], inner[0] + self.size, inner[1] + self.size)))

@@ -1,0 +1,71 @@
+"""Files to pixels, batch by batch, read and decoded while the network computes the batch before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.images.decode import BadImage, TooCostly
+from pipeline.images.decoders import Decoders, Limits
+from pipeline.predictor import Predictor
+from stages.infer.journal import Line, stamp
+
+AHEAD = 1  # batches that are read and decoded while one is computed
+
+
+class Reader:
+    """Reads in threads, decodes in processes, `infer.workers` at a time; `close` ends both, whatever they are doing."""
+
+    def __init__(self, policy: Predictor, config: Config) -> None:
+        self._policy = policy
+        self._limits = Limits(policy.max_pixels, config.runtime.decode_seconds)
+        self._decoders = Decoders(config.infer.workers)
+        self._threads = ThreadPoolExecutor(config.infer.workers + 1, "read")  # one reads while the others wait
+
+    def decoded(self, batches: Iterator[list[Path]], size: int) -> Iterator[tuple[list[Line], np.ndarray]]:
+        """For each batch a line for every file, and pixels [B, side, side, 3] of those that have no `bad` in their line.
+
+        Pixels are put into buffers that are used again: what is yielded holds until the next batch is asked for. Arrays
+        that come and go by the thousand, made in one thread and freed in another, would leave holes in memory.
+
+        Args:
+            size: most files per batch.
+        """
+        side = self._policy.header.size
+        buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(AHEAD + 1)]
+        waiting: deque[tuple[list[Future[Line]], np.ndarray]] = deque()
+        for number, batch in enumerate(batches):
+            buffer = buffers[number % len(buffers)]
+            futures = [self._threads.submit(self._load, path, buffer[place]) for place, path in enumerate(batch)]
+            waiting.append((futures, buffer))
+            if len(waiting) > AHEAD:
+                yield _resolved(*waiting.popleft())
+        while waiting:
+            yield _resolved(*waiting.popleft())
+
+    def close(self) -> None:
+        """End all threads and processes."""
+        self._decoders.close()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _load(self, path: Path, place: np.ndarray) -> Line:
+        line: Line = {"path": str(path), "stamp": stamp(path)}
+        try:
+            data = self._policy.read(path)
+            place[:] = self._decoders.pixels(data, self._policy.header.transform, self._limits)
+        except TooCostly as costly:
+            line["bad"] = f"{costly} (runtime.decode_seconds)"
+        except BadImage as bad:
+            line["bad"] = str(bad)
+        return line
+
+
+def _resolved(futures: list[Future[Line]], buffer: np.ndarray) -> tuple[list[Line], np.ndarray]:
+    lines = [future.result() for future in futures]
+    good = [place for place, line in enumerate(lines) if "bad" not in line]
+    return lines, buffer[: len(lines)] if len(good) == len(lines) else buffer[good]
