@@ -1,32 +1,33 @@
-"""Images that are meant to take a server down."""
+"""Image files that are small on disk and large, slow or odd when they are opened."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from functools import cache
 
 from PIL import Image
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def bomb(side: int = 50_000) -> bytes:
     """A PNG of a few kilobytes whose header claims side x side pixels."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     rows = zlib.compress(bytes((side + 1) * 64), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
 
 
 def largest(side: int = 5000) -> bytes:
     """A PNG of 25 megapixels in a few kilobytes: transparent and to be rotated, which takes most memory to decode."""
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: a quarter turn
-    file = io.BytesIO()
-    Image.new("RGBA", (side, side), (1, 2, 3, 4)).save(file, "PNG", exif=exif, compress_level=1)
-    return file.getvalue()
+    return saved(Image.new("RGBA", (side, side), (1, 2, 3, 4)), "PNG", exif=exif, compress_level=1)
 
 
 def wide_webp() -> bytes:
@@ -35,3 +36,40 @@ def wide_webp() -> bytes:
     data = b"\x2f" + struct.pack("<I", size | size << 14 | 1 << 28) + bytes(20)
     chunk = b"VP8L" + struct.pack("<I", len(data)) + data + b"\x00"
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    """The bytes of an image file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def thin(height: int) -> bytes:
+    """A PNG one pixel wide: a few hundred bytes, whatever its height."""
+
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, height, 8, 0, 0, 0, 0))
+    rows = _chunk(b"IDAT", zlib.compress(bytes(2 * height), 9))
+    return b"\x89PNG\r\n\x1a\n" + header + rows + _chunk(b"IEND", b"")
+
+
+def huge_tile(width: int = 65_520, length: int = 32_752) -> bytes:
+    """A TIFF of 64 x 64 pixels in one deflated tile of the given size."""
+    tile = zlib.compress(bytes(64 * 64))
+    entries = [
+        (256, 4, 64), (257, 4, 64), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1), (322, 4, width),
+        (323, 4, length), (324, 4, 8), (325, 4, len(tile)),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    for tag, kind, value in entries:
+        directory += struct.pack("<HHII", tag, kind, 1, value)  # little-endian: a short fills the first two bytes
+    offset = 8 + len(tile)
+    return b"II*\0" + struct.pack("<I", offset) + tile + directory + bytes(4)
+
+
+@cache
+def many_scans(side: int, scans: int) -> bytes:
+    """A progressive JPEG of one colour whose last scan stands there so many times: each costs a pass over all pixels."""
+    data = saved(Image.new("RGB", (side, side), (120, 60, 30)), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - data.count(b"\xff\xda")) + b"\xff\xd9"

@@ -78,7 +78,7 @@ def read_file(path: Path, max_bytes: int, setting: str = "images.max_megabytes")
         raise BadImage(f"unreadable: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
         raise BadImage(f"unreadable: {error}") from error
-    raise BadImage(f"too large: {size / 2**20:.0f} MB, more than {setting} = {max_bytes / 2**20:g}")
+    raise BadImage(f"too large: {size / 2**20:.0f} MiB, more than {setting} = {max_bytes / 2**20:g}")
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
@@ -88,7 +88,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         TooManyPixels: larger than `max_pixels`.
         BadImage: empty, not an image, truncated, built to be slow, or otherwise unreadable.
     """
-    with opened(data, max_pixels) as image:
+    with opened(data, max_pixels) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             image.load()
             return to_rgb(image)

@@ -102,7 +102,7 @@ def memory_limit(settings: ServeConfig, policy: Predictor) -> int:
     prepared = settings.queue * 3 * policy.header.size**2
     bodies = 2 * settings.waiting_megabytes * 2**20
     more = prepared + bodies + settings.connections * CONNECTION_BYTES
-    limits = Limits(policy.max_pixels, settings.decode_seconds)
+    limits = Limits(settings.max_pixels, settings.decode_seconds)
     decoding = (settings.workers + 1) * limits.process_memory(settings.max_megabytes * 2**20)
     return int(peak_memory_mb() * 2**20 + SLACK * more + decoding)
 

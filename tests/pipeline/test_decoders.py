@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from fuzzing import bounded, peak_bytes, reset_peak
-from hostile import huge_tile, many_scans, saved, thin
 from PIL import Image, ImageOps
 
+from benchmarks.hostile import huge_tile, many_scans, saved, thin
 from pipeline.images.decode import MAX_SCANS, BadImage, TooCostly, TooManyPixels, decode, to_rgb
 from pipeline.images.decoders import Decoders, DecodingStopped, Limits
 from pipeline.images.decoding_process import DecodingProcess

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image, ImageFile, WebPImagePlugin
 
 from benchmarks.hostile import bomb, largest, wide_webp
 from pipeline.config import Config
+from pipeline.images.decode import BadImage, decode
+from pipeline.images.decoding_process import DecodingProcess
 from pipeline.predictor import Predictor
 from stages.serve.app import Desk
 from stages.serve.engine import Engine, Full, Outcome, Unusable
@@ -76,13 +79,13 @@ def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: 
     "data", [bomb(), bomb(12_000), wide_webp(), largest(5001)], ids=["large", "smaller", "webp", "just over"]
 )
 def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    decoded: list[Image.Image] = []
-    for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
-        monkeypatch.setattr(kind, "load", lambda self: decoded.append(self))
     said = asyncio.run(desk().engine.predict([data], False))[0]
     assert isinstance(said, Unusable)
     assert "too large" in str(said)
-    assert decoded == []
+    for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
+        monkeypatch.setattr(kind, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(BadImage, match="too large"):
+        decode(data, 25_000_000)
 
 
 def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
@@ -136,26 +139,26 @@ def test_bytes_that_wait_are_bounded(desk: Callable[..., Desk]) -> None:
     engine.take_bytes(1)
 
 
-def test_decoding_is_no_more_than_its_threads(
+def test_decoding_is_no_more_than_its_processes(
     served: Callable[..., Config], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory for images that are being decoded is what the number of threads says."""
+    """Memory for images that are being decoded is what the number of processes says: the workers, and the one in reserve."""
     config = served(workers=2)
     engine = Engine(*load(config), config.serve, Metrics())
-    busy, most, lock, true = 0, 0, threading.Lock(), Predictor.prepare
+    busy, most, lock, true = 0, 0, threading.Lock(), DecodingProcess.ask
 
-    def counted(self: Predictor, source: bytes) -> np.ndarray:
+    def counted(self: DecodingProcess, *arguments: Any) -> Any:
         nonlocal busy, most
         with lock:
             busy += 1
             most = max(most, busy)
         try:
-            return true(self, source)
+            return true(self, *arguments)
         finally:
             with lock:
                 busy -= 1
 
-    monkeypatch.setattr(Predictor, "prepare", counted)
+    monkeypatch.setattr(DecodingProcess, "ask", counted)
     asyncio.run(engine.predict([picture(seed) for seed in range(40)], False))
     engine.close()
-    assert 1 <= most <= 2
+    assert 1 <= most <= 3
