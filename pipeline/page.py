@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
+from pipeline.files import printable
 from pipeline.images.decode import BadImage, decode, read_file
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -42,7 +43,12 @@ def render(folder: Path, template: str, **values: object) -> str:
         loader=jinja2.FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    filters: dict[str, Callable[..., str]] = {"percent": percent, "points": points, "number": number}
+    filters: dict[str, Callable[..., str]] = {
+        "percent": percent,
+        "points": points,
+        "number": number,
+        "printable": printable,
+    }
     environment.filters.update(filters)
     return environment.get_template(template).render(**values)
 

@@ -17,7 +17,7 @@ from feedback_store.store import FeedbackStore
 from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
+from pipeline.files import printable, write_atomically
 from pipeline.gold import class_names, folder_labels
 from pipeline.images.table import ImageTable, read_images
 from pipeline.run_folder import RunFolder
@@ -128,7 +128,7 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
         return f"{written} comparisons in {file}{left}"
     if form == "label-studio":
         _, _, table, _ = _open(config)
-        files = dict(zip(table.ids, table.paths, strict=True))
+        files = {i: path for i, path in zip(table.ids, table.paths, strict=True) if printable(path) == path}
         made = label_studio_out.write(file, comparisons, per_image, files)
         return f"{len(comparisons) + len(per_image)} judgments in " + ", ".join(map(str, made))
     kinds = {"pairwise": comparisons, "per_image": per_image}

@@ -77,14 +77,15 @@ class ImageTable:
 
     def write(self, path: Path) -> None:
         """images.csv: every file found, used or not, and why not."""
-        used = pd.DataFrame({"path": self.paths, "image": self.ids, "split": self.splits, "used": True, "reason": ""})
+        paths = [printable(path) for path in self.paths]
+        used = pd.DataFrame({"path": paths, "image": self.ids, "split": self.splits, "used": True, "reason": ""})
         left = pd.DataFrame(
-            [{"path": s.path, "image": "", "split": "", "used": False, "reason": s.reason} for s in self.skipped]
+            [
+                {"path": printable(s.path), "image": "", "split": "", "used": False, "reason": printable(s.reason)}
+                for s in self.skipped
+            ]
         )
-        rows = pd.concat([used, left])
-        for column in ("path", "reason"):
-            rows[column] = rows[column].map(printable)
-        write_atomically(path, rows.to_csv(index=False).encode())
+        write_atomically(path, pd.concat([used, left]).to_csv(index=False).encode())
 
 
 def image_root(config: ImagesConfig, cache: Path) -> Path:

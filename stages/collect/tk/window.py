@@ -13,6 +13,7 @@ from feedback_store.errors import FeedbackError
 from feedback_store.store import FeedbackStore
 from pipeline import hints
 from pipeline.errors import UserError
+from pipeline.files import printable
 from pipeline.images.table import ImageTable
 from pipeline.window import GROUND, dress, open_window
 from pipeline.workspace import Workspace
@@ -195,7 +196,9 @@ class Window:
         else:
             self.question["text"] = question_text(task.item)
             paths = [self.table.paths[self.table.position[image]] for image in self._images(task)]
-            self.names["text"] = "   |   ".join(path.rsplit("/", 1)[-1] for path in paths)  # folders may name the class
+            self.names["text"] = "   |   ".join(
+                printable(path.rsplit("/", 1)[-1]) for path in paths
+            )  # folders may name the class
             self._show_choices(self._choices(task))
         self._draw()
         self.shown_at = time.monotonic()
