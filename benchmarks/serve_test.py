@@ -3,10 +3,12 @@
 Starts the real command on a run of its own (ResNet18 at 224 pixels with random weights, which are as fast as any) or on
 the one that --config names, and lets 64 clients send one image a request for a minute. `infer` on the same images is
 measured before and after, in a process of its own.
-Then come a decompression bomb, a body of 1 GB with and without its length announced, a text file named .jpg, the
-largest images that are allowed, and 1,000 connections that send slowly, while other clients go on. Exits with 1 if
-anything but 200 and 503 is answered to good images, if throughput is below 0.8 of infer's, or if the server dies or
-uses more memory than it said. Peak memory is what Linux counts, and is left out elsewhere.
+Then come decompression bombs of every kind, a body of 1 GB with and without its length announced, a text file named
+.jpg, the largest images that are allowed, images that are slow to decode, and 1,000 connections that send slowly, while
+other clients go on. Exits with 1 if anything but 200 and 503 is answered to good images, if throughput is below 0.8 of
+infer's, if an image beside ten slow ones is answered more than 2 s later than alone, or if the server dies, uses more
+memory than it said or does not end within its grace although slow images are under way. Peak memory is what Linux
+counts, of the server and its decoding processes together, and is left out elsewhere.
 """
 
 from __future__ import annotations
@@ -14,40 +16,29 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
 import numpy as np
-import yaml
 from PIL import Image
 
-from benchmarks.hostile import bomb, largest, wide_webp
+from benchmarks.hostile import bomb, huge_tile, largest, many_scans, thin, wide_webp
 from benchmarks.machine import machine
-from benchmarks.traffic import SLOW, Outcome, load, once, others, post, stream, trickle
-from benchmarks.untrained import make_untrained
+from benchmarks.server_process import Server, small_run
+from benchmarks.traffic import SLOW, Outcome, load, once, others, post, stream, timed, trickle
 from pipeline.config import Config, load_config
+from pipeline.images.decode import MAX_SCANS
 
 ROOT = Path(__file__).parents[1]
-CLASSES = tuple("abcdefghij")
-STATED = re.compile(r"memory stays below (\d+) MiB")
 LEAST_RATIO = 0.8
-
-
-def small_run(folder: Path) -> Path:
-    """A configuration whose run has a policy and a reference."""
-    path = folder / "load.yaml"
-    tree = {"name": "load", "runs": str(folder / "runs"), "images": {"root": str(folder)}, "model": {"weights": "none"}}
-    path.write_text(yaml.safe_dump(tree))
-    make_untrained(load_config(path), CLASSES, resize=256)
-    return path
+MOST_LATER = 2.0  # seconds that an image beside ten slow ones may be answered later than alone
 
 
 def photographs(count: int) -> list[bytes]:
@@ -86,42 +77,6 @@ def infer_in_a_process(config: Path, count: int) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-class Server:
-    """The real command in a process of its own."""
-
-    def __init__(self, config: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "stages.cli", "serve", "--config", str(config), "--set", "serve.port=0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-        assert self.process.stdout
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        said = "".join(lines)
-        if self.process.poll() is not None or not (port := re.search(r"http://\S+:(\d+)/", said)):
-            raise SystemExit(f"the server did not start: {said}")
-        self.port = int(port[1])
-        stated = STATED.search(said)
-        assert stated, said
-        self.stated_mib = int(stated[1])
-
-    def peak_mib(self) -> float:
-        """Most resident memory so far; 0 where the system does not tell."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-        return int(found[1]) / 1024 if found else 0.0
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.stdout
-        self.process.stdout.close()
-        return self.process.wait()
-
-
 async def attack(server: Server, images: list[bytes], slow: int, seconds: float) -> list[str]:
     """Everything at once that should not matter; what did, in words."""
     problems: list[str] = []
@@ -154,7 +109,22 @@ async def attack(server: Server, images: list[bytes], slow: int, seconds: float)
         ended = sum(await asyncio.gather(*tasks))
         return f"held for {seconds:g} s, {ended} of {slow} ended by the server"
 
+    async def beside(count: int) -> str:
+        alone = [await timed(port, post(images[0])) for _ in range(5)]
+        slow_ones = [asyncio.create_task(once(port, post(many_scans(4992, MAX_SCANS)))) for _ in range(count)]
+        await asyncio.sleep(0.5)
+        later = await timed(port, post(images[0])) - float(np.median(alone))
+        if later > MOST_LATER:
+            problems.append(f"an image beside {count} slow ones was answered {later:.1f} s later than alone")
+        statuses = dict(Counter(await asyncio.gather(*slow_ones)))
+        return f"an image beside them came {later:.2f} s later than alone; they {statuses}"
+
     await step("decompression bomb, 20 times", many(post(bomb()), 20))
+    await step("TIFF of one tile of 2 gigapixels, 4 at once", many(post(huge_tile()), 4))
+    for height in (30_000, 60_000, 600_000, 25_000_000):
+        await step(f"PNG of 1 x {height} pixels, 4 at once", many(post(thin(height)), 4))
+    await step("JPEG of 2,000 scans, 10 at once", many(post(many_scans(4992, 2000)), 10))
+    await step(f"JPEG of {MAX_SCANS} scans, 10 at once", beside(10))
     await step("WebP of 268 megapixels, 20 times", many(post(wide_webp()), 20))
     await step("text named .jpg, 20 times", many(post(b"no picture at all"), 20))
     await step("1 GB, its length announced", gigabyte(True))
@@ -206,13 +176,21 @@ def main(
             click.echo("Whatever should take it down")
             problems = asyncio.run(attack(server, images, slow, slow_seconds))
             peak = server.peak_mib()
+            with ThreadPoolExecutor(8) as pool:
+                for _ in range(8):
+                    pool.submit(asyncio.run, once(server.port, post(many_scans(4992, MAX_SCANS))))
+                time.sleep(1)
+                code, took = server.stop()
         finally:
-            code = server.stop()
+            server.process.kill()
         infer = (before + infer_in_a_process(path, files)) / 2
     problems = verdict(outcome, served, infer) + problems
+    click.echo(f"  ended {took:.1f} s after SIGTERM with slow images under way, {server.grace:g} s stated")
     click.echo(f"  memory: {warm:.0f} MiB under load, {peak:.0f} MiB at most, {server.stated_mib} MiB stated")
     if peak > server.stated_mib:
         problems.append("it used more memory than it said")
+    if took > server.grace + 1:
+        problems.append("it did not end within its grace")
     if code:
         problems.append(f"it ended with code {code}")
     for problem in problems:

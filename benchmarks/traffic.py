@@ -76,6 +76,13 @@ async def once(port: int, raw: bytes) -> str:
         writer.close()
 
 
+async def timed(port: int, raw: bytes) -> float:
+    """Seconds until one request on a connection of its own is answered."""
+    started = time.perf_counter()
+    await once(port, raw)
+    return time.perf_counter() - started
+
+
 async def stream(port: int, size: int, announced: bool) -> tuple[str, int]:
     """Send so many bytes, or as many as the server takes; its answer, and how many that were."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)

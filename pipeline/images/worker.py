@@ -22,7 +22,7 @@ from pipeline.images.decode import BadImage, TooManyPixels, count_scans, decode,
 from pipeline.images.resize import Transform
 
 LENGTH = struct.Struct("<II")  # bytes of the header (JSON) and of the payload that follow
-QUICK_COST = 60_000_000  # pixels times scans: about half a second; what needs more must not hold up others
+QUICK_COST = 10_000_000  # pixels times scans: about 0.2 s; what needs more must not hold up others
 LOSSLESS_SIDE = 256  # up to this side a rendition has the pixels themselves: a small picture must not be smeared
 Header = dict[str, Any]
 Result = tuple[Header, bytes]
