@@ -196,7 +196,7 @@ def test_import_checks_all_before_it_writes_any(workplace: Path) -> None:
     options = ("feedback", "import", "votes.csv", "--columns", "image=file,answer=vote,annotator=who")
     refused = command(workplace, *options, settings=settings)
     assert refused.returncode == 2
-    assert "votes.csv, line 5: the label 'eleven' is none" in refused.stderr
+    assert "votes.csv, line 5: unknown label 'eleven'; the classes are" in refused.stderr
     assert "votes.csv, line 7: there is no image 'gone.png'" in refused.stderr
     assert not (workplace / "runs/votes/feedback/per_image.csv").exists()
     done = command(workplace, *options, "--skip-bad", settings=settings)
