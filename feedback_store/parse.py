@@ -46,8 +46,7 @@ def parse_file(data: bytes, columns: Sequence[str], path: Path) -> Parsed:
     """
     header = data[:_MAX_HEADER].partition(b"\n")[0]
     if header.removeprefix(_BOM).rstrip(b"\r") == ",".join(columns).encode():
-        start = len(header) + 1
-        frame = _own_form(data, start, columns, 2)
+        frame = _own_form(data, columns, 2)
         if frame is not None:
             return Parsed(frame, True)
     return Parsed(_line_by_line(data, columns, _order(header, columns, path), path, 1), False)
@@ -59,22 +58,23 @@ def parse_added(data: bytes, columns: Sequence[str], path: Path, first_line: int
     Raises:
         FeedbackError: names the file, the line and the reason.
     """
-    frame = _own_form(data, 0, columns, first_line)
+    # pyarrow takes a byte order mark off the first bytes it sees: these are to be a line that it skips, not a cell.
+    frame = _own_form(b"\n" + data, columns, first_line)
     if frame is not None:
         return Parsed(frame, True)
     return Parsed(_line_by_line(data, columns, list(range(len(columns))), path, first_line), False)
 
 
-def _own_form(data: bytes, start: int, columns: Sequence[str], first_line: int) -> pd.DataFrame | None:
-    """Rows of one line each with a cell for each column; None if there is anything else."""
+def _own_form(data: bytes, columns: Sequence[str], first_line: int) -> pd.DataFrame | None:
+    """Rows of one line each, below a line to skip, with a cell for each column; None if there is anything else."""
     names = list(columns)
-    body = pa.py_buffer(data).slice(start)
-    if not body.size:
+    rows = data.count(b"\n") - 1
+    if not rows:
         return _table({name: pd.Series(dtype=str) for name in names}, range(0))
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(body),
-            read_options=arrow_csv.ReadOptions(column_names=names),
+            pa.BufferReader(data),
+            read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=1),
             parse_options=arrow_csv.ParseOptions(ignore_empty_lines=False),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
@@ -83,7 +83,7 @@ def _own_form(data: bytes, start: int, columns: Sequence[str], first_line: int) 
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
     # A blank line is a row of empty cells to pyarrow, and a carriage return alone is a line end.
-    if len(table) != data.count(b"\n", start) or pc.any(pc.equal(table[names[0]], "")).as_py():
+    if len(table) != rows or pc.any(pc.equal(table[names[0]], "")).as_py():
         return None
     lines = range(first_line, first_line + len(table))
     return _table({name: _without_guards(table[name]) for name in names}, lines)
