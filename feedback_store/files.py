@@ -42,6 +42,9 @@ def keep_copy(path: Path, data: bytes, what: str) -> Path:
             return copy
         except FileExistsError:
             number += 1
+        except OSError:
+            copy.unlink(missing_ok=True)
+            raise
 
 
 def end_of_last_line(data: bytes) -> int:
