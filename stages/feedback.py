@@ -104,12 +104,12 @@ def _report_rejects(file: Path, form: str, found: Imported, store: FeedbackStore
     suffix = {"csv": ".csv", "trl": ".jsonl", "label-studio": ".json"}[form]
     target = store.folder / f"{file.stem}.rejects{suffix}"
     # Half a character, which JSON may hold, becomes an escape, which JSON may hold as well.
-    write_atomically(target, _rejected(form, found.rejects).encode(errors="backslashreplace"))
+    write_atomically(target, rejected_text(form, found.rejects).encode(errors="backslashreplace"))
     click.echo(listed + more, err=True)
     return f"; {len(found.rejects)} rejected, listed with reasons in {target}"
 
 
-def _rejected(form: str, rejects: list[Reject]) -> str:
+def rejected_text(form: str, rejects: list[Reject]) -> str:
     """Rejected records in the format they came in, each with its reason."""
     if form == "label-studio":
         return json.dumps([{"line": r.line, "reason": r.reason, "task": r.record} for r in rejects], indent=1)

@@ -33,7 +33,7 @@ def parse_columns(text: str) -> dict[str, str]:
         ours, equals, theirs = item.partition("=")
         if not equals or ours not in OURS:
             raise FeedbackError(
-                f"--columns {item!r}: write our_name=their_name, our names being {', '.join(OURS)}, as in image=filename"
+                f"--columns {shown(item)}: write our_name=their_name, our names being {', '.join(OURS)}, as in image=filename"
             )
         columns[ours] = theirs
     return columns
@@ -98,10 +98,10 @@ def _check_columns(
     among = ", ".join(map(shown, header[:MAX_NAMED])) + (", ..." if len(header) > MAX_NAMED else "")
     for ours in asked:
         if ours not in present:
-            raise FeedbackError(f"{path}, line 1: no column {theirs[ours]!r} among {among}")
+            raise FeedbackError(f"{path}, line 1: no column {shown(theirs[ours])} among {among}")
     for ours in present:
         if header.count(theirs[ours]) > 1:
-            raise FeedbackError(f"{path}, line 1: the column {theirs[ours]!r} stands twice; rename or delete one")
+            raise FeedbackError(f"{path}, line 1: the column {shown(theirs[ours])} stands twice; rename or delete one")
     needed = {"label_a", "label_b", "choice"} if "choice" in present else {"image", "answer"}
     if missing := sorted(needed - set(present)):
         raise FeedbackError(
