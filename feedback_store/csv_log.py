@@ -173,7 +173,8 @@ class CsvLog:
         if not offset:
             data = data[data.find(b"\n") + 1 :]
         frame = parse_added(data, self.columns, self.path, 2).frame
-        return [{str(name): str(cell) for name, cell in row.items()} for row in frame.to_dict("records")], reached
+        cells = (frame[name].tolist() for name in self.columns)
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*cells, strict=True)], reached
 
     def read(self) -> pd.DataFrame:
         """All whole rows as strings, with the columns of this log; empty if nothing was stored.
