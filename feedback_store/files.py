@@ -16,6 +16,7 @@ def write_all(handle: int, data: bytes | memoryview) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """The file holds `data` afterwards, or what it held before; the folder's entry is on disk, too."""
+    path = path.resolve()  # a link stays a link
     made = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
         with made.open("wb", buffering=0) as file:

@@ -30,7 +30,8 @@ class Damage:
         """Where it is, as `, lines 4 to 6: ...`; `data` starts with line `first_line` and ends with the file."""
         first = data.count(b"\n", 0, self.start) + first_line
         if self.missing and data.find(b"\n", self.start) < 0:  # cut off in this line, or before it
-            return f": {self.missing} bytes that were stored are gone from its end, after line {first - 1}"
+            where = f"after line {first - 1}" if first > 1 else "from line 1 on"
+            return f": {self.missing} bytes that were stored are gone from its end, {where}"
         last = max(first, data.count(b"\n", 0, self.end) + first_line - 1)
         lines = f", line {first}" if first == last else f", lines {first} to {last}"
         fewer = f", and {self.missing} bytes fewer than were stored" if self.missing else ""

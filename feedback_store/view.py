@@ -7,6 +7,7 @@ seal made anew, rows without a seal) the whole file is. Nothing is learned from 
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from feedback_store.seal import Seal, first_damage
 Check = Callable[[pd.DataFrame, Path], None]
 Stamp = tuple[int, ...]  # device, inode, size, times of last change; empty if there is no file
 RECHECKED = 64  # rows before the new ones that are verified again, in case a file grew and changed at once
+
+SETTLED_NS = 10**9
 
 WAY_OUT = "restore the old text, or if the change was meant, run `image-rlhf feedback check --accept`"
 
@@ -100,7 +103,10 @@ class View:
         try:
             self._look(*stamps)
         except FeedbackError as error:
-            self._refused = stamps, str(error)
+            # A file that changed a moment ago may change again without another time: clocks of file systems are coarse.
+            last = max((0, *stamps[0][3:], *stamps[1][3:]))
+            old = time.time_ns() - last > SETTLED_NS
+            self._refused = (stamps, str(error)) if old else None
             raise ChangedError(str(error)) from error
         self._refused = None
 
@@ -120,9 +126,10 @@ class View:
         """What is said of a file that is not there."""
         entries = self.seal.entries()
         stored = max(self.now.size, int(entries["end"][-1]) if len(entries) else 0)
+        anew = "run `image-rlhf feedback check --accept`" if len(entries) else "start this command again"
         return (
             f"{self.path}: the file is gone, and {stored} bytes were stored in it; put it back, or if it was removed on "
-            "purpose, run `image-rlhf feedback check --accept`"
+            f"purpose, {anew}"
         )
 
     def _sealed_growth(self, csv: Stamp, seal: Stamp) -> tuple[bytes, int] | None:

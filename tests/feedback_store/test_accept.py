@@ -141,6 +141,16 @@ def test_a_removed_file_is_accepted_as_one_without_rows(store: FeedbackStore) ->
     assert store.append(PAIRS) == 4
 
 
+def test_a_linked_file_stays_linked(store: FeedbackStore, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_bytes(FORMS["all quoted"](store.pairwise.path.read_bytes()))
+    store.pairwise.path.unlink()
+    store.pairwise.path.symlink_to(elsewhere)
+    store.pairwise.accept()
+    assert store.pairwise.path.is_symlink()
+    assert len(store.comparisons()) == 4
+
+
 def test_a_full_disk_leaves_file_and_seal_as_they_were(store: FeedbackStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append([label_choice("img-1", "ant", id="one", annotator="ann", source="web")])
     changed, seal = FORMS["all quoted"](store.pairwise.path.read_bytes()), store.pairwise.seal.path.read_bytes()

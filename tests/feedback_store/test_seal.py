@@ -62,7 +62,7 @@ def refuses(store: FeedbackStore, message: str) -> None:
         (lambda text: text[: text.index(b"judgment-18,")], r": \d+ bytes that were stored are gone from its end, after line 19;"),
         (lambda text: text[: text.index(b"judgment-18,") + 7], r": \d+ bytes that were stored are gone from its end, after line 19;"),
         (lambda text: text[:-1], r": 1 bytes that were stored are gone from its end, after line 60;"),
-        (lambda text: b"", r": \d+ bytes that were stored are gone from its end, after line 0;"),
+        (lambda text: b"", r": \d+ bytes that were stored are gone from its end, from line 1 on;"),
         (lambda text: text.replace(b",", b";"), r", line 1: not what was stored;"),
     ],
 )  # fmt: skip
@@ -97,6 +97,15 @@ def test_a_file_that_was_removed_is_missed(store: FeedbackStore) -> None:
     assert not store.pairwise.path.exists()
     store.pairwise.path.write_bytes(text)
     assert store.append(comparisons(61)) == 1
+
+
+def test_a_store_that_was_removed_is_missed_by_who_knew_it(store: FeedbackStore) -> None:
+    """With its seal; a new process begins anew."""
+    for path in store.folder.iterdir():
+        path.unlink()
+    with pytest.raises(ChangedError, match=r"the file is gone, .* start this command again"):
+        store.append(comparisons(61))
+    assert FeedbackStore(store.folder).append(comparisons(3)) == 3
 
 
 def test_files_of_earlier_versions_are_read_and_damage_in_them_is_named(tmp_path: Path) -> None:
