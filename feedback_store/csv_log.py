@@ -106,6 +106,7 @@ class CsvLog:
         if not known.size:
             data = line_of(self.columns) + data
         with self.path.open("a+b", buffering=0) as file:
+            self._must_be_named(file.fileno(), known.csv[2] if known.csv else 0)
             self._set_tail_aside(file, known.size)
             entries = known.entries
             if known.sealed < known.size:  # rows that another program added, or whose seal a power cut tore off
@@ -113,7 +114,7 @@ class CsvLog:
             try:
                 _write_all(file.fileno(), data)
                 os.fsync(file.fileno())
-                self._must_have_grown_to(file.fileno(), known.size + len(data))
+                self._must_be_named(file.fileno(), known.size + len(data))
                 entries += self.seal.add(data, known.size, entries)
             except OSError:
                 file.truncate(known.size)
@@ -122,13 +123,13 @@ class CsvLog:
             sync_folder(self.path.parent)
         self._view.appended(data, rows, entries)
 
-    def _must_have_grown_to(self, handle: int, size: int) -> None:
-        """The bytes must be at the end of the file that has the log's name, or nobody will read them."""
+    def _must_be_named(self, handle: int, size: int) -> None:
+        """The open file must be the one that has the log's name, and of this size, or nobody reads what is written to it."""
         written, named = os.fstat(handle), stamp(self.path)
         if (written.st_dev, written.st_ino, written.st_size) != (*named[:2], size):
             raise ChangedError(
-                f"{self.path}: another program changed or moved the file while an answer was written; put it back, and "
-                "the answer is sent again"
+                f"{self.path}: another program changed or moved the file while an answer was written; put it back and send "
+                "the answer again"
             )
 
     def _bytes(self, start: int, end: int | None = None) -> bytes:
@@ -164,15 +165,19 @@ class CsvLog:
         """
         with self._thread:
             self._look()
-            now = self._view.now
-            offset = place.offset if place.generation == now.generation else 0
-            reached = Place(now.size, now.generation)
-            if offset >= now.size:
-                return [], reached
-            data = self._bytes(offset, now.size)
-        if not offset:
-            data = data[data.find(b"\n") + 1 :]
-        frame = parse_added(data, self.columns, self.path, 2).frame
+            if place == self._view.place:
+                return [], place
+            try:
+                with self._lock:  # no writer is at work; another program may be
+                    self._look()
+                    reached = self._view.place
+                    offset = place.offset if place.generation == reached.generation else 0
+                    data, same = self._bytes(offset, reached.offset), stamp(self.path) == self._view.now.csv
+            except OSError as error:
+                raise ChangedError(f"{self.path}: cannot be read ({error.strerror}); fix that") from error
+        if not same:
+            raise ChangedError(f"{self.path}: another program changed it while it was read; look again")
+        frame = parse_added(data if offset else data[data.find(b"\n") + 1 :], self.columns, self.path, 2).frame
         cells = (frame[name].tolist() for name in self.columns)
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*cells, strict=True)], reached
 

@@ -26,9 +26,7 @@ from feedback_store.seal import Seal, first_damage
 Check = Callable[[pd.DataFrame, Path], None]
 Stamp = tuple[int, ...]  # device, inode, size, times of last change; empty if there is no file
 RECHECKED = 64  # rows before the new ones that are verified again, in case a file grew and changed at once
-
-SETTLED_NS = 10**9
-
+SETTLED_NS = 10**9  # a file that changed a moment ago may change again at what its file system calls the same time
 WAY_OUT = "restore the old text, or if the change was meant, run `image-rlhf feedback check --accept`"
 
 
@@ -89,6 +87,11 @@ class View:
     def _nothing_known(self) -> KnownRows:
         return KnownRows(self.columns.index("retracts") if "retracts" in self.columns else None)
 
+    @property
+    def place(self) -> Place:
+        """The end of what is known."""
+        return Place(self.now.size, self.now.generation)
+
     def refresh(self) -> None:
         """Bring `now` and `rows` up to date.
 
@@ -103,7 +106,6 @@ class View:
         try:
             self._look(*stamps)
         except FeedbackError as error:
-            # A file that changed a moment ago may change again without another time: clocks of file systems are coarse.
             last = max((0, *stamps[0][3:], *stamps[1][3:]))
             old = time.time_ns() - last > SETTLED_NS
             self._refused = (stamps, str(error)) if old else None
