@@ -6,17 +6,17 @@ import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from numbers import Integral
 
-from feedback_store.errors import FeedbackError
+from feedback_store import limits
+from feedback_store.errors import FeedbackError, shown
 
 COMPARISON_CHOICES = ("a", "b", "tie", "cant_tell", "bad_image")
 NO_ANSWER = ("cant_tell", "bad_image")  # kept, because somebody said so, but never counted as an answer
 QUESTIONS = ("label", "verdict", "rating")
 VERDICTS = ("yes", "no")
-CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"  # as RE2, which pyarrow matches with, writes it
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00)"
-RATING = r"[1-9]\d?"
+SIDES = ("a", "b")
+_REFUSED = re.compile(f"{limits.CONTROL}|{limits.SURROGATE}")
 
 
 def now() -> str:
@@ -24,20 +24,35 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _check_text(name: str, value: str, *, may_be_empty: bool = False) -> None:
+def _check_text(name: str, value: object, *, may_be_empty: bool = False) -> None:
+    if not isinstance(value, str):
+        raise FeedbackError(f"{name} is {shown(value)}; it must be text")
     if not value and not may_be_empty:
         raise FeedbackError(f"{name} is empty")
-    if _CONTROL.search(value):
-        raise FeedbackError(f"{name} holds a control character or line break: {value!r}")
+    if len(value) > limits.MAX_CHARACTERS:
+        raise FeedbackError(f"{name} has {len(value)} characters; at most {limits.MAX_CHARACTERS} can be stored")
+    if _REFUSED.search(value):
+        raise FeedbackError(f"{name} holds a control character, a line break or half a character: {shown(value)}")
+
+
+def _check_number(name: str, value: object) -> None:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or not 0 <= int(value) <= limits.MAX_NUMBER:  # type: ignore[call-overload]
+        raise FeedbackError(f"{name} is {shown(value)}; {limits.WHOLE_NUMBER}")
 
 
 def _check_time(value: str) -> None:
     try:
-        if not re.fullmatch(TIME, value):
+        if not re.fullmatch(limits.TIME, value):
             raise ValueError
         datetime.fromisoformat(value)
     except ValueError:
-        raise FeedbackError(f"created_at is {value!r}; it must be UTC as 2026-01-31T12:00:00.000Z") from None
+        raise FeedbackError(f"created_at is {shown(value)}; {limits.UTC_TIME}") from None
+
+
+def _check_among(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise FeedbackError(f"{name} is {shown(value)}; it must be one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +82,9 @@ class Judgment:
             _check_text(name, getattr(self, name))
         _check_text("retracts", self.retracts, may_be_empty=True)
         _check_time(self.created_at)
-        if self.round < 0 or (self.response_ms is not None and self.response_ms < 0):
-            raise FeedbackError("round and response_ms cannot be negative")
+        _check_number("round", self.round)
+        if self.response_ms is not None:
+            _check_number("response_ms", self.response_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +100,10 @@ class Comparison(Judgment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("image_a", "label_a", "image_b", "label_b"):
+        for name in ("image_a", "label_a", "image_b", "label_b", "choice", "shown_first"):
             _check_text(name, getattr(self, name))
-        if self.choice not in COMPARISON_CHOICES:
-            raise FeedbackError(f"choice is {self.choice!r}; it must be one of {', '.join(COMPARISON_CHOICES)}")
-        if self.shown_first not in ("a", "b"):
-            raise FeedbackError(f"shown_first is {self.shown_first!r}; it must be a or b")
+        _check_among("choice", self.choice, COMPARISON_CHOICES)
+        _check_among("shown_first", self.shown_first, SIDES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +117,16 @@ class PerImage(Judgment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.question not in QUESTIONS:
-            raise FeedbackError(f"question is {self.question!r}; it must be one of {', '.join(QUESTIONS)}")
-        _check_text("image", self.image)
-        _check_text("answer", self.answer)
+        for name in ("question", "image", "answer"):
+            _check_text(name, getattr(self, name))
+        _check_among("question", self.question, QUESTIONS)
         _check_text("label", self.label, may_be_empty=self.question == "label")
         if self.answer in NO_ANSWER:
             return
-        if self.question == "verdict" and self.answer not in VERDICTS:
-            raise FeedbackError(f"answer is {self.answer!r}; it must be one of {', '.join((*VERDICTS, *NO_ANSWER))}")
-        if self.question == "rating" and not re.fullmatch(RATING, self.answer):
-            raise FeedbackError(f"answer is {self.answer!r}; a rating is a whole number from 1 to 99")
+        if self.question == "verdict":
+            _check_among("answer", self.answer, (*VERDICTS, *NO_ANSWER))
+        if self.question == "rating" and not re.fullmatch(limits.RATING, self.answer):
+            raise FeedbackError(f"answer is {shown(self.answer)}; {limits.A_RATING}")
 
 
 def label_choice(image: str, answer: str, **common: object) -> PerImage:

@@ -21,9 +21,11 @@ PER_IMAGE = (
 )  # fmt: skip
 
 
-def _cells(judgment: Judgment, columns: Sequence[str]) -> list[str]:
+def as_row(judgment: Judgment) -> dict[str, str]:
+    """A judgment as `FeedbackStore` reads it: every cell a string, under the columns of its file."""
     values = {f.name: getattr(judgment, f.name) for f in fields(judgment)}
-    return ["" if values[name] is None else str(values[name]) for name in columns]
+    columns = PAIRWISE if isinstance(judgment, Comparison) else PER_IMAGE
+    return {name: "" if values[name] is None else str(values[name]) for name in columns}
 
 
 class FeedbackStore:
@@ -31,26 +33,31 @@ class FeedbackStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.pairwise = CsvLog(folder / "pairwise.csv", PAIRWISE)
-        self.per_image = CsvLog(folder / "per_image.csv", PER_IMAGE)
+        self.pairwise = CsvLog(folder / "pairwise.csv", PAIRWISE, check_pairwise)
+        self.per_image = CsvLog(folder / "per_image.csv", PER_IMAGE, check_per_image)
 
     def append(self, judgments: Sequence[Judgment]) -> int:
-        """Store judgments durably; those whose id is stored already are left alone. Returns how many were new."""
-        pairs = [_cells(j, PAIRWISE) for j in judgments if isinstance(j, Comparison)]
-        images = [_cells(j, PER_IMAGE) for j in judgments if isinstance(j, PerImage)]
+        """Store judgments durably; those whose id is stored already are left alone. Returns how many were new.
+
+        A row that takes back what is taken back already is not stored again.
+
+        Raises:
+            ChangedError: a file is gone, changed or unreadable.
+            FeedbackError: a row takes back one that does not exist, or the disk refused; send all of them again then.
+        """
+        pairs = [list(as_row(j).values()) for j in judgments if isinstance(j, Comparison)]
+        images = [list(as_row(j).values()) for j in judgments if isinstance(j, PerImage)]
+        if pairs and images:
+            self.per_image.look()  # before anything is stored in the other file
         return (self.pairwise.append(pairs) if pairs else 0) + (self.per_image.append(images) if images else 0)
 
     def all_comparisons(self) -> pd.DataFrame:
         """Every row of pairwise.csv, checked, with its line number as index; all columns are strings."""
-        frame = self.pairwise.read()
-        check_pairwise(frame, self.pairwise.path)
-        return frame
+        return self.pairwise.read()
 
     def all_per_image(self) -> pd.DataFrame:
         """Every row of per_image.csv, checked, with its line number as index; all columns are strings."""
-        frame = self.per_image.read()
-        check_per_image(frame, self.per_image.path)
-        return frame
+        return self.per_image.read()
 
     def comparisons(self) -> pd.DataFrame:
         """Comparisons that were not taken back, in the order they were given."""
@@ -74,9 +81,14 @@ class FeedbackStore:
         return len(pairs) + len(per_image)
 
     @property
+    def logs(self) -> tuple[CsvLog, CsvLog]:
+        """Both files."""
+        return self.pairwise, self.per_image
+
+    @property
     def files(self) -> list[Path]:
         """The files that exist."""
-        return [log.path for log in (self.pairwise, self.per_image) if log.path.is_file()]
+        return [log.path for log in self.logs if log.path.is_file()]
 
 
 def _standing(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
 from feedback_store import agreement
+from feedback_store.csv_line import line_of, unguarded
 from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
-from feedback_store.exchange.common import Imported, Names, Reject
+from feedback_store.exchange.common import Names, utf8_text
+from feedback_store.exchange.imported import Imported, Reject
 from feedback_store.store import FeedbackStore
 from pipeline import hints
 from pipeline.config import Config
@@ -58,14 +59,28 @@ def import_file(
     elif form == "trl":
         found = trl.read(file, names, annotator)
     else:
-        xml = label_config.read_text(encoding="utf-8") if label_config else None
-        found = label_studio.read(file, names, xml, annotator)
+        found = label_studio.read(file, names, utf8_text(label_config) if label_config else None, annotator)
+    found.reject_contradictions(_stored(store, {judgment.id for judgment in found.judgments}))
     rejects = _report_rejects(file, form, found, store, skip_bad)
     added = store.append(found.judgments)
     known = len(found.judgments) - added
-    left = "".join(f"; left out {count} {what}" for what, count in sorted(found.left_out.items()))
     twice = f" ({known} were there already)" if known else ""
-    return f"{added} judgments added to {store.folder}{twice}{left}{rejects}"
+    return f"{added} judgments added to {store.folder}{twice}{_left_out(found)}{rejects}"
+
+
+def _stored(store: FeedbackStore, ids: set[str]) -> dict[str, dict[str, str]]:
+    """The rows that have one of these ids, by id."""
+    rows: dict[str, dict[str, str]] = {}
+    for log in store.logs:
+        frame = log.read()
+        for row in frame[frame["id"].isin(ids)].to_dict("records"):
+            rows[row["id"]] = {str(name): str(cell) for name, cell in row.items()}
+    return rows
+
+
+def _left_out(found: Imported) -> str:
+    left = found.left_out + Counter({"rows that stand in the file twice": found.repeated})
+    return "".join(f"; left out {count} {what}" for what, count in sorted(left.items()))
 
 
 def _guess(file: Path) -> str:
@@ -78,23 +93,23 @@ def _guess(file: Path) -> str:
 def _report_rejects(file: Path, form: str, found: Imported, store: FeedbackStore, skip_bad: bool) -> str:
     if not found.rejects:
         if not found.judgments:
-            left = "".join(f"; left out {count} {what}" for what, count in sorted(found.left_out.items()))
-            raise UserError(f"{file}: no judgment in it{left}")
+            raise UserError(f"{file}: no judgment in it{_left_out(found)}")
         return ""
     listed = "\n".join(f"{file}, line {reject.line}: {reject.reason}" for reject in found.rejects[:SHOWN])
     more = f"\n... and {len(found.rejects) - SHOWN} more" if len(found.rejects) > SHOWN else ""
     if not skip_bad:
         raise UserError(
-            f"{listed}{more}\nnothing was imported; mend these, or import the other {len(found.judgments)} with --skip-bad"
+            f"{listed}{more}\nnothing was imported; fix these, or import the other {len(found.judgments)} with --skip-bad"
         )
     suffix = {"csv": ".csv", "trl": ".jsonl", "label-studio": ".json"}[form]
     target = store.folder / f"{file.stem}.rejects{suffix}"
-    write_atomically(target, _rejected(form, found.rejects).encode())
+    # Half a character, which JSON may hold, becomes an escape, which JSON may hold as well.
+    write_atomically(target, rejected_text(form, found.rejects).encode(errors="backslashreplace"))
     click.echo(listed + more, err=True)
     return f"; {len(found.rejects)} rejected, listed with reasons in {target}"
 
 
-def _rejected(form: str, rejects: list[Reject]) -> str:
+def rejected_text(form: str, rejects: list[Reject]) -> str:
     """Rejected records in the format they came in, each with its reason."""
     if form == "label-studio":
         return json.dumps([{"line": r.line, "reason": r.reason, "task": r.record} for r in rejects], indent=1)
@@ -104,12 +119,10 @@ def _rejected(form: str, rejects: list[Reject]) -> str:
             json.dumps({**row, "line": r.line, "reason": r.reason}, ensure_ascii=False) + "\n"
             for row, r in zip(rows, rejects, strict=True)
         )
-    fields = list(dict.fromkeys([*(key for r in rejects for key in r.record), "line", "reason"]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({**r.record, "line": r.line, "reason": r.reason} for r in rejects)
-    return text.getvalue()
+    rows = [{**r.record, "line": str(r.line), "reason": r.reason} for r in rejects]
+    fields = list(dict.fromkeys([*(name for r in rejects for name in r.record), "line", "reason"]))
+    lines = [line_of(fields), *(line_of(unguarded(row.get(name, "")) for name in fields) for row in rows)]
+    return b"".join(lines).decode()
 
 
 def export_file(config: Config, file: Path, form: str | None) -> str:
@@ -142,13 +155,20 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
 def check(config: Config, accept: bool) -> str:
     """Check every row of the store against the images and classes there are; returns the good news."""
     _, store, table, classes = _open(config)
-    if not store.files:
+    late = FeedbackStore(store.folder / "late")  # answers that came too late are kept there and not counted
+    logs = [log for log in (*store.logs, *late.logs) if log.was_stored]
+    if not logs:
         raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
-    if accept:
-        for log in (store.pairwise, store.per_image):
-            log.accept()
+    copies = [copy for log in logs if accept and (copy := log.accept())]
+    late.check()
     rows = store.check(table.position, classes)
-    return f"{rows} rows in {store.folder}: all whole, none changed since it was stored"
+    kept = "".join(f"\nrewritten in the store's own form; the file as it was is {copy}" for copy in copies)
+    if unsealed := sum(log.unsealed() for log in store.logs):
+        return (
+            f"{rows} rows in {store.folder}: all whole, {rows - unsealed} unchanged since they were stored; {unsealed} have no "
+            "checksum yet: the next answer adds it, or run `image-rlhf feedback check --accept`"
+        )
+    return f"{rows} rows in {store.folder}: all whole, none changed since it was stored{kept}"
 
 
 def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
@@ -160,7 +180,8 @@ def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path |
         raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
     if csv_file:
         for name, frame in (("questions", found.questions), ("annotators", found.annotators)):
-            write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), frame.to_csv(index=False).encode())
+            text = plain_csv.guarded_frame(frame).to_csv(index=False)
+            write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), text.encode())
     if json_file:
         tables: dict[str, Any] = agreement.as_json(found)
         write_atomically(json_file, (json.dumps(tables, indent=2) + "\n").encode())

@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import re
 import signal
 import socket
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
-import yaml
-from click.testing import CliRunner
-
-from stages.cli import main
-
-COMMAND = Path(sys.executable).with_name("image-rlhf")
-SMALL = {
-    "name": "small",
-    "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
-    "reference": {"labelled_per_class": 1, "epochs": 2, "batch_size": 20, "calibration_folds": 0},
-    "collect": {"count": 40, "server": {"port": 0, "open_browser": False}},
-    "reward": {"epochs": 2, "batch_size": 32},
-}
+from feedback_cli import COMMAND, command, make_workplace, named
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained reference and no judgments."""
-    folder = tmp_path_factory.mktemp("people")
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    made = command(folder, "reference")
-    assert made.returncode == 0, made.stderr
-    return folder
-
-
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def command(folder: Path, *arguments: str, settings: str = "") -> Done:
-    """The command line in this process, as starting python anew takes seconds; errors beyond UserError are raised."""
-    options = ["--config", "small.yaml", *(["--set", settings] if settings else [])]
-    words = (
-        [*arguments[:2], *options, *arguments[2:]]
-        if arguments[0] == "feedback"
-        else [arguments[0], *options, *arguments[1:]]
-    )
-    with contextlib.chdir(folder):
-        result = CliRunner().invoke(main, words)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Done(result.exit_code, result.stdout, result.stderr)
-
-
-def named(folder: Path, name: str) -> str:
-    """Another run with the same reference."""
-    target = folder / "runs" / name
-    target.mkdir(exist_ok=True)
-    if not (target / "reference").exists():
-        (target / "reference").symlink_to(folder / "runs" / "small" / "reference")
-    return f"name={name}"
+    return make_workplace(tmp_path_factory.mktemp("people"))
 
 
 def test_collect_opens_the_page_and_ends_in_good_order(workplace: Path) -> None:
@@ -196,7 +145,7 @@ def test_import_checks_all_before_it_writes_any(workplace: Path) -> None:
     options = ("feedback", "import", "votes.csv", "--columns", "image=file,answer=vote,annotator=who")
     refused = command(workplace, *options, settings=settings)
     assert refused.returncode == 2
-    assert "votes.csv, line 5: the label 'eleven' is none" in refused.stderr
+    assert "votes.csv, line 5: unknown label 'eleven'; the classes are" in refused.stderr
     assert "votes.csv, line 7: there is no image 'gone.png'" in refused.stderr
     assert not (workplace / "runs/votes/feedback/per_image.csv").exists()
     done = command(workplace, *options, "--skip-bad", settings=settings)
@@ -249,14 +198,3 @@ def test_stats_as_table_csv_and_json(workplace: Path) -> None:
     assert "alpha" in made.stdout
     assert pd.read_csv(workplace / "q.annotators.csv")["judgments"].sum() == 40
     assert json.loads((workplace / "q.json").read_text())["questions"][0]["judgments"] == 40
-
-
-def test_a_torn_last_row_is_reported(workplace: Path) -> None:
-    settings = named(workplace, "torn")
-    assert command(workplace, "collect", "--teacher", "simulated", settings=settings).returncode == 0
-    path = workplace / "runs/torn/feedback/pairwise.csv"
-    path.write_bytes(path.read_bytes()[:-9])
-    trained = command(workplace, "train-reward", settings=settings)
-    assert trained.returncode == 0
-    assert "warning: " in trained.stderr
-    assert "torn" in trained.stderr

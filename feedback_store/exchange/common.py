@@ -1,45 +1,20 @@
-"""What all formats share: names of images and classes, and the outcome of reading a file."""
+"""What all formats share: names of images and classes, numbers and times, and the outcome of reading a file."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from feedback_store.errors import FeedbackError
-from feedback_store.judgments import Judgment
+from feedback_store.errors import FeedbackError, shown
+from feedback_store.limits import MAX_DIGITS, MAX_NUMBER, WHOLE_NUMBER
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # Label Studio puts this before the name of an uploaded file
-
-
-@dataclass(frozen=True)
-class Reject:
-    """Something that could not be imported: its line in the file, why, and what stood there."""
-
-    line: int
-    reason: str
-    record: Any
-
-
-@dataclass
-class Imported:
-    """What a file holds.
-
-    Attributes:
-        judgments: those that can be stored.
-        rejects: what is wrong, by line.
-        left_out: what is right but no judgment of ours, counted by what it is (ties, cancelled, ...).
-    """
-
-    judgments: list[Judgment] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
 
 
 class Names:
@@ -54,67 +29,136 @@ class Names:
         self._ids = set(images.values())
         self._by_path = dict(images)
         self.classes = None if classes is None else tuple(classes)
+        self._depth = max((path.count("/") + 1 for path in images), default=1)
         base = Counter(PurePosixPath(path).name for path in images)
         self._by_name = {
             PurePosixPath(path).name: image for path, image in images.items() if base[PurePosixPath(path).name] == 1
         }
 
-    def image(self, text: object) -> str:
+    def image(self, value: object) -> str:
         """The id of an image named by id, path, URL or unique file name.
 
         Raises:
             FeedbackError: there is no such image, or several of that name.
         """
-        name = str(text or "").strip()
+        name = text_of("the image's name", value).strip()
+        if not name:
+            raise FeedbackError("no image is named")
         if name in self._ids:
             return name
-        url = urlsplit(name)
-        path = unquote((parse_qs(url.query).get("d") or [url.path])[0]).replace("\\", "/")
-        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-        for start in range(len(parts)):
+        parts = [part for part in _path_in(name).split("/") if part not in ("", ".", "..")]
+        for start in range(max(0, len(parts) - self._depth), len(parts)):
             if found := self._by_path.get("/".join(parts[start:])):
                 return found
         last = parts[-1] if parts else ""
         found = self._by_name.get(last) or self._by_name.get(_UPLOADED.sub("", last))
         if not found:
-            raise FeedbackError(f"there is no image {name!r}, or several of that name" if name else "no image is named")
+            raise FeedbackError(f"there is no image {shown(name)}, or several of that name")
         return found
 
-    def label(self, text: object) -> str:
+    def label(self, value: object) -> str:
         """The class of that name.
 
         Raises:
             FeedbackError: there is none.
         """
-        name = str(text if text is not None else "").strip()
+        name = text_of("the label", value).strip()
         if not name or (self.classes is not None and name not in self.classes):
             among = f"; the classes are {', '.join(self.classes)}" if self.classes else ""
-            raise FeedbackError(f"the label {name!r} is none{among}")
+            raise FeedbackError(f"unknown label {shown(name)}{among}")
         return name
+
+
+def _path_in(name: str) -> str:
+    """The path that a URL, or the `d` of a Label Studio address, names; the name itself if it is no URL."""
+    try:
+        url = urlsplit(name)
+        path = (parse_qs(url.query, max_num_fields=100).get("d") or [url.path])[0]
+    except ValueError:  # `http://[::1`, or a query of thousands of fields
+        path = name
+    return unquote(path).replace("\\", "/")
 
 
 def derived_id(*parts: object) -> str:
     """An id for a record that has none: the same record gets the same one, so that importing it twice stores it once."""
-    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:32]
+    text = "\x1f".join(str(part) for part in parts)
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
-def milliseconds(seconds: object) -> int | None:
-    """Whole milliseconds of a number of seconds, if it is one."""
-    return round(seconds * 1000) if isinstance(seconds, int | float) and seconds >= 0 else None
+def text_of(name: str, value: object) -> str:
+    """Text that JSON holds as text or as a whole number; empty if there is none.
+
+    Raises:
+        FeedbackError: anything else.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise FeedbackError(f"{name} is {shown(value)}; it must be text")
+    return str(value)
 
 
-def utc_time(text: object) -> dict[str, str]:
+def whole_number(name: str, value: object) -> int | None:
+    """A whole number that can be stored, given as a number or as its digits; None if there is none.
+
+    Raises:
+        FeedbackError: anything else.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and re.fullmatch(f"0*[0-9]{{1,{MAX_DIGITS}}}", value.strip()):
+        return int(value)
+    whole = not isinstance(value, bool) and (
+        isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    )
+    if not whole or not 0 <= value <= MAX_NUMBER:  # type: ignore[operator]
+        raise FeedbackError(f"{name} is {shown(value)}; {WHOLE_NUMBER}")
+    return int(value)  # type: ignore[call-overload]
+
+
+def milliseconds(name: str, seconds: object) -> int | None:
+    """Whole milliseconds of a number of seconds; None if there is none.
+
+    Raises:
+        FeedbackError: no number of seconds that anybody can have taken.
+    """
+    if seconds is None:
+        return None
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not math.isfinite(seconds) or not 0 <= seconds <= MAX_NUMBER // 1000:  # type: ignore[arg-type,operator]
+        raise FeedbackError(f"{name} is {shown(seconds)}; it must be seconds, from 0 to {MAX_NUMBER // 1000}")
+    return round(seconds * 1000)  # type: ignore[operator]
+
+
+def utc_time(value: object) -> dict[str, str]:
     """`created_at` of a record, in our form; empty if it has none, so that the time of import stands for it.
 
     Raises:
         FeedbackError: not a time.
     """
+    text = text_of("the time", value)
     if not text:
         return {}
     try:
-        time = datetime.fromisoformat(str(text))
+        time = datetime.fromisoformat(text)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except ValueError:
-        raise FeedbackError(f"the time {text!r} is not ISO 8601") from None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        raise FeedbackError(f"the time {shown(text)} is not ISO 8601") from None
+    except OverflowError:  # before year 1 or after year 9999 in UTC
+        raise FeedbackError(f"the time {shown(text)} is out of range") from None
     whole = "milliseconds" if time.microsecond % 1000 == 0 else "microseconds"
     return {"created_at": time.isoformat(timespec=whole).replace("+00:00", "Z")}
+
+
+def utf8_text(path: Path) -> str:
+    """A text file's contents, without a byte order mark.
+
+    Raises:
+        FeedbackError: not UTF-8, or the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FeedbackError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 and import it again") from error
+    except OSError as error:
+        raise FeedbackError(f"{path}: cannot be read ({error.strerror}); name another file") from error

@@ -10,12 +10,24 @@ Format: labelstud.io/guide/task_format and labelstud.io/guide/export.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from feedback_store.errors import FeedbackError
-from feedback_store.exchange.common import Imported, Names, Reject, derived_id, milliseconds, utc_time
+from feedback_store.errors import FeedbackError, shown
+from feedback_store.exchange.common import (
+    Names,
+    derived_id,
+    milliseconds,
+    text_of,
+    utc_time,
+    utf8_text,
+    whole_number,
+)
+from feedback_store.exchange.imported import Entry, Imported, Reject
+from feedback_store.exchange.json_text import value_at
 from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
 from feedback_store.judgments import NO_ANSWER, VERDICTS, Comparison, Judgment, PerImage
 
@@ -24,16 +36,16 @@ _WITHOUT_SIDES = ("tie", *NO_ANSWER)  # answers that Pairwise cannot give; our c
 
 def _tasks(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     """Each task with the line it starts on."""
-    decoder, position, line, counted = json.JSONDecoder(), 0, 1, 0
+    position, line, counted = 0, 1, 0
 
     def skip(characters: str) -> None:
         nonlocal position
         while position < len(text) and text[position] in characters:
             position += 1
 
-    skip(" \t\r\n\ufeff")
+    skip(" \t\r\n")
     if text[position : position + 1] != "[":
-        raise FeedbackError(f"{path}, line 1: not a list of tasks; export «JSON» (not «JSON-MIN») from Label Studio")
+        raise FeedbackError(f'{path}, line 1: not a list of tasks; export "JSON" (not "JSON-MIN") from Label Studio')
     position += 1
     while True:
         skip(" \t\r\n,")
@@ -41,9 +53,11 @@ def _tasks(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         if text[position : position + 1] == "]":
             return
         try:
-            task, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            raise FeedbackError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+            task, position = value_at(text, position)
+        except FeedbackError as error:
+            within = error.__cause__
+            line = within.lineno if isinstance(within, json.JSONDecodeError) else line
+            raise FeedbackError(f"{path}, line {line}: {error}; export the project again") from error
         yield line, task
 
 
@@ -56,10 +70,7 @@ def read(path: Path, names: Names, config: str | None = None, annotator: str = "
     Raises:
         FeedbackError: not UTF-8, not JSON, or not a list of tasks.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise FeedbackError(f"{path}: not UTF-8 (byte {error.start})") from error
+    text = utf8_text(path)
     objects = Objects.of(config) if config else None
     found = Imported()
     for line, task in _tasks(path, text):
@@ -70,45 +81,48 @@ def read(path: Path, names: Names, config: str | None = None, annotator: str = "
         if not annotations:
             found.left_out["tasks nobody annotated"] += 1
         for annotation in annotations:
+            alone = {**task, "annotations": [annotation]}
             try:
-                _read_annotation(task, annotation, names, objects, annotator, found)
-            except (FeedbackError, AttributeError, TypeError, KeyError, ValueError) as error:
-                reason = (
-                    str(error) if isinstance(error, FeedbackError) else "the annotation is not of the documented form"
-                )
-                found.rejects.append(Reject(line, reason, {**task, "annotations": [annotation]}))
-    return found
+                entries = _read_annotation(task, annotation, names, objects, annotator, found.left_out)
+                found.entries += [replace(entry, line=line, record=alone) for entry in entries]
+            except FeedbackError as error:
+                found.rejects.append(Reject(line, str(error), alone))
+            except (AttributeError, TypeError, LookupError, ValueError):
+                found.rejects.append(Reject(line, "the annotation is not of the documented form", alone))
+    return found.settle_ids()
 
 
 def _read_annotation(
-    task: dict[str, Any], annotation: dict[str, Any], names: Names, objects: Objects | None, who: str, found: Imported
-) -> None:
+    task: dict[str, Any], annotation: dict[str, Any], names: Names, objects: Objects | None, who: str, out: Counter[str]
+) -> list[Entry]:
     if annotation.get("was_cancelled"):
-        found.left_out["cancelled annotations"] += 1
-        return
-    judgments = []
+        out["cancelled annotations"] += 1
+        return []
+    entries = []
+    time = utc_time(annotation.get("created_at"))
     for result in annotation["result"]:
         kept = result.get("meta") or {}
-        own = len(annotation["result"]) == 1 and annotation.get("unique_id")
+        own = len(annotation["result"]) == 1 and text_of("unique_id", annotation.get("unique_id"))
         common: dict[str, Any] = {
             "id": own or derived_id(task.get("id"), annotation.get("id"), json.dumps(result, sort_keys=True)),
             "annotator": _person(annotation.get("completed_by"), who),
-            "round": int(kept.get("round") or 0),
-            "response_ms": milliseconds(annotation.get("lead_time")),
-            "source": str(kept.get("source") or "import"),
-            **utc_time(annotation.get("created_at")),
+            "round": whole_number("round", kept.get("round")) or 0,
+            "response_ms": milliseconds("lead_time", annotation.get("lead_time")),
+            "source": text_of("source", kept.get("source")) or "import",
+            **time,
         }
-        judgments.append(_judgment(task["data"], result, names, objects, common))
-    if not judgments:
-        found.left_out["annotations without a result"] += 1
-    found.judgments += judgments
+        judgment = _judgment(task["data"], result, names, objects, common)
+        entries.append(Entry(judgment, 0, None, own_id=bool(own), timed=bool(time)))
+    if not entries:
+        out["annotations without a result"] += 1
+    return entries
 
 
 def _person(completed_by: Any, default: str) -> str:
     """A number, or an object with an e-mail address."""
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
-    return default if completed_by is None else str(completed_by).removesuffix("@image-rlhf.invalid")
+    return text_of("completed_by", completed_by).removesuffix("@image-rlhf.invalid") or default
 
 
 def _judgment(
@@ -118,7 +132,7 @@ def _judgment(
     if kind == "pairwise":
         selected = value["selected"]
         if selected not in ("left", "right"):
-            raise FeedbackError(f"Pairwise selected {selected!r}, neither left nor right")
+            raise FeedbackError(f"Pairwise selected {shown(selected)}, neither left nor right")
         return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
     image = _data_of(data, result["to_name"], "image", objects)
     if kind == "rating":
@@ -127,7 +141,9 @@ def _judgment(
             answer=str(value["rating"]), **common,
         )  # fmt: skip
     if kind != "choices":
-        raise FeedbackError(f"the control tag {control!r} is of type {kind!r}, which says nothing about a whole image")
+        raise FeedbackError(
+            f"the control tag {shown(control)} is of type {shown(kind)}, which says nothing about a whole image"
+        )
     if len(value["choices"]) != 1:
         raise FeedbackError(f"{len(value['choices'])} choices where one answers the question")
     answer = str(value["choices"][0])
@@ -171,13 +187,11 @@ def _sides(data: Mapping[str, Any], control: str, names: Names, objects: Objects
                 "which object is left and which is right stands in the labelling configuration alone; give it with "
                 "--label-config"
             )
-    shown = objects.to_name.get(control) or []
-    if control == "otherwise":
-        shown = objects.to_name.get("better") or []
-    if len(shown) != 2:
-        raise FeedbackError(f"the labelling configuration has no Pairwise {control!r} with two names in toName")
+    tags = objects.to_name.get("better" if control == "otherwise" else control) or []
+    if len(tags) != 2:
+        raise FeedbackError(f"the labelling configuration has no Pairwise {shown(control)} with two names in toName")
     sides = []
-    for name in (part.strip() for part in shown):
+    for name in (part.strip() for part in tags):
         value = data.get(objects.key.get(name, ""))
         if objects.is_image.get(name):
             sides.append((names.image(value), names.label(data.get("label"))))

@@ -28,13 +28,13 @@ class Objects:
         """Read a labelling configuration.
 
         Raises:
-            FeedbackError: not XML.
+            FeedbackError: not XML, or with entities of its own.
         """
         if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
             raise FeedbackError("the labelling configuration must not declare entities")
         try:
             tags = [tag for tag in ElementTree.fromstring(xml).iter() if tag.get("name")]
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: encodings nobody has
             raise FeedbackError(f"the labelling configuration is not XML: {error}") from error
         shown = {tag.get("name", ""): tag.get("value", "")[1:] for tag in tags if tag.get("value", "").startswith("$")}
         images = {tag.get("name", ""): tag.tag == "Image" for tag in tags}

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from feedback_store.errors import FeedbackError
-from feedback_store.exchange.common import Imported, Names, Reject, derived_id, utc_time
+from feedback_store.csv_line import guarded, unguarded
+from feedback_store.errors import FeedbackError, shown
+from feedback_store.exchange.common import Names, derived_id, utc_time, utf8_text, whole_number
+from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.judgments import COMPARISON_CHOICES, NO_ANSWER, Comparison, Judgment, PerImage
+from feedback_store.limits import MAX_CHARACTERS
 from feedback_store.store import PAIRWISE, PER_IMAGE
 
 OURS = dict.fromkeys((*PAIRWISE, *PER_IMAGE))
+MAX_NAMED = 30  # columns of a header that a message lists
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -29,7 +33,7 @@ def parse_columns(text: str) -> dict[str, str]:
         ours, equals, theirs = item.partition("=")
         if not equals or ours not in OURS:
             raise FeedbackError(
-                f"--columns {item!r}: write our_name=their_name, our names being {', '.join(OURS)}, as in image=filename"
+                f"--columns {shown(item)}: write our_name=their_name, our names being {', '.join(OURS)}, as in image=filename"
             )
         columns[ours] = theirs
     return columns
@@ -38,44 +42,70 @@ def parse_columns(text: str) -> dict[str, str]:
 def read(path: Path, names: Names, columns: Mapping[str, str] | None = None, annotator: str = "imported") -> Imported:
     """Judgments of a CSV file. A comparison needs `choice`; anything else needs `image` and `answer`.
 
+    Columns may stand in any order; blank lines and empty cells beyond the header are left out.
+
     Raises:
-        FeedbackError: not UTF-8, or a column is missing.
+        FeedbackError: not UTF-8, or a column is missing or stands twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FeedbackError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 and import it again") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    theirs = {ours: ours for ours in OURS} | dict(columns or {})
-    present = {ours for ours, name in theirs.items() if name in (reader.fieldnames or ())}
-    _check_columns(path, present, theirs, columns or {}, list(reader.fieldnames or ()))
+    reader = csv.reader(io.StringIO(utf8_text(path), newline=""), strict=True)
     found = Imported()
     try:
-        for row in reader:
-            line = reader.line_num
-            record = {ours: (row.get(theirs[ours]) or "").removeprefix("'") for ours in present}
-            try:
-                if None in row:
-                    raise FeedbackError("more cells than the header has")
-                found.judgments.append(_judgment(record, names, annotator, path.name, line))
-            except FeedbackError as error:
-                found.rejects.append(Reject(line, str(error), {k: v for k, v in row.items() if k}))
+        header = next(reader, [])
     except csv.Error as error:
-        found.rejects.append(Reject(reader.line_num, f"{error}; nothing below this line could be read", {}))
-    return _without_retracted(found)
+        raise FeedbackError(f"{path}, line 1: {_reason(error)}; it is not a CSV file with a header") from None
+    theirs = {ours: ours for ours in OURS} | dict(columns or {})
+    present = {ours: header.index(name) for ours, name in theirs.items() if name in header}
+    _check_columns(path, present, theirs, columns or {}, header)
+    try:
+        for cells in reader:
+            if any(cells):
+                _read_row(cells, header, present, reader.line_num, path.name, names, annotator, found)
+    except csv.Error as error:
+        found.rejects.append(Reject(reader.line_num, f"{_reason(error)}; nothing below this line could be read", {}))
+    return _without_retracted(found.settle_ids())
+
+
+def _reason(error: csv.Error) -> str:
+    return f"a cell has more than {MAX_CHARACTERS} characters" if "field limit" in str(error) else str(error)
+
+
+def _read_row(
+    cells: list[str],
+    header: list[str],
+    present: Mapping[str, int],
+    line: int,
+    file: str,
+    names: Names,
+    annotator: str,
+    found: Imported,
+) -> None:
+    whole = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+    record = {ours: unguarded(cells[place]) if place < len(cells) else "" for ours, place in present.items()}
+    try:
+        if any(cells[len(header) :]):
+            raise FeedbackError("more cells than the header has")
+        judgment = _judgment(record, names, annotator, file, line)
+    except FeedbackError as error:
+        found.rejects.append(Reject(line, str(error), whole))
+        return
+    own, timed = bool(record.get("id")), bool(record.get("created_at"))
+    found.entries.append(Entry(judgment, line, whole, own_id=own, timed=timed))
 
 
 def _check_columns(
-    path: Path, present: set[str], theirs: Mapping[str, str], asked: Mapping[str, str], header: list[str]
+    path: Path, present: Collection[str], theirs: Mapping[str, str], asked: Collection[str], header: list[str]
 ) -> None:
+    among = ", ".join(map(shown, header[:MAX_NAMED])) + (", ..." if len(header) > MAX_NAMED else "")
     for ours in asked:
         if ours not in present:
-            raise FeedbackError(f"{path}, line 1: no column {theirs[ours]!r} among {', '.join(header)}")
+            raise FeedbackError(f"{path}, line 1: no column {shown(theirs[ours])} among {among}")
+    for ours in present:
+        if header.count(theirs[ours]) > 1:
+            raise FeedbackError(f"{path}, line 1: the column {shown(theirs[ours])} stands twice; rename or delete one")
     needed = {"label_a", "label_b", "choice"} if "choice" in present else {"image", "answer"}
-    if missing := sorted(needed - present):
+    if missing := sorted(needed - set(present)):
         raise FeedbackError(
-            f"{path}, line 1: no column {', '.join(missing)} among {', '.join(header)}; name it with --columns "
-            f"{missing[0]}=their_name"
+            f"{path}, line 1: no column {', '.join(missing)} among {among}; name it with --columns {missing[0]}=their_name"
         )
 
 
@@ -88,10 +118,8 @@ def _judgment(record: Mapping[str, str], names: Names, annotator: str, file: str
         **utc_time(record.get("created_at")),
     }
     for name in ("round", "response_ms"):
-        if text := record.get(name, ""):
-            if not text.isdecimal():
-                raise FeedbackError(f"{name} is {text!r}; it must be a whole number")
-            common[name] = int(text)
+        if (number := whole_number(name, record.get(name, ""))) is not None:
+            common[name] = number
     if "choice" in record:
         return _comparison(record, names, common)
     question, label = record.get("question") or "label", record.get("label", "")
@@ -118,15 +146,24 @@ def _comparison(record: Mapping[str, str], names: Names, common: dict[str, Any])
 def _without_retracted(found: Imported) -> Imported:
     """Rows that were taken back are not imported, nor the rows that take them back."""
     gone = {judgment.retracts for judgment in found.judgments if judgment.retracts}
-    kept = [judgment for judgment in found.judgments if not judgment.retracts and judgment.id not in gone]
-    if len(kept) < len(found.judgments):
+    kept = [entry for entry in found.entries if not entry.judgment.retracts and entry.judgment.id not in gone]
+    if len(kept) < len(found.entries):
         found.left_out["rows that were taken back"] += len(gone)
-        found.judgments = kept
+        found.entries = kept
     return found
+
+
+def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with no text that a spreadsheet takes for a formula, in cells or in the header."""
+    made = frame.copy()
+    for name in made.columns:
+        if pd.api.types.is_string_dtype(made[name]):
+            made[name] = made[name].map(guarded, na_action="ignore")
+    made.columns = pd.Index([guarded(str(name)) for name in made.columns])
+    return made
 
 
 def write(path: Path, frame: pd.DataFrame) -> int:
     """Rows as `FeedbackStore` reads them, guarded against formulas as in the store; returns how many."""
-    guarded = frame.apply(lambda column: column.str.replace(r"^(?=[=+\-@'])", "'", regex=True))
-    guarded.to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8")
+    guarded_frame(frame).to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8")
     return len(frame)

@@ -1,11 +1,12 @@
 """TRL's preference format: one JSON object a line with prompt, chosen, rejected.
 
-The format knows a winner and a loser only. Ties, «can't tell» and per-image judgments have no place in it: they are
+The format knows a winner and a loser only. Ties, "can't tell" and per-image judgments have no place in it: they are
 counted and left out. Keys beyond the three (TRL's trainers drop them) let our own files come back unchanged.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import pandas as pd
 
 from feedback_store.errors import FeedbackError
-from feedback_store.exchange.common import Imported, Names, Reject, derived_id, utc_time
+from feedback_store.exchange.common import Names, derived_id, text_of, utc_time, whole_number
+from feedback_store.exchange.imported import Entry, Imported, Reject
+from feedback_store.exchange.json_text import value_of
 from feedback_store.judgments import Comparison
 
 _KEPT = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
@@ -48,20 +51,22 @@ def _record(row: dict[str, str]) -> dict[str, str]:
 def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
     """Comparisons of a JSONL file. A prompt is one of ours, or names an image (by id, path or file name) alone."""
     found = Imported()
-    for line, text in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not text.strip():
+    for line, data in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+        if not data.strip():
             continue
-        record: Any = text.decode("utf-8", errors="replace")
+        record: Any = data.decode("utf-8", errors="replace")
         try:
-            record = json.loads(text)
+            record = value_of(data.decode("utf-8"))
             if not isinstance(record, dict):
                 raise FeedbackError("not an object with prompt, chosen and rejected")
-            found.judgments.append(_comparison(record, names, annotator))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            found.rejects.append(Reject(line, f"not JSON: {error}", record))
+            judgment = _comparison(record, names, annotator)
+            entry = Entry(judgment, line, record, own_id=bool(record.get("id")), timed=bool(record.get("created_at")))
+            found.entries.append(entry)
+        except UnicodeDecodeError:
+            found.rejects.append(Reject(line, "not UTF-8", record))
         except FeedbackError as error:
             found.rejects.append(Reject(line, str(error), record))
-    return found
+    return found.settle_ids()
 
 
 def _text(record: dict[str, Any], key: str) -> str:
@@ -87,13 +92,12 @@ def _comparison(record: dict[str, Any], names: Names, annotator: str) -> Compari
         raise FeedbackError("chosen and rejected are the same")
     choice = "b" if record.get("chosen_side") == "b" else "a"
     a, b = (won, lost) if choice == "a" else (lost, won)
-    response, turn = str(record.get("response_ms") or ""), str(record.get("round") or "0")
-    if not turn.isdecimal() or (response and not response.isdecimal()):
-        raise FeedbackError("round and response_ms must be whole numbers")
+    who = text_of("annotator", record.get("annotator"))
     return Comparison(
-        id=str(record.get("id") or derived_id(prompt, chosen, rejected, record.get("annotator"))),
-        annotator=str(record.get("annotator") or annotator), round=int(turn),
+        id=text_of("id", record.get("id")) or derived_id(prompt, chosen, rejected, record.get("annotator")),
+        annotator=who or annotator, round=whole_number("round", record.get("round")) or 0,
         image_a=a[0], label_a=a[1], image_b=b[0], label_b=b[1], choice=choice,
-        shown_first=str(record.get("shown_first") or "a"), response_ms=int(response) if response else None,
-        source=str(record.get("source") or "import"), **utc_time(record.get("created_at")),
+        shown_first=text_of("shown_first", record.get("shown_first")) or "a",
+        response_ms=whole_number("response_ms", record.get("response_ms")),
+        source=text_of("source", record.get("source")) or "import", **utc_time(record.get("created_at")),
     )  # fmt: skip

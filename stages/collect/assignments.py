@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
-from feedback_store.errors import FeedbackError
+from feedback_store.errors import ChangedError, FeedbackError
 from feedback_store.judgments import NO_ANSWER, VERDICTS, Judgment, now
 from feedback_store.store import FeedbackStore
 from pipeline.config_collect import CollectConfig
@@ -60,9 +61,14 @@ class Assignments:
                     self._open.pop(key, None)
 
     def catch_up(self) -> None:
-        """Learn what was stored since, by this process or another; not while a write of our own is under way."""
+        """Learn what was stored since, by this process or another; not while a write of our own is under way.
+
+        A file that cannot be read keeps nobody from judging: `write` refuses to add to it and says why, and the answers
+        wait where they were given until it is repaired.
+        """
         if not self._writing:
-            self._update(self.ledger.catch_up())
+            with suppress(ChangedError):
+                self._update(self.ledger.catch_up())
 
     def task(self, annotator: str, item: Item, occasion: int) -> Task:
         """The item as this annotator sees it; which side is first is a coin that falls the same way each time."""
@@ -215,7 +221,8 @@ class Assignments:
         """Store judgments durably, then count them.
 
         Raises:
-            FeedbackError: the disk refused; nothing was stored, and the items stay with those who answered them.
+            FeedbackError: the disk refused, or a file is not what was stored; send the answers again. The items stay with
+                those who answered them.
         """
         self.write(judgments, late)
         self.settle(judgments)
@@ -237,8 +244,9 @@ class Assignments:
             self._writing = False
 
     def settle(self, judgments: Sequence[Judgment]) -> None:
-        """The quick half: count what is on disk now, and end its leases."""
+        """The quick half: count what is on disk now, and end its leases. Judgments that are stored are never refused here."""
         self.catch_up()
+        self._update(self.ledger.add(judgments))
         with self.leases.exclusive():
             for judgment in judgments:
                 if given := self.ledger.given.get(judgment.id):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from feedback_store.judgments import NO_ANSWER
-from feedback_store.store import FeedbackStore
+from feedback_store.judgments import NO_ANSWER, Judgment
+from feedback_store.store import FeedbackStore, as_row
+from feedback_store.view import Place
 from stages.collect.items import item_of
 
 STAND_INS = ("simulated", "replay")  # their answers answer no question for people
@@ -36,7 +37,7 @@ class Ledger:
     def __init__(self, store: FeedbackStore) -> None:
         self._store = store
         self._of_item: dict[str, set[str]] = defaultdict(set)  # ids of the answers in `given`
-        self._offsets = {"pairwise": 0, "per_image": 0}
+        self._places = [Place() for _ in store.logs]
         self.given: dict[str, Given] = {}
         self.owner: dict[str, str] = {}
         self.by_item: dict[str, dict[str, int]] = defaultdict(dict)
@@ -44,12 +45,34 @@ class Ledger:
         self.catch_up()
 
     def catch_up(self) -> list[str]:
-        """Fold in rows stored since the last look; returns the keys of the items they are about."""
-        changed = []
-        for name, log in (("pairwise", self._store.pairwise), ("per_image", self._store.per_image)):
-            rows, self._offsets[name] = log.rows_since(self._offsets[name])
+        """Fold in rows stored since the last look; returns the keys of the items they are about.
+
+        Where rows that were folded in are no longer stored (their owner changed a file and accepted that), all rows are
+        folded anew.
+
+        Raises:
+            ChangedError: a file is not what was stored; what was folded in so far stands.
+        """
+        found = [log.rows_since(place) for log, place in zip(self._store.logs, self._places, strict=True)]
+        changed: list[str] = []
+        if any(place.generation != old.generation for (_, place), old in zip(found, self._places, strict=True)):
+            changed += self._forget()
+            found = [log.rows_since(Place()) for log in self._store.logs]
+        for rows, _ in found:
             changed += [key for row in rows if (key := self._fold(row))]
+        self._places = [place for _, place in found]
         return changed
+
+    def add(self, judgments: Sequence[Judgment]) -> list[str]:
+        """Fold in judgments that were just stored, whether or not their file can be read any more."""
+        return [key for judgment in judgments if (key := self._fold(as_row(judgment)))]
+
+    def _forget(self) -> list[str]:
+        """Start anew; returns the keys of all items that had answers."""
+        answered = list(self.by_item)
+        for known in (self._of_item, self.given, self.owner, self.by_item, self.by_annotator):
+            known.clear()
+        return answered
 
     def _fold(self, row: Mapping[str, str]) -> str | None:
         if row["id"] in self.owner:

@@ -13,7 +13,8 @@ import pytest
 
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
-from feedback_store.exchange.common import Imported, Names
+from feedback_store.exchange.common import Names
+from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import Objects
 from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
 from feedback_store.store import FeedbackStore
@@ -177,7 +178,7 @@ def test_any_csv_by_naming_its_columns(tmp_path: Path) -> None:
         ("img-1", "ant", "ann"), ("img-2", "bee", "imported"),
     ]  # fmt: skip
     assert [(r.line, r.reason.split(";")[0]) for r in found.rejects] == [
-        (3, "the label 'elk' is none"), (4, "there is no image 'none.png', or several of that name"),
+        (3, "unknown label 'elk'"), (4, "there is no image 'none.png', or several of that name"),
         (5, "more cells than the header has"),
     ]  # fmt: skip
 
@@ -193,7 +194,7 @@ def test_comparisons_by_the_label_that_won(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("a,b\n1,2\n", {}, "line 1: no column answer, image among a, b"),
+        ("a,b\n1,2\n", {}, "line 1: no column answer, image among 'a', 'b'"),
         ("image,answer\n1,2\n", {"annotator": "who"}, "line 1: no column 'who'"),
         ("choice\na\n", {}, "line 1: no column label_a, label_b"),
     ],

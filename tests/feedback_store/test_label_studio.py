@@ -81,7 +81,7 @@ def test_what_is_wrong_in_an_export_is_named_by_line(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     assert [lines[reject.line - 1].strip() for reject in found.rejects] == ["{"] * 4
     assert [r.line for r in found.rejects] == sorted(r.line for r in found.rejects)
-    assert "'elk' is none; the classes are ant, bee" in found.rejects[0].reason
+    assert "unknown label 'elk'; the classes are ant, bee" in found.rejects[0].reason
     assert "no image 'gone.png'" in found.rejects[1].reason
     assert not found.judgments
     path.write_text('{"a": 1}')

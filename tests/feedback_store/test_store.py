@@ -65,7 +65,7 @@ def test_retraction_takes_back_but_removes_no_row(tmp_path: Path) -> None:
         (lambda: comparison(choice="c"), "choice is 'c'"),
         (lambda: comparison(label_a=""), "label_a is empty"),
         (lambda: comparison(annotator="a\nb"), "control character"),
-        (lambda: comparison(round=-1), "negative"),
+        (lambda: comparison(round=-1), "round is -1"),
         (lambda: comparison(shown_first="left"), "shown_first"),
         (lambda: verdict("i", "ant", "maybe", annotator="a", source="web"), "answer is 'maybe'"),
         (lambda: verdict("i", "", "yes", annotator="a", source="web"), "label is empty"),

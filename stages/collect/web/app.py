@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
@@ -30,6 +29,7 @@ from stages.collect.web.committer import Committer
 from stages.collect.web.links import OWNER, Link, Links
 from stages.collect.web.overview import Overview
 from stages.collect.web.present import Presenter
+from stages.collect.web.storage_errors import StorageErrors
 
 STATIC = Path(__file__).parent / "static"
 FILES = page_files(STATIC, ("judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"))
@@ -83,6 +83,7 @@ class Desk:
 def make_app(desk: Desk) -> FastAPI:
     """The ASGI application."""
     committer = Committer(desk.assignments)
+    storage_errors = StorageErrors()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -94,10 +95,7 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:
-        # The owner's terminal shows the path; an annotator needs the reason alone.
-        click.echo(f"error: {error}", err=True)
-        reason = getattr(error.__cause__, "strerror", None) or "see the terminal"
-        return JSONResponse({"detail": f"the server cannot store answers ({reason})"}, 507)
+        return storage_errors.reply(error)
 
     def link_of(request: Request, slug: str) -> Link:
         link = desk.links.find(request.cookies.get(COOKIE, ""))
@@ -159,8 +157,11 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.post("/judge/{slug}/answers")
     async def answers(annotator: Annotator, body: AnswersBody) -> dict[str, Any]:
+        desk.assignments.catch_up()  # an answer that is sent again may be on disk since a file was repaired
         accepted = desk.assignments.check(annotator, [_answer(entry) for entry in body.answers])
         await committer.commit(accepted)
+        if accepted.judgments:
+            storage_errors.stored()
         return {
             "stored": accepted.known + [judgment.id for judgment in accepted.judgments],
             "refused": [asdict(refused) for refused in accepted.refused],

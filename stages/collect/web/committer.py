@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from feedback_store.errors import FeedbackError
+from feedback_store.judgments import Judgment
 from stages.collect.assignments import Assignments
 from stages.collect.tasks import Accepted
+
+log = logging.getLogger(__name__)
 
 
 class Committer:
@@ -23,7 +27,7 @@ class Committer:
         """Returns when everything in `accepted` is on disk and counted.
 
         Raises:
-            FeedbackError: the disk refused; nothing of it is stored.
+            FeedbackError: the disk refused, or a file is not what was stored; send all of it again.
         """
         if not accepted.judgments and not accepted.late:
             return
@@ -46,7 +50,6 @@ class Committer:
             late = [judgment for accepted, _ in batch for judgment in accepted.late]
             try:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._assignments.write, judgments, late)
-                self._assignments.settle(judgments)
             except Exception as error:
                 for _, done in batch:
                     if not done.done():
@@ -54,6 +57,14 @@ class Committer:
                             error if isinstance(error, FeedbackError) else FeedbackError(f"not stored: {error}")
                         )
             else:
+                self._settle(judgments)
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
+
+    def _settle(self, judgments: list[Judgment]) -> None:
+        """Count what is on disk. Whatever goes wrong here, nobody is told that it was not stored."""
+        try:
+            self._assignments.settle(judgments)
+        except Exception:
+            log.exception("answers were stored, but not counted yet; they are when the server is started again")
