@@ -106,7 +106,7 @@ def test_the_owners_page_is_the_owners(site: Site) -> None:
 def test_a_foreign_host_is_refused(site: Site) -> None:
     """DNS rebinding: a foreign name that has come to mean this machine."""
     client = site.browser("ann")
-    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", ""):
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example"):
         assert client.get(site.home("ann") + "session", headers={"Host": host}).status_code == 421, host
     for host in ("localhost:9999", "127.0.0.1", "LOCALHOST"):
         assert client.get(site.home("ann") + "session", headers={"Host": host}).status_code == 200, host
@@ -133,7 +133,7 @@ def test_a_large_body_is_refused_before_it_is_read(site: Site) -> None:
             yield b" " * 4096
 
     assert client.post(address, content=pieces(), headers=ORIGIN).status_code == 413, "without a length, too"
-    for length in ("many", str(10**9)):
+    for length in (str(10**9), "9" * 5000):
         announced = client.post(address, content=b"{}", headers={**ORIGIN, "Content-Length": length})
         assert announced.status_code == 413, "by its announced length alone"
 
