@@ -13,6 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from pipeline.config_use import ServeConfig
+from pipeline.web.bodies import GONE, too_slow
 from stages.serve.engine import Engine
 
 FORM = "multipart/form-data"
@@ -31,6 +32,15 @@ class Upload:
 
 class _InMemory(MultiPartParser):
     spool_max_size = 0  # never to disk: what is held in memory is counted
+
+    @property
+    def _charset(self) -> str:
+        """Names of files are UTF-8, as browsers send them: with another encoding a sender could make them unprintable."""
+        return "utf-8"
+
+    @_charset.setter
+    def _charset(self, named_by_sender: str) -> None:
+        pass
 
 
 def _content_type(request: Request) -> str:
@@ -72,13 +82,9 @@ async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> As
             async with asyncio.timeout(settings.read_seconds):
                 found = await (_form if kind == FORM else _whole)(request, counted(), settings)
         except TimeoutError:
-            raise HTTPException(
-                408,
-                f"the body did not come in within {settings.read_seconds:g} seconds (serve.read_seconds)",
-                {"Connection": "close"},
-            ) from None
+            raise too_slow(settings.read_seconds, "serve.read_seconds") from None
         except ClientDisconnect:
-            raise HTTPException(499, "the sender went away") from None
+            raise HTTPException(GONE, "the sender went away") from None
         yield found
     finally:
         engine.give_back_bytes(held)
