@@ -16,7 +16,9 @@ from pipeline.web.guard import ANY, Guard, Rules, known_hosts
 LOCALHOST = (b"host", b"localhost")
 
 
-def answered(*headers: tuple[bytes, bytes], method: str = "GET", hosts: frozenset[str] | None = None) -> tuple[int, Any]:
+def answered(
+    *headers: tuple[bytes, bytes], method: str = "GET", hosts: frozenset[str] | None = None
+) -> tuple[int, Any]:
     """Status and JSON of the guard's answer; 200 where the application was asked."""
     sent: list[dict[str, Any]] = []
 
