@@ -94,9 +94,8 @@ class Answering:
         in_time = lease is not None and lease.until > self._desk.clock()
         if answered or not (in_time or self._desk.has_room(self._annotator, item, occasion)):
             who = "you" if answered else "others"
-            reason = f"{who} have answered this question meanwhile; this answer is kept aside"
             self.accepted.late.append(judgment)
-            self.accepted.refused.append(Refused(answer.id, reason, late=True))
+            self.accepted.refused.append(Refused(answer.id, f"{who} have answered this question meanwhile", late=True))
             return
         self._leases.grant(self._annotator, item.key, occasion, self._desk.until(), answer.id)
         self._fresh[answer.id] = _Fresh(item, answer.answer, shown_first)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from pipeline.errors import UserError
 from pipeline.web.guard import HEADERS, Guard, Rules
 from stages.collect.web.app import MAX_BODY, Desk, make_app
 from stages.collect.web.links import OWNER, Links
@@ -228,6 +229,33 @@ def test_links_are_secret_and_outlive_a_restart(tmp_path: Path) -> None:
     assert len(set(second.values())) == 3
     assert min(map(len, second.values())) >= 32
     assert Links(path, ["bob"]).find(first["ann"]) is None, "who is not asked any more has no way in"
+
+
+KEY, TOKEN = "0" * 64, "a" * 32
+DAMAGED_LINKS = [
+    "", "{", "[]", "null", "NaN", f'{{"key": "{KEY}"}}', '{"tokens": {}}', '{"key": 1, "tokens": {}}',
+    f'{{"key": "{KEY}", "tokens": []}}', f'{{"key": "{KEY}", "tokens": {{"": ""}}}}', f'{{"key": "{KEY}", "tokens": {{"": 1}}}}',
+    f'{{"key": "{KEY}", "tokens": {{"": "short"}}}}', f'{{"key": "{KEY[1:]}z", "tokens": {{}}}}', '{"key": "", "tokens": {}}',
+    "[" * 100_000, f'{{"key": "{KEY}", "tokens": {{"": "{TOKEN}", "ann": "{TOKEN}"}}}}', "\udcff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED_LINKS, ids=range(len(DAMAGED_LINKS)))
+def test_damaged_links_are_never_replaced_by_new_ones(tmp_path: Path, content: str) -> None:
+    """An empty token would let everybody in, and new ones would shut everybody out."""
+    path = tmp_path / "links.json"
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(
+        UserError, match=r"damaged file of personal links \(.*links\.json; put a backup in its place, or move"
+    ):
+        Links(path, ["ann"])
+    assert path.read_bytes() == content.encode(errors="surrogateescape")
+
+
+def test_links_that_are_no_file_are_said(tmp_path: Path) -> None:
+    (tmp_path / "links.json").mkdir()
+    with pytest.raises(UserError, match="the personal links cannot be read"):
+        Links(tmp_path / "links.json", ["ann"])
 
 
 def test_tokens_are_compared_in_constant_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
