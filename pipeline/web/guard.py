@@ -139,9 +139,11 @@ class Guard:
         return None
 
     async def _answer(self, send: Send, status: int, text: str) -> None:
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *self._headers]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"detail": text}).encode()})
+        body = json.dumps({"detail": text}).encode()
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *self._headers]})
+        await send({"type": "http.response.body", "body": body})
 
 
 class _Headers:

@@ -6,8 +6,8 @@ import re
 
 import h11
 
-FREE_CHUNKS = 256  # of a body, however small they are
-MIN_CHUNK = 256  # bytes, the mean that more chunks than that must have: parsing one takes as long as copying kilobytes
+FREE_CHUNKS = 128  # of a body, however small they are
+MIN_CHUNK = 256  # bytes, the mean that those beyond must have: parsing a chunk takes as long as copying kilobytes
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"^content-length[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
@@ -18,6 +18,7 @@ class StrictHttp(h11.Connection):
     def __init__(self, max_head: int) -> None:
         super().__init__(h11.SERVER, max_head)
         self._chunks = self._bytes = 0
+        self.refusal = ""  # why this class, and not h11 itself, raised
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """The next event of what was received.
@@ -31,12 +32,14 @@ class StrictHttp(h11.Connection):
             self._chunks = self._bytes = 0
             end = _END_OF_HEAD.search(head)
             if len(_LENGTH.findall(head, 0, end.end() if end else len(head))) > 1:
-                raise h11.RemoteProtocolError("the body's length is said twice; send one Content-Length")
+                raise self._refused("the body's length is said twice; send one Content-Length")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
-            if self._chunks > FREE_CHUNKS and self._bytes < self._chunks * MIN_CHUNK:
-                raise h11.RemoteProtocolError(
-                    f"the body comes in too many small chunks; send {MIN_CHUNK} bytes or more in each"
-                )
+            if self._bytes < (self._chunks - FREE_CHUNKS) * MIN_CHUNK:
+                raise self._refused(f"the body comes in too many small chunks; send {MIN_CHUNK} bytes or more in each")
         return event
+
+    def _refused(self, why: str) -> h11.RemoteProtocolError:
+        self.refusal = why
+        return h11.RemoteProtocolError(why)

@@ -19,6 +19,7 @@ from feedback_store.store import FeedbackStore
 from pipeline.config import parse_config
 from pipeline.config_collect import CollectConfig
 from pipeline.images.table import ImageTable, read_images
+from pipeline.web.connections import Patience
 from stages.collect.assignments import Assignments
 from stages.collect.items import distinct, items_of
 from stages.collect.leases import Leases
@@ -106,8 +107,8 @@ def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
 class Live:
     """The page's server on a free port, in a thread; `restart` is a new process as far as its state goes."""
 
-    def __init__(self, where: Place, annotators: list[str]) -> None:
-        self.where, self.annotators, self.port = where, annotators, 0
+    def __init__(self, where: Place, annotators: list[str], patience: Patience) -> None:
+        self.where, self.annotators, self.patience, self.port = where, annotators, patience, 0
         self.start()
 
     def start(self) -> None:
@@ -116,13 +117,24 @@ class Live:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(make_app(self.desk), log_level="warning", timeout_graceful_shutdown=1)
+        self.desk.read_seconds = self.patience.seconds
+        config = uvicorn.Config(
+            make_app(self.desk), log_level="error", access_log=False, ws="none", http=self.patience.protocol(),
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
         while not self.server.started:
             assert self.thread.is_alive()
             time.sleep(0.01)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -148,8 +160,8 @@ def desk_for(where: Place, annotators: list[str]) -> Desk:
 def live() -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
-    def make(where: Place, *annotators: str) -> Live:
-        started.append(Live(where, list(annotators or ("ann",))))
+    def make(where: Place, *annotators: str, seconds: float = 20.0, most: int = 1024) -> Live:
+        started.append(Live(where, list(annotators or ("ann",)), Patience(seconds, most)))
         return started[-1]
 
     yield make
