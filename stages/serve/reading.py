@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from stages.serve.engine import Engine
 FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
 MAX_FIELDS = 8  # of a form, besides its files; they are not looked at
+# It warns of every malformed form, which is told its sender; in the terminal a stranger could write as much as he likes.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MAX_NAME = 200  # characters of a file's name that the answer repeats
 
 
