@@ -82,7 +82,9 @@ def test_requests_to_the_judging_page(tmp_path: Path) -> None:
         homes[name], cookies[name] = entered.headers["location"], entered.headers["set-cookie"].partition(";")[0]
     acknowledged: set[str] = set()
     targets: dict[str, set[str | None]] = defaultdict(set)  # of what was sent under an id
-    health = httpx.Client(base_url=server.address, headers={"Cookie": cookies["ann"]})
+    health = httpx.Client(base_url=server.address, headers={"Cookie": cookies["ann"], "Origin": server.address})
+    first = {"id": "answer-00", "item": place.plan.items[0].key, "answer": "a"}
+    assert health.post(f"{homes['ann']}answers", json={"answers": [first]}).json()["stored"] == ["answer-00"]
 
     @fuzz
     @given(requests([item.key for item in server.where.plan.items]))
