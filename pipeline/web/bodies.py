@@ -64,7 +64,12 @@ def problems_text(problems: Sequence[Mapping[str, Any]]) -> str:
     """What pydantic found, in one sentence that any encoding can write; values are not repeated."""
     said = [f"{'.'.join(map(str, one['loc']))[:MAX_PLACE] or 'body'}: {one['msg']}" for one in problems[:MAX_PROBLEMS]]
     more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
-    return "the request is malformed: " + ("; ".join(said) + more).encode("utf-8", "backslashreplace").decode()
+    return "the request is malformed: " + _printable("; ".join(said) + more)
+
+
+def _printable(text: str) -> str:
+    """Line breaks and what no encoding can write are escaped."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def say_problems(app: FastAPI) -> None:

@@ -185,5 +185,6 @@ class Connection(H11Protocol):
         body = json.dumps({"detail": text}).encode()
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
-        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+        parts = [h11.Data(data=body)] if self.conn.wants_body else []
+        for event in (h11.Response(status_code=status, headers=headers), *parts, h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

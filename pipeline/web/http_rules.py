@@ -19,6 +19,7 @@ class StrictHttp(h11.Connection):
         super().__init__(h11.SERVER, max_head)
         self._chunks = self._bytes = 0
         self.refusal = ""  # why this class, and not h11 itself, raised
+        self.wants_body = True  # what is asked for with HEAD is answered without one
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """The next event of what was received.
@@ -29,6 +30,7 @@ class StrictHttp(h11.Connection):
         head = self.trailing_data[0] if self.their_state is h11.IDLE else b""
         event = super().next_event()
         if isinstance(event, h11.Request):
+            self.wants_body = event.method != b"HEAD"
             self._chunks = self._bytes = 0
             end = _END_OF_HEAD.search(head)
             if len(_LENGTH.findall(head, 0, end.end() if end else len(head))) > 1:
@@ -39,6 +41,11 @@ class StrictHttp(h11.Connection):
             if self._bytes < (self._chunks - FREE_CHUNKS) * MIN_CHUNK:
                 raise self._refused(f"the body comes in too many small chunks; send {MIN_CHUNK} bytes or more in each")
         return event
+
+    def start_next_cycle(self) -> None:
+        """Be ready for another request; what cannot be read of it is no HEAD."""
+        super().start_next_cycle()
+        self.wants_body = True
 
     def _refused(self, why: str) -> h11.RemoteProtocolError:
         self.refusal = why

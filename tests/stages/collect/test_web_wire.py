@@ -53,6 +53,7 @@ MALFORMED = [
     b'{"answers": [{"id": "aaaaaaaa", "age_ms": 1e999}]}', b'{"answers": [{"id": "aaaaaaaa", "answer": "\\udc00"}]}',
     b'{"answers": [{"id": "aaaaaaaa", "response_ms": %s}]}' % (b"9" * 5000), b"[" * 60_000, b'{"a":' * 10_000,
     b'{"wanted": 1e5000}', b"9" * 5000, b'{"holding": ["%s"]}' % ("é" * 5000).encode(), b'{"wanted": true}',
+    b'{"\\n\\u0000": 1}',
 ]  # fmt: skip
 
 
@@ -66,6 +67,7 @@ def test_every_body_is_validated_alike(place: Any, live: Server, logged: list[lo
         detail = reply.json()["detail"]
         assert detail.startswith("the request is malformed: ")
         assert len(detail) < 700
+        assert detail.isprintable()
     assert logged == []
     assert server.desk.assignments.store.files == []
 

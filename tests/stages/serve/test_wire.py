@@ -96,6 +96,18 @@ def test_a_body_that_turns_malformed_ends_the_request(live: Server) -> None:
     assert (server.desk.engine._images, server.desk.engine._bytes) == (0, 0)
 
 
+@pytest.mark.parametrize("twice", [b"", b"Content-Length: 1\r\nContent-Length: 1\r\n"])
+def test_a_malformed_request_for_a_head_is_answered_without_a_body(live: Server, twice: bytes) -> None:
+    """An answer with one breaks HTTP's own rules, which ended the connection with a traceback."""
+    server = live()
+    head = b"HEAD /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n" + (twice or b"Transfer-Encoding: chunked\r\n") + b"\r\n"
+    with server.connect() as connection:
+        connection.sendall(head + b"no length\r\n")
+        raw = read_all(connection)
+    assert raw.startswith(b"HTTP/1.1 400")
+    assert raw.endswith(b"\r\n\r\n")
+
+
 def test_who_never_reads_answers_is_closed(live: Server) -> None:
     """Answers pile up until the system takes no more of them."""
     server = live(read_seconds=0.3)
