@@ -45,6 +45,16 @@ class _InMemory(MultiPartParser):
     def _charset(self, named_by_sender: str) -> None:
         pass
 
+    @property
+    def begun(self) -> int:
+        """Files whose beginning has come in."""
+        return len(self._files_to_close_on_error)
+
+    def close(self) -> None:
+        """Free all files; a form's own `close` leaves those that came in halfway."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 def _content_type(request: Request) -> str:
     """The body's content type, without parameters.
@@ -112,9 +122,11 @@ async def _form(request: Request, chunks: AsyncGenerator[bytes, None], settings:
         raise HTTPException(422, f"malformed form: {error.message}") from None
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     try:
+        if len(files) < parser.begun:
+            raise HTTPException(422, "malformed form: it ends in the middle of a file; send it whole")
         found = [Upload((file.filename or "image")[:MAX_NAME], await file.read()) for file in files]
     finally:
-        await form.close()
+        parser.close()
     if not found:
         raise HTTPException(422, "the form holds no file: send images as files (curl: -F file=@photo.jpg)")
     return found

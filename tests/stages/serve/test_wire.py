@@ -67,6 +67,37 @@ def test_a_length_named_in_another_header_or_the_body_is_no_length(live: Server,
     assert (status, "Content-Length" in said["detail"]) == (422, False)
 
 
+FORM = b"--edge\r\nContent-Disposition: form-data; name=f; filename=%s\r\n\r\n%s\r\n"
+
+
+def form(server: Any, body: bytes, more: str = "") -> tuple[int, dict[str, Any]]:
+    sent = request(body, more="Connection: close\r\n")
+    return answered(server, sent.replace(b"image/png", f"multipart/form-data; boundary=edge{more}".encode()))
+
+
+def test_a_form_that_ends_in_the_middle_is_malformed(live: Server, picture: Callable[..., bytes]) -> None:
+    """Whoever sends two images is not answered for one alone; and what came in is freed."""
+    server, whole = live(), FORM % (b"a.png", picture())
+    assert form(server, whole + b"--edge--\r\n")[0] == 200
+    status, said = form(server, whole + FORM[:-2] % (b"b.png", b"half"))
+    assert (status, said["detail"]) == (422, "malformed form: it ends in the middle of a file; send it whole")
+
+
+@pytest.mark.parametrize(
+    "charset", ["idna", "undefined", "punycode", "utf-7", "unicode_escape", "utf-16", "hex", "nobody's"]
+)
+def test_names_in_forms_are_utf8_whatever_the_sender_calls_them(
+    live: Server, picture: Callable[..., bytes], charset: str
+) -> None:
+    """Some of Python's encodings raise errors of their own, or make names that no answer can hold."""
+    server = live()
+    for name in (b"+2AA-.png", b"\\ud800.png", b"\xff\xfe.png", b"x" * 300):
+        status, said = form(server, FORM % (name, picture()) + b"--edge--\r\n", f"; charset={charset}")
+        assert status == 200
+        expected = name.decode("utf-8" if name.isascii() else "latin-1")[:200]
+        assert said["predictions"][0]["name"] == expected
+
+
 def test_chunks_of_a_fair_size_are_taken(live: Server, picture: Callable[..., bytes]) -> None:
     data, server = picture(size=(300, 200)), live()
     assert len(data) > 2 * FREE_CHUNKS * MIN_CHUNK
