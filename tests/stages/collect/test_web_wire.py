@@ -140,6 +140,6 @@ def test_parts_of_files_are_not_served(place: Any, live: Server) -> None:
     server = live(place(count=4))
     ann = Person(server)
     for wanted in ("bytes=0-1", "bytes=5-1", "bytes=x", "bytes=" + "0-1," * 1000):
-        headers = ann.headers | {"Range": wanted, "If-Range": "x"}
+        headers = ann.headers | {"Range": wanted}
         reply = httpx.get(f"{server.address}{ann.home}static/judge.js", headers=headers)
         assert (reply.status_code, len(reply.content) > 1000) == (200, True)

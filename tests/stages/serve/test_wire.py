@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from request_strategies import nothing_logged
 from serving import read_all, request
 
 from pipeline.web.http_rules import FREE_CHUNKS, MIN_CHUNK
@@ -132,7 +133,7 @@ def test_a_malformed_request_for_a_head_is_answered_without_a_body(live: Server,
     """An answer with one breaks HTTP's own rules, which ended the connection with a traceback."""
     server = live()
     head = b"HEAD /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n" + (twice or b"Transfer-Encoding: chunked\r\n") + b"\r\n"
-    with server.connect() as connection:
+    with nothing_logged(), server.connect() as connection:
         connection.sendall(head + b"no length\r\n")
         raw = read_all(connection)
     assert raw.startswith(b"HTTP/1.1 400")
