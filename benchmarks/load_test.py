@@ -2,15 +2,18 @@
 
 Fifty annotators answer until 2,000 answers are acknowledged; the server is killed with SIGKILL three times meanwhile and
 started again. Afterwards every acknowledged answer must be in the store exactly once, and no question may have more
-answers than were asked for. Prints how long acknowledgements took, and exits with 1 if anything does not hold.
+answers than were asked for; otherwise it exits with 1.
 
 An acknowledgement is timed from sending the answer to the reply that it is on disk, in the attempt that got through;
-attempts that met a dead server are counted beside it.
+attempts that met a dead server are counted beside it. How long that takes depends on the machine and what else it does,
+so it is printed beside a bare request (the page's settings, nothing stored) that one more client sends all the while,
+and no time makes the test fail.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -52,6 +55,7 @@ class Outcome:
 
     acknowledged: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    bare_seconds: list[float] = field(default_factory=list)
     failed: int = 0
     refused: list[str] = field(default_factory=list)
 
@@ -107,6 +111,19 @@ async def annotator(server: Server, name: str, target: int, think: float, outcom
             outcome.refused += [refused["reason"] for refused in reply.json()["refused"]]
 
 
+async def bystander(server: Server, name: str, think: float, outcome: Outcome) -> None:
+    """Send bare requests, as often as a person answers, until cancelled; those that meet a dead server do not count."""
+    base = f"http://127.0.0.1:{server.port}"
+    async with httpx.AsyncClient(base_url=base, timeout=10) as client:
+        home = (await insist(client, Outcome(), "GET", server.links[name])).headers["location"]
+        while True:
+            await asyncio.sleep(random.expovariate(1 / think))
+            started = time.perf_counter()
+            with contextlib.suppress(httpx.TransportError):
+                (await client.get(home + "session")).raise_for_status()
+                outcome.bare_seconds.append(time.perf_counter() - started)
+
+
 async def insist(
     client: httpx.AsyncClient, outcome: Outcome, method: str, path: str, body: object = None, *, timed: bool = False
 ) -> httpx.Response:
@@ -130,6 +147,7 @@ async def insist(
 async def campaign(server: Server, names: list[str], target: int, kills: int, think: float) -> Outcome:
     outcome = Outcome()
     work = [asyncio.create_task(annotator(server, name, target, think, outcome)) for name in names]
+    beside = asyncio.create_task(bystander(server, names[0], think / 4, outcome))
     for kill in range(kills):
         while len(outcome.acknowledged) < target * (kill + 1) / (kills + 1):
             await asyncio.sleep(random.uniform(0.01, 0.1))
@@ -137,6 +155,7 @@ async def campaign(server: Server, names: list[str], target: int, kills: int, th
         click.echo(f"killed after {len(outcome.acknowledged)} acknowledged answers", err=True)
         await asyncio.to_thread(server.start)
     await asyncio.gather(*work)
+    beside.cancel()
     return outcome
 
 
@@ -164,6 +183,19 @@ def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
     return problems
 
 
+def latency(outcome: Outcome) -> str:
+    """How long acknowledgements took, in milliseconds and beside bare requests of the same time."""
+    median, p95, most = np.quantile(np.array(outcome.seconds) * 1000, [0.5, 0.95, 1.0])
+    text = f"acknowledgement: median {median:.1f} ms, 95th percentile {p95:.1f} ms, longest {most:.0f} ms"
+    if not outcome.bare_seconds:
+        return f"{text}; no bare request got through to compare with"
+    bare_median, bare_p95 = np.quantile(np.array(outcome.bare_seconds) * 1000, [0.5, 0.95])
+    return (
+        f"{text}; bare request: median {bare_median:.1f} ms, 95th percentile {bare_p95:.1f} ms; ratio {median / bare_median:.1f} "
+        f"and {p95 / bare_p95:.1f}"
+    )
+
+
 @click.command()
 @click.option("--annotators", default=50, show_default=True)
 @click.option("--answers", default=2000, show_default=True)
@@ -171,8 +203,7 @@ def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
 @click.option("--each", default=2, show_default=True, help="answers asked for each question")
 @click.option("--think", default=1.0, show_default=True, help="mean seconds between a person's answers")
 @click.option("--port", default=8799, show_default=True)
-@click.option("--limit-ms", default=100.0, show_default=True, help="most the 95th percentile may be")
-def main(annotators: int, answers: int, kills: int, each: int, think: float, port: int, limit_ms: float) -> None:
+def main(annotators: int, answers: int, kills: int, each: int, think: float, port: int) -> None:
     """Load test of the page's server, with SIGKILLs."""
     names = [f"person{number:02d}" for number in range(annotators)]
     with tempfile.TemporaryDirectory() as temporary:
@@ -190,14 +221,11 @@ def main(annotators: int, answers: int, kills: int, each: int, think: float, por
         finally:
             server.kill()
         problems = verdict(folder, outcome, each)
-    median, p95, most = np.quantile(np.array(outcome.seconds) * 1000, [0.5, 0.95, 1.0])
     click.echo(
         f"{annotators} annotators at once, one answer in {think:g} s each on average, {kills} SIGKILLs, "
-        f"{time.perf_counter() - started:.0f} s: acknowledgement median {median:.1f} ms, 95th percentile {p95:.1f} ms, "
-        f"longest {most:.0f} ms"
+        f"{time.perf_counter() - started:.0f} s"
     )
-    if p95 > limit_ms:
-        problems.append(f"the 95th percentile is above {limit_ms:g} ms")
+    click.echo(latency(outcome))
     for problem in problems:
         click.echo(f"FAILED: {problem}")
     sys.exit(bool(problems))

@@ -18,6 +18,7 @@ from pipeline.config_base import (
     Section,
     expand_path,
 )
+from pipeline.hosts import AcceptedHost, ListenAddress
 
 
 class SimulatedConfig(Section):
@@ -83,12 +84,18 @@ class KeysConfig(Section):
 class ServerConfig(Section):
     """Where the page is served. Over SSH: `ssh -L 8765:127.0.0.1:8765 host`, then open the printed link here."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is the whole network")
+    host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is the whole network")
     port: Annotated[int, Field(ge=0, lt=65536)] = Field(8765, description="0: any free one")
     open_browser: bool = Field(True, description="open the page when it is ready, where there is a screen")
-    allowed_hosts: list[str] = Field([], description="names besides localhost that the page may be reached by")
+    allowed_hosts: list[AcceptedHost] = Field(
+        [], description="names besides localhost that the page may be reached by; `*` is any"
+    )
     tls_certificate: Path | None = Field(None, description="PEM file; serves https together with tls_key")
     tls_key: Path | None = None
+    connections: PositiveInt = Field(1024, description="held at once; beyond it the slowest to send is closed")
+    read_seconds: PositiveFloat = Field(
+        20.0, description="within which a request's headers must have come in, and its body within as long again"
+    )
 
     _paths = field_validator("tls_certificate", "tls_key", mode="before")(expand_path)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Section
+from pipeline.hosts import AcceptedHost, ListenAddress
 
 
 class InferConfig(Section):
@@ -22,13 +23,14 @@ class InferConfig(Section):
 
 
 class ServeConfig(Section):
-    """The server of predictions. A bearer token comes from the environment (IMAGE_RLHF_TOKEN): settings are saved and shown."""
+    """The page and the interface that classify images with the finished policy.
 
-    """The page and the interface that classify images with the finished policy."""
+    A bearer token comes from the environment (IMAGE_RLHF_TOKEN): settings are saved and shown.
+    """
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one this machine has")
+    host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one this machine has")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="0 for any free one")
-    allowed_hosts: list[str] = Field(
+    allowed_hosts: list[AcceptedHost] = Field(
         [], description="names besides localhost that this machine is asked for by; `*` is any"
     )
     batch_size: PositiveInt = Field(32, description="most images that are computed together")

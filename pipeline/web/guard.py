@@ -6,7 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+
+from pipeline.hosts import ANY, host_of_header
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -14,7 +15,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-ANY = "*"
+MAX_LENGTH_DIGITS = 20  # of a Content-Length; Python refuses to read thousands of digits
+PARTIAL = (b"range", b"if-range")  # nothing served here is worth a partial answer
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -38,7 +40,8 @@ class Rules:
 
     Attributes:
         hosts: names the page may be asked for by, without port: a forwarded port has another number at the other end.
-            This stops DNS rebinding, by which a foreign name comes to mean this machine. `*` is any name.
+            This stops DNS rebinding, by which a foreign name comes to mean this machine. `*` is any name; a missing or
+            malformed Host header is refused nevertheless.
         setting: the key of the configuration that lists more of them, for messages.
         max_body: bytes a request may have.
         origin_needed: refuse what changes something unless it says where it comes from, as browsers do. Without, only
@@ -81,10 +84,10 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if problem := self._refusal(scope, headers):
+        if problem := self._refusal(scope, _Headers(scope["headers"])):
             await self._answer(send, *problem)
             return
+        scope["headers"] = [header for header in scope["headers"] if header[0].lower() not in PARTIAL]
         received, started = 0, False
 
         async def limited() -> Message:
@@ -110,29 +113,51 @@ class Guard:
             if not started:
                 await self._answer(send, 413, self.rules.too_large)
 
-    def _refusal(self, scope: MutableMapping[str, Any], headers: dict[str, str]) -> tuple[int, str] | None:
-        host = headers.get("host", "")
-        if ANY not in self.rules.hosts and _name(host) not in self.rules.hosts:
+    def _refusal(self, scope: MutableMapping[str, Any], headers: _Headers) -> tuple[int, str] | None:
+        host = headers.single("host")
+        name = None if host is None else host_of_header(host)
+        if host is None or name is None:
+            return 400, "the Host header is missing or malformed; send it once, as a name and at most a port"
+        if ANY not in self.rules.hosts and name not in self.rules.hosts:
             return 421, f"this host name is not one of the page's; name it in {self.rules.setting}"
         if scope["method"] not in ("GET", "HEAD"):
-            origin = headers.get("origin")
-            own = origin is not None and origin.lower() == f"{scope['scheme']}://{host}".lower()
-            if not own and (origin is not None or self.rules.origin_needed):
+            origins = headers.all("origin")
+            own = len(origins) == 1 and origins[0].lower() == f"{scope['scheme']}://{host}".lower()
+            if not own and (origins or self.rules.origin_needed):
                 return 403, "the request comes from another page"
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.rules.max_body:
+        return self._wrong_length(headers.all("content-length"), bool(headers.all("transfer-encoding")))
+
+    def _wrong_length(self, lengths: list[str], chunked: bool) -> tuple[int, str] | None:
+        """Two servers in a row that take another of two lengths for the true one can be told different requests."""
+        if len(lengths) > 1 or (lengths and (chunked or not (lengths[0].isascii() and lengths[0].isdecimal()))):
+            return (
+                400,
+                "the body's length is malformed; send one Content-Length, or none with Transfer-Encoding: chunked",
+            )
+        if lengths and (len(lengths[0]) > MAX_LENGTH_DIGITS or int(lengths[0]) > self.rules.max_body):
             return 413, self.rules.too_large
         return None
 
     async def _answer(self, send: Send, status: int, text: str) -> None:
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *self._headers]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"detail": text}).encode()})
+        body = json.dumps({"detail": text}).encode()
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *self._headers]})
+        await send({"type": "http.response.body", "body": body})
 
 
-def _name(host: str) -> str:
-    """The name in a Host header, without its port; nothing if the header is malformed."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:  # an IPv6 address without its closing bracket
-        return ""
+class _Headers:
+    """A request's headers by name, each as often as it was sent."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in raw:
+            self._values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+
+    def all(self, name: str) -> list[str]:
+        return self._values.get(name, [])
+
+    def single(self, name: str) -> str | None:
+        """The value of a header that was sent exactly once."""
+        values = self.all(name)
+        return values[0] if len(values) == 1 else None

@@ -2,7 +2,7 @@
 
 An item is given to at most `judgments_per_item` people, counting those who answered it and those who hold it. A lease
 that expires frees the item; an answer that comes after that, when others have taken its place, is kept in `late/`
-beside the judgments and not counted.
+beside the judgments and not counted. So is one whose lease is lost.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Any
 
-from feedback_store.errors import ChangedError, FeedbackError
-from feedback_store.judgments import NO_ANSWER, VERDICTS, Judgment, now
+from feedback_store.errors import ChangedError
+from feedback_store.judgments import Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.config_collect import CollectConfig
+from stages.collect.answering import Answering
 from stages.collect.items import Item
 from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
 from stages.collect.plan import Plan
-from stages.collect.tasks import Accepted, Answer, Progress, Refused, Task
+from stages.collect.tasks import Accepted, Answer, Progress, Task
 
 APART = 10  # answers between an item and its repetition, so that nobody remembers the first
-Fresh = dict[str, tuple[Item, str, str]]  # answers accepted in this call: item, answer, side shown first
 
 
 class Assignments:
@@ -75,7 +74,8 @@ class Assignments:
         text = f"{self.seed}\x1f{annotator}\x1f{item.key}\x1f{occasion}"
         return Task(item, occasion, "ab"[hashlib.sha256(text.encode()).digest()[0] & 1])
 
-    def _until(self) -> float:
+    def until(self) -> float:
+        """When a lease that is granted now ends."""
         return self.clock() + self.settings.lease_minutes * 60
 
     def _held_by_others(self, annotator: str) -> dict[str, list[Lease]]:
@@ -102,7 +102,7 @@ class Assignments:
                 chosen.append(found)
                 taken.add(found[0])
             for key, occasion in [*((key, mine[key].occasion) for key in holding if key in mine), *chosen]:
-                self.leases.grant(annotator, key, occasion, self._until())
+                self.leases.grant(annotator, key, occasion, self.until())
         return [self.task(annotator, self.items[key], occasion) for key, occasion in chosen]
 
     def _next(self, annotator: str, others: dict[str, list[Lease]], taken: set[str]) -> tuple[str, int] | None:
@@ -152,70 +152,22 @@ class Assignments:
             self.leases.release(annotator, list(keys), self.clock())
 
     def check(self, annotator: str, answers: Sequence[Answer]) -> Accepted:
-        """Turn answers into judgments, without storing them (`commit` does); their items stay leased until then."""
-        accepted, fresh = Accepted(), Fresh()
+        """Turn answers into judgments, without storing them (`commit` does); their items stay leased until then.
+
+        Raises:
+            LeasesError: the leases cannot be read or written; send all of it again.
+        """
+        answering = Answering(self, annotator)
         with self.leases.exclusive():
             for answer in answers:
-                owner = self.ledger.owner.get(answer.id)
-                if owner == annotator:
-                    accepted.known.append(answer.id)
-                elif owner is not None:
-                    accepted.refused.append(Refused(answer.id, "somebody else's answer has this id"))
-                else:
-                    try:
-                        handle = self._retraction if answer.retracts else self._answer
-                        handle(annotator, answer, accepted, fresh)
-                    except FeedbackError as error:
-                        accepted.refused.append(Refused(answer.id, str(error)))
-        return accepted
+                answering.add(answer)
+        return answering.accepted
 
-    def _common(self, annotator: str, answer: Answer) -> dict[str, Any]:
-        return {
-            "id": answer.id, "annotator": annotator, "source": self.source, "response_ms": answer.response_ms,
-            "created_at": answer.created_at or now(),
-        }  # fmt: skip
-
-    def _answer(self, annotator: str, answer: Answer, accepted: Accepted, fresh: Fresh) -> None:
-        lease, item = self.leases.of(annotator, answer.item), self.items.get(answer.item)
-        if item is None or lease is None or lease.answer not in ("", answer.id):
-            raise FeedbackError("this question is not yours, or you have answered it")
-        if answer.answer not in (*self._answers_to(item), *NO_ANSWER):
-            raise FeedbackError(f"{answer.answer!r} is no answer to this question")
-        shown_first = self.task(annotator, item, lease.occasion).shown_first
-        judgment = item.judgment(answer.answer, shown_first=shown_first, **self._common(annotator, answer))
-        if lease.until <= self.clock() and not self._has_room(annotator, item, lease.occasion):
-            accepted.late.append(judgment)
-            accepted.refused.append(Refused(answer.id, "others have answered this question meanwhile", late=True))
-            return
-        self.leases.grant(annotator, item.key, lease.occasion, self._until(), answer.id)
-        fresh[answer.id] = (item, answer.answer, shown_first)
-        accepted.judgments.append(judgment)
-
-    def _answers_to(self, item: Item) -> tuple[str, ...]:
-        if item.is_comparison:
-            return ("a", "b", "tie")
-        levels = tuple(str(level) for level in range(1, self.settings.rating_levels + 1))
-        return {"verdict": VERDICTS, "rating": levels}.get(item.kind, self.plan.classes)
-
-    def _has_room(self, annotator: str, item: Item, occasion: int) -> bool:
+    def has_room(self, annotator: str, item: Item, occasion: int) -> bool:
+        """Whether an answer to an item that is not leased to the annotator any more may count."""
         if item.gold or occasion:
             return True
         return len(self._held_by_others(annotator).get(item.key, ())) < self._open.get(item.key, 0)
-
-    def _retraction(self, annotator: str, answer: Answer, accepted: Accepted, fresh: Fresh) -> None:
-        given = self.ledger.given.get(answer.retracts)
-        if answer.retracts in fresh:
-            item, what, shown_first = fresh[answer.retracts]
-        elif given and given.annotator == annotator and given.key in self.items:
-            item, what, shown_first = self.items[given.key], given.answer, given.shown_first
-        else:
-            raise FeedbackError("there is no such answer of yours to take back")
-        times = self.ledger.by_item[item.key].get(annotator, 0) + (answer.retracts in fresh)
-        self.leases.grant(annotator, item.key, 1 if times > 1 else 0, self._until())
-        judgment = item.judgment(
-            what, shown_first=shown_first, retracts=answer.retracts, **self._common(annotator, answer)
-        )
-        accepted.judgments.append(judgment)
 
     def commit(self, judgments: Sequence[Judgment], late: Sequence[Judgment] = ()) -> None:
         """Store judgments durably, then count them.

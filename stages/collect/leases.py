@@ -1,17 +1,23 @@
 """Who holds which question until when: a small SQLite file, so that it outlives the server and serves several.
 
-Leases are no judgments: losing them costs nobody an answer. They are therefore written without waiting for the disk,
-which a killed process survives and a power cut may not.
+Leases are no judgments: losing them costs nobody an answer. So the file is consistent after a power cut, but its last
+changes may be gone, and a damaged one is set aside and made anew.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from feedback_store.errors import FeedbackError, FeedbackWarning
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS leases (
@@ -19,7 +25,44 @@ CREATE TABLE IF NOT EXISTS leases (
     state TEXT NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (annotator, item)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_state ON leases (state, until);
+CREATE INDEX IF NOT EXISTS by_answer ON leases (answer);
 """
+_COLUMNS = {"annotator": 1, "item": 2, "occasion": 0, "until": 0, "state": 0, "answer": 0}  # place in the primary key
+_ODD_ROWS = """
+SELECT count(*) FROM leases WHERE typeof(annotator) != 'text' OR typeof(item) != 'text' OR typeof(occasion) != 'integer'
+    OR typeof(until) != 'real' OR typeof(answer) != 'text' OR state NOT IN ('held', 'skipped', 'done')
+"""
+
+_REFUSED_BY_SYSTEM = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+}  # fmt: skip
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class LeasesError(FeedbackError):
+    """The file of leases cannot be read or written; no answer was taken or lost."""
+
+
+def _named(error: sqlite3.Error, path: Path) -> LeasesError:
+    return LeasesError(
+        f"the leases cannot be kept ({error}): {path}; make room or put that right, and if the file is damaged start again"
+    )
+
+
+def _names_the_file(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Turns what SQLite raises in a method of `Leases` into a LeasesError."""
+
+    @wraps(method)
+    def wrapped(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+        try:
+            return method(*args, **options)
+        except sqlite3.Error as error:
+            raise _named(error, args[0].path) from error  # type: ignore[attr-defined]
+
+    return wrapped
 
 
 @dataclass(frozen=True)
@@ -37,13 +80,24 @@ class Lease:
 
 
 class Leases:
-    """States of a lease: held (counts until it expires), skipped (the person wants it later), done (answered)."""
+    """States of a lease: held (counts until it expires), skipped (the person wants it later), done (answered).
+
+    Every method raises LeasesError if the file cannot be read or written.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; {_SCHEMA}")
         self._guard = threading.RLock()
+        try:
+            self._db = _open(path)
+        except _Damaged as damage:
+            _set_aside(path, damage)
+            self._db = self._open_anew()
+
+    @_names_the_file
+    def _open_anew(self) -> sqlite3.Connection:
+        return _open(self.path)
 
     def close(self) -> None:
         self._db.close()
@@ -52,14 +106,17 @@ class Leases:
     def exclusive(self) -> Iterator[None]:
         """What is read and granted inside is one step, for threads and processes alike."""
         with self._guard:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise _named(error, self.path) from error
+            finally:
+                if self._db.in_transaction:  # a full disk may end it, or leave it to us
+                    self._db.execute("ROLLBACK")
 
+    @_names_the_file
     def held(self, now: float) -> list[Lease]:
         """Every lease that counts at this time."""
         found = self._db.execute(
@@ -67,6 +124,7 @@ class Leases:
         )
         return [Lease(*row) for row in found]
 
+    @_names_the_file
     def of(self, annotator: str, item: str) -> Lease | None:
         """The lease an annotator has, or once had, on an item."""
         row = self._db.execute(
@@ -75,6 +133,12 @@ class Leases:
         ).fetchone()
         return Lease(*row) if row else None
 
+    @_names_the_file
+    def answered_by(self, answer: str) -> list[tuple[str, str]]:
+        """Annotator and item of what the answer with this id is on its way to, or has ended."""
+        return self._db.execute("SELECT annotator, item FROM leases WHERE answer = ?", (answer,)).fetchall()
+
+    @_names_the_file
     def skipped(self, annotator: str) -> list[str]:
         """Items put off, longest ago first."""
         found = self._db.execute(
@@ -88,6 +152,7 @@ class Leases:
     def skip(self, annotator: str, item: str, occasion: int, now: float) -> None:
         self._put(annotator, item, occasion, now, "skipped")
 
+    @_names_the_file
     def done(self, annotator: str, item: str, answer: str) -> None:
         """The answer is on disk; unless the item was given anew meanwhile, the lease is over."""
         self._db.execute(
@@ -95,15 +160,18 @@ class Leases:
             (annotator, item, answer),
         )
 
+    @_names_the_file
     def reopen(self, annotator: str, answer: str) -> None:
         """The answer did not reach the disk: the item is still held, and may be answered under another id."""
         self._db.execute("UPDATE leases SET answer = '' WHERE annotator = ? AND answer = ?", (annotator, answer))
 
+    @_names_the_file
     def _put(self, annotator: str, item: str, occasion: int, until: float, state: str, answer: str = "") -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", (annotator, item, occasion, until, state, answer)
         )
 
+    @_names_the_file
     def release(self, annotator: str, items: list[str], now: float) -> None:
         """Others may have these items now."""
         for item in items:
@@ -111,3 +179,51 @@ class Leases:
                 "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held'",
                 (now, annotator, item),
             )
+
+
+class _Damaged(Exception):
+    """The file is there and holds no leases."""
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Raises: _Damaged, or LeasesError where the system refuses."""
+    database = None
+    try:
+        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        database.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged name is nobody's
+        database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+        if damage := _damage(database):
+            raise _Damaged(damage)
+        return database
+    except (sqlite3.Error, UnicodeError, _Damaged) as error:
+        if database is not None:
+            database.close()
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", -1) & 0xFF in _REFUSED_BY_SYSTEM:
+            raise _named(error, path) from error
+        raise _Damaged(str(error)) from error
+
+
+def _damage(database: sqlite3.Connection) -> str:
+    """What is wrong with a file of leases; empty if nothing is."""
+    (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    if said != "ok":
+        return str(said)
+    columns = {row[1]: row[5] for row in database.execute("PRAGMA table_info(leases)")}
+    if columns != _COLUMNS:
+        return "its table has other columns"
+    (odd,) = database.execute(_ODD_ROWS).fetchone()
+    return f"{odd} rows are malformed" if odd else ""
+
+
+def _set_aside(path: Path, damage: _Damaged) -> None:
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    for suffix in ("-wal", "-shm", ""):
+        with_suffix = path.with_name(path.name + suffix)
+        if with_suffix.exists():
+            with_suffix.replace(aside.with_name(aside.name + suffix))
+    warnings.warn(
+        f"damaged file of leases ({damage}): {path}; it was set aside as {aside.name}, nobody holds a question any more and no "
+        "answer is lost",
+        FeedbackWarning,
+        stacklevel=3,
+    )

@@ -29,6 +29,7 @@ class Ledger:
 
     Attributes:
         given: every standing answer by its id.
+        taken_back: annotator of every answer that was taken back, by the answer's id.
         owner: annotator of every row ever stored, by id.
         by_item: for each item's key, how often each annotator has answered it.
         by_annotator: for each annotator, the items' keys of their standing answers by id, in order.
@@ -39,6 +40,7 @@ class Ledger:
         self._of_item: dict[str, set[str]] = defaultdict(set)  # ids of the answers in `given`
         self._places = [Place() for _ in store.logs]
         self.given: dict[str, Given] = {}
+        self.taken_back: dict[str, str] = {}
         self.owner: dict[str, str] = {}
         self.by_item: dict[str, dict[str, int]] = defaultdict(dict)
         self.by_annotator: dict[str, dict[str, str]] = defaultdict(dict)
@@ -95,6 +97,7 @@ class Ledger:
         given = self.given.pop(judgment, None)
         if given is None:
             return None
+        self.taken_back[judgment] = given.annotator
         del self.by_annotator[given.annotator][judgment]
         self._of_item[given.key].remove(judgment)
         times = self.by_item[given.key]

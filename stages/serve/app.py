@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.config_use import ServeConfig
+from pipeline.web.bodies import say_problems
+from pipeline.web.error_lines import ErrorLines
 from pipeline.web.guard import Guard, Rules, known_hosts
 from pipeline.web.shared import page_files
 from stages.serve.answers import Answer, Health, Limits, Model, Problem, entry
@@ -40,6 +41,10 @@ BODY = {
     }
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {
+        "model": Problem,
+        "description": "No HTTP, no or a malformed Host header, a body's length that is malformed.",
+    },
     401: {"model": Problem, "description": "The bearer token is missing or wrong."},
     403: {"model": Problem, "description": "A browser sent it from another site's page."},
     408: {"model": Problem, "description": "The body did not come in in time."},
@@ -73,8 +78,9 @@ def make_app(desk: Desk) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await run_in_threadpool(engine.close)
+        with ErrorLines().on_loggers():
+            yield
+            await run_in_threadpool(engine.close)
 
     app = FastAPI(
         title=f"image-rlhf: {desk.name}", description=DESCRIPTION, version="1", docs_url=None, redoc_url=None,
@@ -92,10 +98,7 @@ def make_app(desk: Desk) -> FastAPI:
     async def full(request: Request, error: Full) -> Response:
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(error.seconds)})
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> Response:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        return JSONResponse({"detail": "; ".join(problems)}, 422)
+    say_problems(app)
 
     @app.post(
         "/predict", dependencies=locked, response_model=Answer, response_model_exclude_unset=True, responses=PROBLEMS,

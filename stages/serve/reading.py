@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from pipeline.config_use import ServeConfig
+from pipeline.web.bodies import GONE, too_slow
 from stages.serve.engine import Engine
 
 FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
 MAX_FIELDS = 8  # of a form, besides its files; they are not looked at
+# It warns of every malformed form, which is told its sender; in the terminal a stranger could write as much as he likes.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MAX_NAME = 200  # characters of a file's name that the answer repeats
 
 
@@ -31,6 +35,25 @@ class Upload:
 
 class _InMemory(MultiPartParser):
     spool_max_size = 0  # never to disk: what is held in memory is counted
+
+    @property
+    def _charset(self) -> str:
+        """Names of files are UTF-8, as browsers send them: with another encoding a sender could make them unprintable."""
+        return "utf-8"
+
+    @_charset.setter
+    def _charset(self, named_by_sender: str) -> None:
+        pass
+
+    @property
+    def begun(self) -> int:
+        """Files whose beginning has come in."""
+        return len(self._files_to_close_on_error)
+
+    def close(self) -> None:
+        """Free all files; a form's own `close` leaves those that came in halfway."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 def _content_type(request: Request) -> str:
@@ -72,13 +95,9 @@ async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> As
             async with asyncio.timeout(settings.read_seconds):
                 found = await (_form if kind == FORM else _whole)(request, counted(), settings)
         except TimeoutError:
-            raise HTTPException(
-                408,
-                f"the body did not come in within {settings.read_seconds:g} seconds (serve.read_seconds)",
-                {"Connection": "close"},
-            ) from None
+            raise too_slow(settings.read_seconds, "serve.read_seconds") from None
         except ClientDisconnect:
-            raise HTTPException(499, "the sender went away") from None
+            raise HTTPException(GONE, "the sender went away") from None
         yield found
     finally:
         engine.give_back_bytes(held)
@@ -103,9 +122,11 @@ async def _form(request: Request, chunks: AsyncGenerator[bytes, None], settings:
         raise HTTPException(422, f"malformed form: {error.message}") from None
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     try:
+        if len(files) < parser.begun:
+            raise HTTPException(422, "malformed form: it ends in the middle of a file; send it whole")
         found = [Upload((file.filename or "image")[:MAX_NAME], await file.read()) for file in files]
     finally:
-        await form.close()
+        parser.close()
     if not found:
         raise HTTPException(422, "the form holds no file: send images as files (curl: -F file=@photo.jpg)")
     return found

@@ -14,7 +14,7 @@ from pipeline.images.decoders import Limits
 from pipeline.predictor import REFERENCE, Predictor
 from pipeline.run_folder import RunFolder
 from pipeline.runtime import peak_memory_mb
-from pipeline.web.connections import Patience
+from pipeline.web.connections import ACCEPTED_AT_ONCE, Patience
 from pipeline.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
 from stages.serve.app import Desk, make_app
 from stages.serve.engine import Engine
@@ -48,7 +48,7 @@ def run(config: Config) -> None:
         serve_until_stopped(
             uvicorn.Config(
                 app, log_level="error", access_log=False, lifespan="on", server_header=False, ws="none",
-                http=patience.protocol(),
+                http=patience.protocol(), backlog=ACCEPTED_AT_ONCE,
             ),
             listener,
             settings.grace_seconds,

@@ -20,6 +20,8 @@ from starlette.concurrency import run_in_threadpool
 from feedback_store.errors import FeedbackError
 from pipeline.images.decode import BadImage
 from pipeline.images.decoders import DecodingStopped
+from pipeline.web.bodies import json_body, say_problems
+from pipeline.web.error_lines import ErrorLines
 from pipeline.web.guard import Guard, Rules
 from pipeline.web.shared import page_files
 from stages.collect.assignments import Assignments
@@ -78,20 +80,23 @@ class Desk:
     overview: Overview
     hosts: frozenset[str]
     secure: bool = False
+    read_seconds: float = 20.0
 
 
 def make_app(desk: Desk) -> FastAPI:
     """The ASGI application."""
-    committer = Committer(desk.assignments)
+    committer, errors = Committer(desk.assignments), ErrorLines()
     storage_errors = StorageErrors()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await committer.finish()
+        with errors.on_loggers():
+            yield
+            await committer.finish()
 
     app = FastAPI(title="image-rlhf collect", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, rules=Rules(desk.hosts, "collect.server.allowed_hosts", MAX_BODY))
+    say_problems(app)
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:
@@ -113,6 +118,9 @@ def make_app(desk: Desk) -> FastAPI:
     def owner_of(link: Annotated[Link, Depends(link_of)]) -> None:
         if link.name != OWNER:
             raise HTTPException(403, "this page is the owner's")
+
+    def sent(model: type[Body]) -> Any:
+        return Depends(json_body(model, desk.read_seconds, "collect.server.read_seconds"))
 
     Annotator = Annotated[str, Depends(annotator_of)]
 
@@ -146,7 +154,7 @@ def make_app(desk: Desk) -> FastAPI:
         return desk.presenter.session(annotator) | {"progress": asdict(desk.assignments.progress(annotator))}
 
     @app.post("/judge/{slug}/next")
-    async def next_tasks(annotator: Annotator, body: NextBody) -> dict[str, Any]:
+    async def next_tasks(annotator: Annotator, body: Annotated[NextBody, sent(NextBody)]) -> dict[str, Any]:
         tasks = desk.assignments.take(annotator, body.wanted, body.holding)
         until = None if tasks or not body.wanted else desk.assignments.waiting_until(annotator)
         return {
@@ -156,7 +164,7 @@ def make_app(desk: Desk) -> FastAPI:
         }
 
     @app.post("/judge/{slug}/answers")
-    async def answers(annotator: Annotator, body: AnswersBody) -> dict[str, Any]:
+    async def answers(annotator: Annotator, body: Annotated[AnswersBody, sent(AnswersBody)]) -> dict[str, Any]:
         desk.assignments.catch_up()  # an answer that is sent again may be on disk since a file was repaired
         accepted = desk.assignments.check(annotator, [_answer(entry) for entry in body.answers])
         await committer.commit(accepted)
@@ -169,14 +177,13 @@ def make_app(desk: Desk) -> FastAPI:
         }
 
     @app.post("/judge/{slug}/skip")
-    async def skip(annotator: Annotator, body: ItemsBody) -> dict[str, Any]:
+    async def skip(annotator: Annotator, body: Annotated[ItemsBody, sent(ItemsBody)]) -> dict[str, Any]:
         for key in body.items:
             desk.assignments.skip(annotator, key)
         return {}
 
     @app.post("/judge/{slug}/release")
-    async def release(annotator: Annotator, request: Request) -> dict[str, Any]:
-        body = ItemsBody.model_validate_json(await request.body())  # a beacon is sent as text
+    async def release(annotator: Annotator, body: Annotated[ItemsBody, sent(ItemsBody)]) -> dict[str, Any]:
         desk.assignments.release(annotator, body.items)
         return {}
 

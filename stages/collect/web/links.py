@@ -6,10 +6,13 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import UserError
 
 OWNER = ""  # no annotator has an empty name
 
@@ -35,16 +38,14 @@ class Links:
     """The links of a run, in a file that only its owner can read."""
 
     def __init__(self, path: Path, annotators: list[str]) -> None:
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self._key = bytes.fromhex(stored.get("key") or secrets.token_hex(32))
-        tokens = stored.get("tokens", {})
+        """
+        Raises:
+            UserError: the file is damaged; it is left as it is, because new links would shut everybody out.
+        """
+        key, tokens = _read(path) if os.path.lexists(path) else (secrets.token_hex(32), {})
+        self._key = bytes.fromhex(key)
         tokens |= {name: secrets.token_urlsafe(24) for name in (OWNER, *annotators) if name not in tokens}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"key": self._key.hex(), "tokens": tokens}, indent=2, ensure_ascii=False)
-        temporary = path.with_suffix(".partial")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(path)
+        _write(path, json.dumps({"key": key, "tokens": tokens}, indent=2, ensure_ascii=False))
         self._links = [Link(name, tokens[name], self._slug(name)) for name in (OWNER, *annotators)]
 
     def _slug(self, name: str) -> str:
@@ -73,3 +74,44 @@ class Links:
         """The name an image has for one annotator: it tells nothing, and another's link does not open it."""
         seal = hmac.new(self._key, f"image\x1f{annotator}\x1f{image}".encode(), hashlib.sha256).hexdigest()[:32]
         return f"{row:x}-{seal}"
+
+
+def _read(path: Path) -> tuple[str, dict[str, str]]:
+    """The key and the token of each name, as a file of links holds them."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"the personal links cannot be read ({error.strerror}): {path}; make the file readable"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"it is no JSON: {error}") from error
+    if not isinstance(stored, dict) or not {"key", "tokens"} <= stored.keys() or not isinstance(stored["tokens"], dict):
+        raise _damaged(path, "it needs a key and tokens")
+    key, tokens = stored["key"], stored["tokens"]
+    if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise _damaged(path, "its key is not 64 hexadecimal digits")
+    for name, token in tokens.items():
+        if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9_-]{20,200}", token):
+            raise _damaged(path, f"the token of {name or 'the owner'!r} is malformed")
+    if len(set(tokens.values())) < len(tokens):
+        raise _damaged(path, "two people have the same token")
+    return key, tokens
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"damaged file of personal links ({why}): {path}; put a backup in its place, or move it away to get new links (those "
+        "that were given out end then)"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file durably: half a file after a power cut would be damaged links."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

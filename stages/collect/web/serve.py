@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
-import webbrowser
+from contextlib import nullcontext
 
 import click
 import uvicorn
@@ -15,8 +14,10 @@ from pipeline import hints
 from pipeline.config_collect import ServerConfig
 from pipeline.errors import UserError
 from pipeline.gold import folder_labels
+from pipeline.web.connections import ACCEPTED_AT_ONCE, Patience
 from pipeline.web.guard import LOCAL, known_hosts
-from pipeline.web.listening import EVERYWHERE, listening, reached_by, serve_until_stopped
+from pipeline.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
+from pipeline.web.tls import tls_context
 from pipeline.workspace import Workspace
 from stages.collect.assignments import Assignments
 from stages.collect.leases import Leases
@@ -24,6 +25,7 @@ from stages.collect.people import annotators_of
 from stages.collect.plan import plan
 from stages.collect.renditions import Renditions
 from stages.collect.web.app import Desk, make_app
+from stages.collect.web.browser import has_screen, opened_in_browser
 from stages.collect.web.links import Links
 from stages.collect.web.overview import Overview
 from stages.collect.web.present import Presenter
@@ -47,12 +49,16 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
         assignments, links, Presenter(assignments, links, ws.table, ws.classes, ws.log_reference),
         Renditions.of(ws.table, ws.config), Overview(store, gold),
         known_hosts(settings.server.host, settings.server.allowed_hosts), settings.server.tls_key is not None,
+        settings.server.read_seconds,
     )  # fmt: skip
     before = len(assignments.ledger.owner)
+    allow_open_files()
     with listening(settings.server.host, settings.server.port, "collect.server") as listener:
         click.echo(_standing(assignments, links))
-        _announce(settings.server, links, listener.getsockname()[1])
-        _serve(desk, settings.server, listener)
+        first = _announce(settings.server, links, listener.getsockname()[1])
+        wanted = settings.server.open_browser and has_screen()
+        with opened_in_browser(first, folder) if wanted else nullcontext():
+            _serve(desk, settings.server, listener)
     assignments.catch_up()
     leases.close()
     return len(assignments.ledger.owner) - before
@@ -68,8 +74,8 @@ def _standing(assignments: Assignments, links: Links) -> str:
     return f"{stands.done} of {stands.total} questions{fewer} are answered."
 
 
-def _announce(server: ServerConfig, links: Links, port: int) -> None:
-    """Print a link each, and open the first."""
+def _announce(server: ServerConfig, links: Links, port: int) -> str:
+    """Print a link each; returns the one to open on this machine: the only annotator's, or the owner's."""
     host = "127.0.0.1" if server.host in EVERYWHERE else reached_by(server.host)
     shown = reached_by(server.host)
     base = f"{'https' if server.tls_key else 'http'}://{{}}:{port}"
@@ -86,25 +92,23 @@ def _announce(server: ServerConfig, links: Links, port: int) -> None:
     click.echo(
         f"Every answer is saved as it is given. Ctrl-C ends; `{hints.make('collect')}` goes on where you stopped."
     )
-    if server.open_browser and _has_screen():
-        first = links.annotators[0] if len(links.annotators) == 1 else links.owner
-        webbrowser.open(base.format(host) + first.enter)
-
-
-def _has_screen() -> bool:
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    first = links.annotators[0] if len(links.annotators) == 1 else links.owner
+    return base.format(host) + first.enter
 
 
 def _serve(desk: Desk, server: ServerConfig, listener: socket.socket) -> None:
     try:
-        uvicorn_config = uvicorn.Config(
-            make_app(desk), log_level="warning", access_log=False, lifespan="on",
-            ssl_certfile=server.tls_certificate, ssl_keyfile=server.tls_key, server_header=False,
-        )  # fmt: skip
-        uvicorn_config.load()
+        encryption = (
+            tls_context(server.tls_certificate, server.tls_key) if server.tls_certificate and server.tls_key else None
+        )
     except OSError as error:
         raise UserError(
             f"collect.server.tls_certificate, tls_key: {error.strerror or error}; both must be PEM files"
         ) from error
-    serve_until_stopped(uvicorn_config, listener, GRACE_SECONDS, abandon=desk.renditions.close)
+    patience = Patience(server.read_seconds, server.connections, tls=encryption)
+    config = uvicorn.Config(
+        make_app(desk), log_level="error", access_log=False, lifespan="on", ws="none",
+        http=patience.protocol(), backlog=ACCEPTED_AT_ONCE, server_header=False,
+    )  # fmt: skip
+    serve_until_stopped(config, listener, GRACE_SECONDS, abandon=desk.renditions.close)
     desk.renditions.close()

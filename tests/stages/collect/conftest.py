@@ -2,155 +2,37 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import torch
-import uvicorn
-from PIL import Image
+from live_collect import Live, Place, desk_for, draw_pictures, make_place
 
-from feedback_store.store import FeedbackStore
-from pipeline.config import parse_config
-from pipeline.config_collect import CollectConfig
-from pipeline.images.decoders import Limits
-from pipeline.images.table import ImageTable, read_images
-from stages.collect.assignments import Assignments
-from stages.collect.items import distinct, items_of
-from stages.collect.leases import Leases
-from stages.collect.plan import Plan
-from stages.collect.queries import draw
-from stages.collect.renditions import Renditions
-from stages.collect.web.app import Desk, make_app
-from stages.collect.web.links import Links
-from stages.collect.web.overview import Overview
-from stages.collect.web.present import Presenter
-
-CLASSES = ("ant", "bee", "wasp")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Place:
-    """What a test collects with; `again` opens the same files as a restarted process would."""
-
-    folder: Path
-    table: ImageTable
-    plan: Plan
-    settings: CollectConfig
-    clock: Clock
-    source: str = "web"
-
-    def again(self) -> Assignments:
-        leases = Leases(self.folder / "leases.sqlite")
-        store = FeedbackStore(self.folder / "feedback")
-        return Assignments(self.plan, store, leases, self.settings, 0, self.source, self.clock)
+from pipeline.web.connections import Patience
+from stages.collect.web.app import Desk
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Sixty pictures of 96 x 72 pixels, each another colour and with a mark."""
-    root = tmp_path / "pictures" / "train"
-    random = np.random.default_rng(0)
-    for number in range(60):
-        pixels = np.full((72, 96, 3), random.integers(30, 220, 3), np.uint8)
-        pixels[10 + number % 40 : 30 + number % 40, 20:60] = random.integers(0, 255, 3)
-        folder = root / CLASSES[number % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
-    return root.parent
-
-
-def planned(
-    folder: Path, pictures: Path, settings: CollectConfig, count: int, gold: int, classes: tuple[str, ...]
-) -> tuple[ImageTable, Plan]:
-    """The table of the pictures, and a plan of distinct questions about them."""
-    # heldout_fraction 0 is refused, so a few of the sixty are held out.
-    config = parse_config({"images": {"root": str(pictures), "size": 16, "heldout_fraction": 0.01}}, "test")
-    table, _ = read_images(config.images, folder / "cache")
-    opinion = torch.zeros(len(table), len(classes)).log_softmax(-1)
-    random = torch.Generator().manual_seed(0)
-    drawn = draw(settings.question, torch.from_numpy(table.rows("train")), 4 * (count + gold), opinion, random)
-    items = distinct(items_of(drawn, table.ids.tolist(), classes))
-    marked = [replace(item, gold=True) for item in items[count : count + gold]]
-    return table, Plan(items[:count], marked, classes)
+    """Sixty pictures, each another."""
+    return draw_pictures(tmp_path)
 
 
 @pytest.fixture
 def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
-    def make(
-        question: str = "comparison",
-        count: int = 50,
-        gold: int = 0,
-        classes: tuple[str, ...] = CLASSES,
-        **settings: object,
-    ) -> Place:
-        config = CollectConfig.model_validate({"question": question, "repeat_fraction": 0, **settings})
-        table, plan = planned(tmp_path, pictures, config, count, gold, classes)
-        return Place(tmp_path, table, plan, config, Clock())
+    def make(*arguments: Any, **settings: Any) -> Place:
+        return make_place(tmp_path, pictures, *arguments, **settings)
 
     return make
-
-
-class Live:
-    """The page's server on a free port, in a thread; `restart` is a new process as far as its state goes."""
-
-    def __init__(self, where: Place, annotators: list[str]) -> None:
-        self.where, self.annotators, self.port = where, annotators, 0
-        self.start()
-
-    def start(self) -> None:
-        self.desk = desk_for(self.where, self.annotators)
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        config = uvicorn.Config(make_app(self.desk), log_level="warning", timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
-        self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive()
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-
-    def link(self, name: str) -> str:
-        found = next(link for link in self.desk.links if link.name == name)
-        return f"http://127.0.0.1:{self.port}{found.enter}"
-
-
-def desk_for(where: Place, annotators: list[str]) -> Desk:
-    """What the application works with, on a test's place."""
-    assignments = where.again()
-    links = Links(where.folder / "links.json", annotators)
-    opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
-    return Desk(
-        assignments, links, Presenter(assignments, links, where.table, where.plan.classes, opinion),
-        Renditions(where.table, Limits(10**8, 10), 10**8), Overview(assignments.store, {}), frozenset({"127.0.0.1", "localhost"}),
-    )  # fmt: skip
 
 
 @pytest.fixture
 def live() -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
-    def make(where: Place, *annotators: str) -> Live:
-        started.append(Live(where, list(annotators or ("ann",))))
+    def make(where: Place, *annotators: str, seconds: float = 20.0, most: int = 1024) -> Live:
+        started.append(Live(where, list(annotators or ("ann",)), Patience(seconds, most)))
         return started[-1]
 
     yield make

@@ -57,6 +57,51 @@ def test_answers_that_wait_survive_a_closed_tab(browser: Any, place: Any, live: 
     context.close()
 
 
+@pytest.mark.parametrize("clock", ["right", "set to 1970 when the answer was given"])
+def test_answers_that_wait_survive_lost_leases(page: Any, place: Any, live: Any, clock: str) -> None:
+    where = place(count=12)
+    server = live(where)
+    if clock != "right":
+        page.add_init_script("Date.now = () => 1000")
+    page.goto(server.link("ann"))
+    page.wait_for_selector("#stage img")
+    server.stop()
+    page.keyboard.press("1")
+    page.wait_for_selector("#waiting:not([hidden])")
+    if clock != "right":
+        page.evaluate("() => { Date.now = () => performance.timeOrigin + performance.now(); }")
+    for file in where.folder.glob("leases.sqlite*"):
+        file.unlink()
+    server.start()
+    wait_stored(page)
+    assert len(server.desk.assignments.store.comparisons()) == 1
+
+
+def test_answers_that_the_server_does_not_know_are_set_aside_and_sent_again(page: Any, place: Any, live: Any) -> None:
+    """The server was started with another configuration by mistake, and then with the right one."""
+    where = place(count=12)
+    server = live(where)
+    page.goto(server.link("ann"))
+    page.wait_for_selector("#stage img")
+    right = where.plan
+    server.stop()
+    page.keyboard.press("1")
+    page.wait_for_selector("#waiting:not([hidden])")
+    where.plan = place("verdict", count=12).plan
+    server.start()
+    until(page, "() => document.getElementById('message').textContent.startsWith('Not stored: unknown question')")
+    wait_stored(page)
+    server.stop()
+    where.plan = right
+    server.start()
+    assert server.desk.assignments.store.files == []
+    page.reload()
+    page.wait_for_selector("#stage img")
+    until(page, "() => Object.keys(localStorage).some(key => key.startsWith('refused'))")
+    wait_stored(page)
+    assert len(server.desk.assignments.store.comparisons()) == 1
+
+
 def test_a_full_disk_is_shown_and_nothing_is_lost(
     page: Any, place: Any, live: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

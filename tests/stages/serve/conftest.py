@@ -6,32 +6,22 @@ import io
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
-import yaml
 from fastapi.testclient import TestClient
+from live_serve import Live, desk_of, make_served
 from PIL import Image
 
-from benchmarks.untrained import make_untrained
-from pipeline.config import Config, load_config
-from pipeline.web.connections import Patience
+from pipeline.config import Config
 from stages.serve.app import Desk, make_app
-from stages.serve.engine import Engine
-from stages.serve.metrics import Metrics
-from stages.serve.run import load, token_of
 
 ROOT = Path(__file__).resolve().parents[3]
-SIZE = 32
-CLASSES = ("ant", "bee", "wasp")
 ADDRESS = "http://127.0.0.1:8080"
 
 
@@ -39,17 +29,8 @@ ADDRESS = "http://127.0.0.1:8080"
 def served(tmp_path: Path) -> Callable[..., Config]:
     """Makes a run with a policy and, unless told otherwise, a reference; settings are those of `serve`."""
 
-    def make(classes: tuple[str, ...] = CLASSES, reference: bool = True, **settings: object) -> Config:
-        tree = {
-            "name": "served", "runs": str(tmp_path / "runs"), "images": {"root": str(tmp_path), "size": SIZE},
-            "model": {"backbone": "squeezenet1_1", "weights": "none"}, "runtime": {"device": "cpu", "threads": 1},
-            "serve": {"port": 0, **settings},
-        }  # fmt: skip
-        path = tmp_path / "served.yaml"
-        path.write_text(yaml.safe_dump(tree))
-        config = load_config(path)
-        make_untrained(config, classes, reference=reference)
-        return config
+    def make(*arguments: Any, **settings: Any) -> Config:
+        return make_served(tmp_path, *arguments, **settings)
 
     return make
 
@@ -60,10 +41,7 @@ def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
     made: list[Desk] = []
 
     def make(*arguments: object, token: str | None = None, **settings: object) -> Desk:
-        config = served(*arguments, **settings)
-        metrics = Metrics()
-        engine = Engine(*load(config), config.serve, metrics)
-        made.append(Desk(config.name, engine, metrics, config.serve, token or token_of()))
+        made.append(desk_of(served(*arguments, **settings), token))
         return made[-1]
 
     yield make
@@ -79,36 +57,6 @@ def client(desk: Callable[..., Desk]) -> Callable[..., TestClient]:
         return TestClient(make_app(desk(*arguments, **settings)), base_url=ADDRESS)
 
     return make
-
-
-class Live:
-    """The application on a free port, in a thread of this process."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.patience = Patience(desk.settings.read_seconds, desk.settings.connections, desk.metrics.slow)
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.server = uvicorn.Server(
-            uvicorn.Config(
-                make_app(desk), log_level="error", access_log=False, ws="none", http=self.patience.protocol(),
-                timeout_graceful_shutdown=5,
-            )
-        )  # fmt: skip
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
-        self.thread.start()
-        while not self.server.started:
-            assert self.thread.is_alive()
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.thread.join()
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
 
 @pytest.fixture

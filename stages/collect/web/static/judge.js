@@ -41,7 +41,8 @@ const outbox = new Outbox(here, {
   },
   onRefused: (refused) => {
     const late = refused.filter((one) => one.late).length;
-    view.message(late ? "Others had answered that one meanwhile; your answer is kept aside." : `Not stored: ${refused[0].reason}`, true);
+    const first = refused.find((one) => !one.late) ?? refused[0];
+    view.message(late === refused.length ? `Kept aside: ${first.reason}` : `Not stored: ${first.reason}; this browser keeps it`, true);
   },
 });
 const meaning = actionOf(session.keys, session.kind);
@@ -107,7 +108,8 @@ async function fill() {
   } catch (error) {
     if (error.status === 401 || error.status === 403) view.finish("Your link is no longer valid", [["Ask the owner of this collection for a new one. Answers that wait here are sent when you open it."]], false);
     else {
-      if (!current) view.finish("No connection", [["The next questions cannot be loaded; this page tries again by itself."]], false);
+      const why = error.status ? `The server says: ${error.message}` : "The next questions cannot be loaded";
+      if (!current) view.finish(error.status ? "Waiting for the server" : "No connection", [[`${why}; this page tries again by itself.`]], false);
       setTimeout(fill, 1500);
     }
   } finally {

@@ -1,7 +1,10 @@
 // Answers on their way to the server. They wait in the browser's storage until the server says that they are on disk,
-// are sent in order, and are sent again after a broken connection, a restarted server or a reload.
+// are sent in order, and are sent again after a broken connection, a restarted server or a reload. One that the server
+// refuses without keeping it is set aside in the browser and sent again when the page is opened anew: a server that was
+// started with another configuration knows other questions.
 
 const FIRST_RETRY = 400, LAST_RETRY = 8000, AT_ONCE = 50;
+const MAX_AGE_MS = 1e12 - 1; // that the server takes; a clock that was set right may make an answer older
 
 export class Outbox {
   constructor(name, { onChange, onProgress, onRefused }) {
@@ -9,7 +12,11 @@ export class Outbox {
     this.onChange = onChange;
     this.onProgress = onProgress;
     this.onRefused = onRefused;
-    this.entries = JSON.parse(localStorage.getItem(this.name) ?? "[]");
+    this.asideName = `refused ${name}`;
+    this.entries = [...stored(this.asideName), ...stored(this.name)];
+    this.again = new Set(stored(this.asideName).map((entry) => entry.id));
+    localStorage.setItem(this.name, JSON.stringify(this.entries));
+    localStorage.setItem(this.asideName, "[]");
     this.problem = "";
     this.retry = FIRST_RETRY;
     this.busy = false;
@@ -44,14 +51,18 @@ export class Outbox {
     clearTimeout(this.timer);
     const batch = this.entries.slice(0, AT_ONCE);
     try {
-      const answers = batch.map(({ at, ...entry }) => ({ ...entry, age_ms: Math.max(0, Date.now() - at) }));
+      const answers = batch.map(({ at, ...entry }) => ({ ...entry, age_ms: Math.min(MAX_AGE_MS, Math.max(0, Date.now() - at)) }));
       const reply = await post("answers", { answers });
       const gone = new Set([...reply.stored, ...reply.refused.map((refused) => refused.id)]);
+      const lost = new Set(reply.refused.filter((refused) => !refused.late).map((refused) => refused.id));
+      const aside = batch.filter((entry) => lost.has(entry.id) && !reply.stored.includes(entry.id));
+      if (aside.length) localStorage.setItem(this.asideName, JSON.stringify([...stored(this.asideName), ...aside]));
       this.entries = this.entries.filter((entry) => !gone.has(entry.id));
       this.problem = "";
       this.retry = FIRST_RETRY;
       this.save();
-      if (reply.refused.length) this.onRefused(reply.refused);
+      const news = reply.refused.filter((refused) => !this.again.has(refused.id));
+      if (news.length) this.onRefused(news);
       this.onProgress(reply.progress);
     } catch (error) {
       this.problem = error.status ? error.message : "no connection";
@@ -64,6 +75,10 @@ export class Outbox {
     }
     if (this.entries.length) this.send();
   }
+}
+
+function stored(name) {
+  return JSON.parse(localStorage.getItem(name) ?? "[]");
 }
 
 export async function post(path, body) {
