@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_IMAGE_SIZE = 4096  # pixels; a square of that side is 48 MiB as a uint8 image, 192 MiB as a float one
+MAX_CLASSES = 50_000  # ImageNet-21k has 21,841
+MAX_MEMBERS = 100  # of an ensemble of reward networks
+
 Trainable = Literal["head", "last_block", "all"]
 Question = Literal["comparison", "image_comparison", "label", "verdict", "rating"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]

@@ -31,10 +31,12 @@ from pipeline.optim import adamw, set_lr, warmup_cosine
 from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator, minibatches
 from pipeline.scores import score
+from pipeline.stage_lock import one_process
 from pipeline.tracking import Metrics
 from pipeline.workspace import Workspace, open_workspace
 
 
+@one_process("reference")
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/reference/. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("reference")

@@ -175,7 +175,7 @@ def run_seed(environment: Environment, learners: Learners, names: list[str], say
 
 def reward_seconds(ws: Workspace) -> float:
     """What training the reward model took, which all but the reference, supervised learning and DPO need."""
-    return float(read_json(ws.run.path / "reward" / "result.json")["seconds"])
+    return float(ws.run.read("reward", "result.json", "seconds")["seconds"])
 
 
 def inputs_key(ws: Workspace) -> str:

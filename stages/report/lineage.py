@@ -15,7 +15,7 @@ import yaml
 
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config
-from pipeline.files import read_json, sha256_of
+from pipeline.files import sha256_of
 from pipeline.gold import folder_labels
 from pipeline.models.files import weights_hash
 from pipeline.run_folder import SECTIONS, TARGETS, StageFolder
@@ -65,7 +65,8 @@ def _images(ws: Workspace) -> dict[str, Any]:
 
 
 def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dict[str, Any]:
-    manifest, result = read_json(stage.path / "manifest.json"), read_json(stage.path / "result.json")
+    manifest = stage.run.read(stage.name, "manifest.json", "inputs", "outputs", "versions")
+    result = stage.run.read(stage.name, "result.json", "seconds", "peak_rss_mb")
     inputs = [
         {
             "name": name,
