@@ -32,8 +32,14 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def save_model(path: Path, network: nn.Module, header: ModelHeader, extra: dict[str, Tensor] | None = None) -> None:
-    """Write weights under torchvision's names, plus `extra` tensors such as the reward model's scale, atomically."""
+    """Write weights under torchvision's names, plus `extra` tensors such as the reward model's scale, atomically.
+
+    Raises:
+        UserError: a weight is NaN or Inf; no stage after this one could use the model.
+    """
     tensors = {**network.state_dict(), **(extra or {})}
+    if name := first_not_finite(tensors):
+        raise UserError(f"{path}: training diverged: '{name}' has NaN or Inf; lower the learning rate of the stage")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     write_atomically(path, save(plain, metadata=header.metadata()))
 
