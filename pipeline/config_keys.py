@@ -76,8 +76,6 @@ def shown(value: Any) -> str:
     """A value as a message repeats it: quoted if it is text, cut if it is long."""
     if isinstance(value, list | dict | tuple):
         return f"a {type(value).__name__} of {len(value)}" if len(value) > 5 else _cut(repr(value))
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**SHOWN:
-        return "a number of more than 80 digits"  # Python refuses to write one of thousands
     return _cut(repr(value))
 
 

@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_VALUES = 50_000  # with every alias written out
+MAX_BITS = 63  # of a whole number
 NULL, BOOL, INT, FLOAT, TEXT, DATE, MERGE = (
     f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "merge")
 )
@@ -62,8 +63,10 @@ class _Values:
 
     def of(self, node: yaml.Node, key: Key, depth: int = 0) -> Any:
         self.count += 1
-        if self.count > MAX_VALUES or depth > MAX_DEPTH:
-            raise _Refused("aliases that repeat too much", node)
+        if self.count > MAX_VALUES:
+            raise _Refused(f"more than {MAX_VALUES:,} values, with aliases written out", node)
+        if depth > MAX_DEPTH:  # an alias inside what it stands for has no end
+            raise _Refused(f"nested more than {MAX_DEPTH} levels deep, with aliases written out", node)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, key)
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
@@ -104,12 +107,14 @@ class _Values:
             raise _Refused(f"the tag {node.tag!r:.60} is not supported; leave it out", node)
         if node.tag == DATE or (node.tag != NULL and self.is_text(key)):
             return str(node.value)
+        kind = node.tag.rsplit(":", 1)[-1]
         try:
-            return self.loader.construct_object(node)
+            value = self.loader.construct_object(node)
         except Exception:  # which error a value that does not fit its tag raises depends on the value
-            raise _Refused(
-                f"{node.value!r:.60} is not a value of the type {node.tag.rsplit(':', 1)[-1]}", node
-            ) from None
+            raise _Refused(f"{node.value!r:.60} is not a value of the type {kind}", node) from None
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise _Refused(f"the number {node.value!r:.60} is larger than any setting may be", node)
+        return value
 
 
 def parse_yaml(text: str, is_text: Callable[[Key], bool], key: Key = ()) -> Any:
