@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.cached_array import cached_array
 from pipeline.config import AugmentConfig
-from pipeline.files import short_hash
+from pipeline.files import short_hash, writing
 from pipeline.images.pixels import Pixels
 from pipeline.images.transforms import Transform, augment, normalise
 from pipeline.models.backbone import Split
@@ -90,8 +90,12 @@ def load_features(
 
 
 def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:
-    """Write the outputs for every image to a .npy file of that shape."""
-    stored = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-    for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
-        stored[rows.numpy()] = source.batch(rows).cpu().numpy()
-    stored.flush()
+    """Write the outputs for every image to a .npy file of that shape.
+
+    Written in order, not through a memory map: on a full disk that would end the process with SIGBUS.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with writing(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
+            file.write(source.batch(rows).cpu().numpy().astype("<f4", copy=False).tobytes())
