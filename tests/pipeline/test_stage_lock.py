@@ -34,7 +34,7 @@ main()
 
 def config_in(folder: Path, root: Path) -> Config:
     tree = {
-        "name": "one", "runs": str(folder / "runs"), "images": {"root": str(root), "size": 16}, "model": {"weights": "none"},
+        "name": "one", "runs": str(folder / "runs"), "images": {"root": str(root), "size": 16}, "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none"},
         "reference": {"labelled_per_class": 2, "epochs": 1, "calibration_folds": 0},
     }  # fmt: skip
     return parse_config(tree, "test")
