@@ -77,8 +77,7 @@ def test_every_setting_refuses_what_no_setting_means(key: str, tmp_path: Path) -
             refused(error)
         else:
             accepted(made, tmp_path)
-            assert isinstance(value, int | float), "a number may be a text, or a tiny but positive rate"
-            assert math.isfinite(value)
+            assert isinstance(value, int | float), "a number may be a name, or a tiny but positive rate"
 
 
 @fuzz
