@@ -27,7 +27,7 @@ from pipeline.config_collect import CollectConfig
 from pipeline.config_keys import nearest_key, shown
 from pipeline.config_ppo import PPOConfig
 from pipeline.config_use import InferConfig, ServeConfig, TrackingConfig
-from pipeline.config_yaml import parse_yaml, read_text
+from pipeline.config_yaml import MAX_BYTES, parse_yaml, read_text
 from pipeline.errors import UserError
 
 MAX_PARENTS = 3  # sections within sections of any key
@@ -209,7 +209,10 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
             _set(tree, key, parse_yaml(value, is_text, tuple(key.split("."))) if value else "")
         except ValueError as error:
             raise UserError(f"SET {shown(override)}: the value cannot be used: {error}") from None
-    return parse_config(tree, str(path))
+    config = parse_config(tree, str(path))
+    if len(dump_config(config).encode()) > MAX_BYTES:  # every stage keeps it as a file, which must be readable
+        raise UserError(f"{path}: longer than {MAX_BYTES // 1024} KiB when written out; shorten its lists")
+    return config
 
 
 def read_tree(path: Path) -> dict[str, Any]:

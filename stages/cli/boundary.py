@@ -84,7 +84,7 @@ def _stopped(stop: BaseException) -> tuple[str, int]:
     if isinstance(first, Stopped):
         return str(first), first.code
     assert isinstance(stop, KeyboardInterrupt)
-    return "stopped; what was finished before is kept, and the same command goes on from there", exit_code(stop)
+    return "stopped; what was finished before is kept, and the same command resumes from there", exit_code(stop)
 
 
 def _sentence(error: Exception, ctx: click.Context) -> tuple[str, int]:

@@ -69,6 +69,12 @@ def test_a_large_file_is_not_read(tmp_path: Path) -> None:
         load_config(path)
 
 
+def test_what_could_not_be_read_back(tmp_path: Path) -> None:
+    """Stages keep the configuration with a line for each item of a list, which takes more room than it may have been given."""
+    text = "images: {root: x, exclude: [" + "123," * 40_000 + "1]}"
+    assert "longer than 256 KiB when written out" in refusal(written(tmp_path, text))
+
+
 def test_a_folder(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path}: a folder, not a configuration; name a .yaml file in it"
 

@@ -81,6 +81,9 @@ def test_the_server_and_library_users(run: RunFolder, tmp_path: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(policy.read_bytes())
     assert Predictor.load(copy).classes == ("a", "b"), "it lies beside no manifest that it could be compared with"
+    for text in ('{"name": "a web page"}', "not JSON"):
+        (tmp_path / "manifest.json").write_text(text)
+        assert Predictor.load(copy).classes == ("a", "b"), "nor beside one of ours"
 
 
 def load_error(load_it: Callable[[], object]) -> str:

@@ -137,7 +137,7 @@ def test_outside_a_loop(tmp_path: Path, name: str, code: int) -> None:
     """Anywhere in a command: one line, and the exit code that shells give."""
     around = f"main.commands['loop'].callback = lambda: (send('{name}'), print('it was not stopped'))"
     returned, said = stopped(tmp_path, around=around)
-    assert said.splitlines() == ["stopped; what was finished before is kept, and the same command goes on from there"]
+    assert said.splitlines() == ["stopped; what was finished before is kept, and the same command resumes from there"]
     assert returned == code
 
 
