@@ -31,7 +31,7 @@ class ServeConfig(Section):
     )
     batch_size: int = Field(32, ge=1, le=4096, description="most images that are computed together")
     batch_wait_ms: float = Field(
-        5.0, ge=0, le=60_000, description="longest wait for others to be computed together with"
+        5.0, ge=0, le=3_600_000, description="longest wait for others to be computed together with"
     )
     workers: int = Field(2, ge=1, le=256, description="threads that decode images while the network computes")
     queue: int = Field(
