@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-RLHF = $(BIN)/image-rlhf
+RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nOptions: CONFIG=configs/digits.yaml  SET="ppo.lr=1e-5 seed=3"  FORCE=1 (do a finished stage again)\n'
+	@printf '\nOptions: CONFIG=configs/digits.yaml  SET="ppo.lr=1e-5 seed=3"  FORCE=1 (do a finished stage again)  DEBUG=1 (show the traceback of an error)\n'
 
 setup: $(READY)  ## make .venv with the project and its dependencies at tested versions
 

@@ -26,7 +26,7 @@ import torch
 
 from pipeline.errors import Stopped
 from pipeline.files import writing
-from pipeline.stopping import exit_code, stoppable
+from pipeline.stopping import came, exit_code, stoppable, uninterrupted
 
 KEPT = 2
 State = dict[str, Any]
@@ -52,7 +52,10 @@ class _Hashed:
 
 
 def _save(state: State, path: Path) -> str:
-    """Write a state, synced; returns the SHA-256 of the file, taken while it is written: states are large."""
+    """Write a state, synced; returns the SHA-256 of the file, taken while it is written: states are large.
+
+    No signal may come through: torch's writer is C++, which makes another error of an exception in `write`.
+    """
     with writing(path), path.open("wb") as file:
         hashed = _Hashed(file)
         try:
@@ -124,19 +127,32 @@ class Checkpoints:
         return sorted(self.folder.glob("*-*.pt")) if self.folder else []
 
     def offer(self, position: int, state: Callable[[], State]) -> None:
-        """Remember a state, made by `state` and not changed any more, and write it if the last write is long enough ago."""
+        """Remember a state, made by `state` and not changed any more, and write it if the last write is long enough ago.
+
+        Raises:
+            KeyboardInterrupt: a signal came before whose exception was lost on its way.
+        """
         if not self.writes:
             return
         self._offered = (position, {"state": state(), "streams": _streams()})
+        if stop := came():
+            raise stop
         if time.monotonic() - self._last >= self.seconds:
             self.write()
 
     def write(self) -> None:
         """Write the newest state offered, unless that is done, and delete all but the two newest.
 
+        A signal that comes meanwhile takes effect when the state is on disk.
+
         Raises:
             OSError: the disk is full or refuses; the states written before are kept.
+            KeyboardInterrupt: a signal came.
         """
+        with uninterrupted():
+            self._write()
+
+    def _write(self) -> None:
         if self._offered is None or self._offered[0] <= self._written or self.folder is None:
             return
         position, held = self._offered
@@ -165,12 +181,20 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stoppable.__exit__(None, None, None)
-        if self.writes and (isinstance(error, KeyboardInterrupt) or (error is None and self.one_of_several)):
-            self.write()
-        if isinstance(error, KeyboardInterrupt):
+        stop = error if isinstance(error, KeyboardInterrupt) else came() if error else None
+        try:
+            if stop and self.writes:
+                with uninterrupted(then_stop=False):
+                    self._write()
+            elif error is None and self.one_of_several:
+                self.write()
+        except KeyboardInterrupt as late:  # it came while the last state was written, which is on disk now
+            stop = late
+        finally:
+            self._stoppable.__exit__(None, None, None)
+        if stop:
             done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
-            raise Stopped(f"stopped{done}; the same command goes on from there", exit_code(error)) from None
+            raise Stopped(f"stopped{done}; the same command goes on from there", exit_code(stop)) from None
 
 
 def _streams() -> State:

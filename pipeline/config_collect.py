@@ -10,9 +10,6 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config_base import (
     Fraction,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
     Probability,
     Question,
     Section,
@@ -25,10 +22,10 @@ class SimulatedConfig(Section):
     """The simulated teacher (METHOD 6, after B-Pref). A name sets the parameters; a parameter given wins."""
 
     name: Literal["oracle", "mistake", "noisy", "skip", "equal", "custom"] = "oracle"
-    beta: float | None = Field(None, description="rationality; -1 is perfectly rational")
+    beta: float | None = Field(None, ge=-1, le=1e6, description="rationality; -1 is perfectly rational")
     eps_mistake: Probability | None = None
-    eps_skip: NonNegativeFloat | None = None
-    eps_equal: NonNegativeFloat | None = None
+    eps_skip: float | None = Field(None, ge=0, le=1e6)
+    eps_equal: float | None = Field(None, ge=0, le=1e6)
 
     @field_validator("beta")
     @classmethod
@@ -46,7 +43,9 @@ class ReplayConfig(Section):
     image_column: str = "image"
     label_column: str = "label"
     annotator_column: str | None = None
-    votes_per_image: PositiveInt | None = Field(None, description="use the first so many labels of each image")
+    votes_per_image: int | None = Field(
+        None, ge=1, le=1_000_000, description="use the first so many labels of each image"
+    )
 
     _paths = field_validator("csv", "root", mode="before")(expand_path)
 
@@ -92,9 +91,14 @@ class ServerConfig(Section):
     )
     tls_certificate: Path | None = Field(None, description="PEM file; serves https together with tls_key")
     tls_key: Path | None = None
-    connections: PositiveInt = Field(1024, description="held at once; beyond it the slowest to send is closed")
-    read_seconds: PositiveFloat = Field(
-        20.0, description="within which a request's headers must have come in, and its body within as long again"
+    connections: int = Field(
+        1024, ge=1, le=1_000_000, description="held at once; beyond it the slowest to send is closed"
+    )
+    read_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=86_400,
+        description="within which a request's headers must have come in, and its body within as long again",
     )
 
     _paths = field_validator("tls_certificate", "tls_key", mode="before")(expand_path)
@@ -114,17 +118,23 @@ class CollectConfig(Section):
     teacher: Literal["people", "simulated", "replay"] = Field(
         "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"
     )
-    count: PositiveInt | None = Field(1000, description="judgments to have in all; null: all that a replay holds")
+    count: int | None = Field(
+        1000, ge=1, le=1_000_000, description="judgments to have in all; null: all that a replay holds"
+    )
     simulated: SimulatedConfig = SimulatedConfig()
     replay: ReplayConfig = ReplayConfig()
     ui: Literal["web", "tk"] = Field("web", description="a page in the browser, or a window")
-    annotators: list[str] = Field([], description="who judges, one link each; default: the name you are logged in by")
-    judgments_per_item: PositiveInt = Field(1, description="different people who answer each question")
+    annotators: list[str] = Field(
+        [], max_length=1000, description="who judges, one link each; default: the name you are logged in by"
+    )
+    judgments_per_item: int = Field(1, ge=1, le=1000, description="different people who answer each question")
     repeat_fraction: Fraction = Field(
         0.05, description="share of questions asked the same person twice, for consistency"
     )
     gold_fraction: Fraction = Field(0.0, description="share of questions whose answer the reference's labels tell")
-    lease_minutes: PositiveFloat = Field(15, description="how long a question stays with the person it was given to")
+    lease_minutes: float = Field(
+        15, gt=0, le=525_600, description="how long a question stays with the person it was given to"
+    )
     rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="a rating is 1 to this")
     show_others: bool = Field(False, description="show what other people answered; biases judgments")
     show_model: bool = Field(False, description="show the reference's opinion; biases judgments")

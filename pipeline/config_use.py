@@ -6,20 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config_base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Section
+from pipeline.config_base import Probability, Section
 from pipeline.hosts import AcceptedHost, ListenAddress
 
 
 class InferConfig(Section):
-    batch_size: PositiveInt = Field(64, description="images a forward pass")
-    workers: PositiveInt = Field(2, description="processes that decode images while the network computes")
+    batch_size: int = Field(64, ge=1, le=4096, description="images a forward pass")
+    workers: int = Field(2, ge=1, le=256, description="processes that decode images while the network computes")
     format: Literal["csv", "jsonl", "parquet"] = Field("csv", description="of the predictions, where no file is named")
-    top_k: Annotated[int, Field(ge=0)] = Field(0, description="the likeliest so many classes; 0: every class")
+    top_k: int = Field(0, ge=0, le=1_000_000, description="the likeliest so many classes; 0: every class")
     abstain_below: Probability = Field(0.0, description="say `abstain` where the confidence is lower; 0: never")
     reference: bool = Field(False, description="the reference's opinion beside the policy's")
-    sheet: Annotated[int, Field(ge=0)] = Field(
-        0, description="images on a contact sheet beside the predictions; 0: none"
-    )
+    sheet: int = Field(0, ge=0, le=1000, description="images on a contact sheet beside the predictions; 0: none")
 
 
 class ServeConfig(Section):
@@ -33,27 +31,48 @@ class ServeConfig(Section):
     allowed_hosts: list[AcceptedHost] = Field(
         [], description="names besides localhost that this machine is asked for by; `*` is any"
     )
-    batch_size: PositiveInt = Field(32, description="most images that are computed together")
-    batch_wait_ms: NonNegativeFloat = Field(5.0, description="longest wait for others to be computed together with")
-    workers: PositiveInt = Field(
-        2, description="processes that decode images; one more is kept free for images that are decoded quickly"
+    batch_size: int = Field(32, ge=1, le=4096, description="most images that are computed together")
+    batch_wait_ms: float = Field(
+        5.0, ge=0, le=3_600_000, description="longest wait for others to be computed together with"
     )
-    queue: PositiveInt = Field(256, description="images that may wait; beyond it the answer is 503 with Retry-After")
-    max_images: PositiveInt = Field(32, description="images in one request")
-    max_megabytes: PositiveInt = Field(20, description="bytes of one request, in MiB")
+    workers: int = Field(
+        2,
+        ge=1,
+        le=256,
+        description="processes that decode images; one more is kept free for images that are decoded quickly",
+    )
+    queue: int = Field(
+        256, ge=1, le=100_000, description="images that may wait; beyond it the answer is 503 with Retry-After"
+    )
+    max_images: int = Field(32, ge=1, le=10_000, description="images in one request")
+    max_megabytes: int = Field(20, ge=1, le=4096, description="bytes of one request, in MiB")
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(25_000_000, description="of one image")
-    decode_seconds: PositiveFloat = Field(
-        10.0, description="processor time that decoding one image may take; beyond it the answer is 422"
+    decode_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="processor time that decoding one image may take; beyond it the answer is 422",
     )
-    waiting_megabytes: PositiveInt = Field(
-        128, description="bytes of all requests that are being read or wait, in MiB; beyond it 503, too"
+    waiting_megabytes: int = Field(
+        128,
+        ge=1,
+        le=65_536,
+        description="bytes of all requests that are being read or wait, in MiB; beyond it 503, too",
     )
-    connections: PositiveInt = Field(2048, description="held at once; beyond it the slowest to send is closed")
-    grace_seconds: PositiveFloat = Field(
-        10.0, description="within which the server ends after Ctrl-C or SIGTERM, whatever it is doing"
+    connections: int = Field(
+        2048, ge=1, le=1_000_000, description="held at once; beyond it the slowest to send is closed"
     )
-    read_seconds: PositiveFloat = Field(
-        20.0, description="within which a request's headers must have come in, and its body within as long again"
+    grace_seconds: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="within which the server ends after Ctrl-C or SIGTERM, whatever it is doing",
+    )
+    read_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=86_400,
+        description="within which a request's headers must have come in, and its body within as long again",
     )
 
     @model_validator(mode="after")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
+from pipeline.cached_array import cached_array
 from pipeline.config import AugmentConfig
-from pipeline.files import short_hash
+from pipeline.files import short_hash, writing
 from pipeline.images.pixels import Pixels
 from pipeline.images.resize import Transform
 from pipeline.images.transforms import augment, normalise
@@ -84,19 +84,19 @@ def load_features(
     if example.numel() * 4 * len(source) > limit_mb * 2**20:
         return source
     key = short_hash(weights_hash(split.prefix), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
+    shape = (len(source), *example.shape)
     path = cache / "features" / f"{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
-            _compute(source, tuple(example.shape), path)
-    return Features(pixels, split.prefix, np.load(path, mmap_mode="r"), device)
+    stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
+    return Features(pixels, split.prefix, stored, device)
 
 
 def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    stored = np.lib.format.open_memmap(partial, "w+", np.float32, (len(source), *shape))
-    for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
-        stored[rows.numpy()] = source.batch(rows).cpu().numpy()
-    stored.flush()
-    del stored
-    partial.replace(path)
+    """Write the outputs for every image to a .npy file of that shape.
+
+    Written in order, not through a memory map: on a full disk that would end the process with SIGBUS.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with writing(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
+            file.write(source.batch(rows).cpu().numpy().astype("<f4", copy=False).tobytes())

@@ -64,6 +64,31 @@ def printable(name: object) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
+class Damaged(ValueError):
+    """A file that does not hold what it should; the message says what is wrong with it, not what to do."""
+
+
+def read_object(path: Path, *required: str) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Args:
+        required: keys that it must have.
+
+    Raises:
+        Damaged: not UTF-8, not JSON, not an object, or a key is missing.
+        OSError: it cannot be read.
+    """
+    try:
+        found = read_json(path)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, dict):
+        raise Damaged(f"not a JSON object but a {type(found).__name__}")
+    if missing := [name for name in required if name not in found]:
+        raise Damaged(f"'{missing[0]}' is missing")
+    return found
+
+
 def sha256_of(path: Path) -> str:
     """Hash of a file's bytes, read in pieces."""
     with path.open("rb") as file:

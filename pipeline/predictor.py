@@ -101,7 +101,7 @@ class Predictor:
         """A policy from a run's folder, an exported folder, or a model file.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: there is none, it is damaged, or it is not the file that the manifest beside it names.
         """
         path = Path(path).expanduser()
         if path.suffix in (".onnx", ".pt2"):

@@ -22,13 +22,15 @@ from pipeline import hints
 from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
-from pipeline.files import read_json, sha256_of, short_hash, write_atomically, write_json
+from pipeline.files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
+from pipeline.manifest import NAME, RESULT, TARGETS, Manifest, read_manifest, remedy
 from pipeline.runtime import Runtime, peak_memory_mb
 from pipeline.trackers.tracker import Tracking, open_tracking, require_package
 from pipeline.tracking import Metrics
 
-# The target that makes each stage, for messages, and the sections of the configuration each depends on.
-TARGETS = {"reference": "reference", "collect": "collect", "reward": "train-reward", "ppo": "ppo"}
+__all__ = ["SECTIONS", "TARGETS", "RunFolder", "StageFolder"]
+
+# The sections of the configuration each stage depends on.
 SECTIONS = {
     "reference": ("images", "model", "reference"),
     "collect": ("images", "collect"),
@@ -61,33 +63,64 @@ class RunFolder:
     def stage(self, name: str) -> StageFolder:
         return StageFolder(self, name)
 
-    def require(self, stage: str, file: str) -> Path:
-        """A file that an earlier stage makes.
+    def prepare(self) -> None:
+        """Make the run's folder.
 
         Raises:
-            UserError: it is missing; the message names it and the target that makes it.
+            UserError: that is impossible.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"runs: the folder {self.path} cannot be made ({error.strerror}); set runs to a folder that can be written to"
+            ) from None
+
+    def require(self, stage: str, file: str) -> Path:
+        """A file that an earlier stage made, with the hash it had then.
+
+        Raises:
+            UserError: it is missing or was changed; the message names it and the target that makes it.
         """
         path = self.path / stage / file
-        if not path.is_file() or not (self.path / stage / "manifest.json").is_file():
+        manifest = read_manifest(self.path / stage)
+        if manifest is None or not path.is_file():
             raise UserError(f"{path} is missing: run `{hints.make(TARGETS[stage])}` first (run '{self.config.name}')")
-        self._warn_if_stale(stage)
+        manifest.verify(file)
+        self._warn_if_stale(manifest)
         return path
 
-    def _warn_if_stale(self, stage: str) -> None:
+    def read(self, stage: str, file: str, *required: str) -> dict[str, Any]:
+        """A JSON object that an earlier stage made.
+
+        Args:
+            required: keys that it must have.
+
+        Raises:
+            UserError: it is missing, was changed, or is damaged.
+        """
+        path = self.require(stage, file)
+        try:
+            return read_object(path, *required)
+        except Damaged as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy(stage)}") from None
+
+    def _warn_if_stale(self, manifest: Manifest) -> None:
         """Say, once a process, that an earlier stage was made with settings other than those in force."""
-        folder = self.stage(stage)
-        if (folder.path, folder.settings) not in _WARNED and read_json(folder.path / "manifest.json")[
-            "settings"
-        ] != folder.settings:
+        folder = self.stage(manifest.stage)
+        if (folder.path, folder.settings) not in _WARNED and manifest.settings != folder.settings:
             _WARNED.add((folder.path, folder.settings))
             click.echo(
                 f"warning: {folder.path} was made with other settings (see its config.yaml); "
-                f"`{hints.make(TARGETS[stage])}` makes it anew with the present ones",
+                f"`{hints.make(TARGETS[manifest.stage])}` makes it anew with the present ones",
                 err=True,
             )
 
     def write_summary(self) -> dict[str, Any]:
-        """summary.json: the results of every finished stage, assembled anew from their own result.json files."""
+        """summary.json: the results of every finished stage, assembled anew from their own result.json files.
+
+        A damaged one is named and left out.
+        """
         summary: dict[str, Any] = {
             "name": self.config.name,
             "seed": self.config.seed,
@@ -96,14 +129,29 @@ class RunFolder:
             "peak_rss_mb": 0.0,
         }
         for stage in ("reference", "collect", "reward", "ppo", "infer"):
-            path = self.path / stage / "result.json"
-            if path.is_file():
-                result = read_json(path)
-                summary["seconds"][stage] = result.pop("seconds")
-                summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
-                summary.update(result)
+            path = self.path / stage / RESULT
+            if not path.is_file():
+                continue
+            try:
+                result = _result(path)
+            except Damaged as error:
+                click.echo(
+                    f"warning: {path} is damaged ({error}) and left out of summary.json; {remedy(stage)}", err=True
+                )
+                continue
+            summary["seconds"][stage] = result.pop("seconds")
+            summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
+            summary.update(result)
         write_json(self.path / "summary.json", summary)
         return summary
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """A result.json; raises Damaged."""
+    result = read_object(path, "seconds", "peak_rss_mb")
+    if not all(isinstance(result[name], int | float) for name in ("seconds", "peak_rss_mb")):
+        raise Damaged("'seconds' or 'peak_rss_mb' is not a number")
+    return result
 
 
 @dataclass
@@ -127,21 +175,26 @@ class StageFolder:
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
     def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
-        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-        return {"inputs": inputs, "settings": self.settings, "versions": versions}
+        return {"inputs": inputs, "settings": self.settings, "versions": _versions()}
 
     def is_current(self, inputs: dict[str, str]) -> bool:
         """Whether the stage finished with exactly these inputs and settings, and its outputs still stand untouched."""
-        manifest = self.path / "manifest.json"
-        if not manifest.is_file():
-            return False
-        made = read_json(manifest)
-        if any(made[key] != value for key, value in self._described(inputs).items()):
-            return False
-        return all(
-            (self.path / name).is_file() and sha256_of(self.path / name) == digest
-            for name, digest in made["outputs"].items()
-        )  # fmt: skip
+        try:
+            made = read_manifest(self.path)
+            if made is None or made.settings != self.settings:
+                return False
+            if made.inputs != inputs or made.versions != _versions():
+                return False
+            names = (*made.outputs, RESULT)
+            if not all((self.path / name).is_file() for name in names):
+                return False
+            reason = next((found for name in names if (found := made.changed(name))), "")
+            _result(self.path / RESULT)
+        except (UserError, Damaged) as error:
+            reason = str(error)
+        if reason:
+            click.echo(f"warning: {self.path} is made again: {reason}", err=True)
+        return not reason
 
     def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:
         """Where this stage's loop saves its state, as long as inputs and settings are these; `force` does a finished
@@ -152,7 +205,7 @@ class StageFolder:
         """
         seconds = self.run.config.runtime.checkpoint_seconds
         made = Checkpoints(self.path / "checkpoints", self._key(inputs), seconds, what, runtime.is_main)
-        if force and (self.path / "manifest.json").is_file():  # one that was forced and stopped goes on
+        if force and (self.path / NAME).is_file():  # one that was forced and stopped goes on
             made.clear()
         runtime.wait()
         return made
@@ -175,16 +228,21 @@ class StageFolder:
         """
         require_package(self.run.config)
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "manifest.json").unlink(missing_ok=True)
+        (self.path / NAME).unlink(missing_ok=True)
         write_atomically(self.path / "config.yaml", dump_config(self.run.config).encode())
 
     def finish(self, inputs: dict[str, str], outputs: Iterable[str], result: dict[str, Any]) -> None:
         """Write result.json, the manifest and the run's summary; then tell the tracker."""
         seconds = round(time.perf_counter() - self.started, 2)
         result = {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)}
-        write_json(self.path / "result.json", result)
+        write_json(self.path / RESULT, result)
         made = {name: sha256_of(self.path / name) for name in outputs}
-        write_json(self.path / "manifest.json", {"stage": self.name, **self._described(inputs), "outputs": made})
+        described = {"stage": self.name, **self._described(inputs), "outputs": made}
+        write_json(self.path / NAME, {**described, "result": sha256_of(self.path / RESULT)})
         self.run.write_summary()
         if self.tracking:
             self.tracking.finish(result)
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "torchvision": torchvision.__version__}

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
+from pipeline.cached_array import cached_array
 from pipeline.features import BATCH, Features
 from pipeline.files import short_hash
 from pipeline.images.resize import Transform
 from pipeline.models.files import weights_hash
+from pipeline.models.policy import final_linear
 
 
 @torch.no_grad()
@@ -33,12 +34,10 @@ def cached_scores(
 ) -> Tensor:
     """`score` of every image, kept on disk under the hash of the weights, the images and the transform."""
     key = short_hash(weights_hash(network), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
-    path = cache / "scores" / f"{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, score(suffix, features).numpy())
-            partial.replace(path)
-    return torch.from_numpy(np.load(path))
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, score(suffix, features).numpy())
+
+    shape = (len(features), final_linear(network).out_features)
+    return torch.from_numpy(cached_array(cache / "scores" / f"{key}.npy", shape, write, mapped=False))

@@ -19,6 +19,7 @@ from pipeline.gold import class_names
 from pipeline.images.pixels import Pixels
 from pipeline.images.resize import Transform
 from pipeline.images.table import ImageTable, read_images
+from pipeline.models.architecture import require_size
 from pipeline.models.backbone import Split, split
 from pipeline.models.files import ModelHeader, load_model
 from pipeline.models.policy import log_policy
@@ -90,9 +91,15 @@ class Workspace:
 
 
 def open_workspace(config: Config) -> Workspace:
-    """Read the images (from the cache, mostly), write images.csv, and say what was left out."""
+    """Read the images (from the cache, mostly), write images.csv, and say what was left out.
+
+    Raises:
+        UserError: the images cannot be used, the network does not take their size, or the run's folder cannot be made.
+    """
     runtime = start(config.runtime)
     run = RunFolder(config)
+    run.prepare()
+    require_size(config.model.backbone, config.images.size)
     table, pixels = read_images(config.images, run.cache, config.model.cache_limit_mb, config.runtime.decode_seconds)
     classes = class_names(table, config.images.classes)
     if runtime.is_main:

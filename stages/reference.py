@@ -8,6 +8,7 @@ has to be as sure of itself as it is right, and a network that has memorised fif
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import click
@@ -31,10 +32,12 @@ from pipeline.optim import adamw, set_lr, warmup_cosine
 from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator, minibatches
 from pipeline.scores import score
+from pipeline.stage_lock import one_process
 from pipeline.tracking import Metrics
 from pipeline.workspace import Workspace, open_workspace
 
 
+@one_process("reference")
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/reference/. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("reference")
@@ -113,7 +116,11 @@ def fit_labels(
     config: TrainingConfig,
     metrics: Metrics,
 ) -> None:
-    """Cross-entropy on images `rows` [n] with classes `labels` [n]; changes the suffix in place, leaves it in eval mode."""
+    """Cross-entropy on images `rows` [n] with classes `labels` [n]; changes the suffix in place, leaves it in eval mode.
+
+    Raises:
+        UserError: training diverged.
+    """
     of_row = torch.zeros(len(features), dtype=torch.long)
     of_row[rows] = labels
     random, augment_random = generator(ws.config.seed, 2), generator(ws.config.seed, 3, ws.runtime.rank)
@@ -138,6 +145,10 @@ def fit_labels(
             optimiser.step()
             loss_sum += float(loss.detach()) * len(batch) / ws.runtime.world
             step += 1
+        if not math.isfinite(loss_sum):
+            raise UserError(
+                f"reference.lr: training diverged in epoch {epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
+            )
         metrics.add(epoch=epoch + 1, loss=loss_sum / len(rows), lr=optimiser.param_groups[0]["lr"])
     pieces.suffix.eval()
 

@@ -7,109 +7,20 @@ graph (torch.fx), so it needs no list of architectures. Weights keep torchvision
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import torchvision
-from safetensors.torch import load_file
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from pipeline.config import ModelConfig
 from pipeline.config_base import Trainable
 from pipeline.errors import UserError
+from pipeline.models.architecture import construct, replace_head
+from pipeline.models.weights import difference, read_weights
 
-IMAGENET_CLASSES = 1000
 # Sub-modules that only hold the blocks of a network; the block is what lies one level below.
 CONTAINERS = ("features", "layers", "blocks", "stages", "trunk_output", "encoder", "encoder.layers")
-
-
-def backbone_names() -> list[str]:
-    return sorted(torchvision.models.list_models(module=torchvision.models))
-
-
-def _construct(name: str, weights: str | None) -> nn.Module:
-    if name not in backbone_names():
-        close = difflib.get_close_matches(name, backbone_names(), n=1, cutoff=0.0)
-        raise UserError(
-            f"model.backbone: torchvision has no classification network '{name}'; did you mean '{close[0]}'?"
-        )
-    options = (
-        {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
-    )
-    network: nn.Module = torchvision.models.get_model(name, weights=weights, **options)
-    if weights and hasattr(network, "aux_logits"):  # the auxiliary classifiers serve training from scratch only
-        setattr(network, "aux_logits", False)  # noqa: B010  a module's attributes are typed as modules
-        for part in ("aux1", "aux2", "AuxLogits"):
-            if hasattr(network, part):
-                setattr(network, part, None)
-    if hasattr(network, "transform_input"):  # torchvision sets it with ImageNet's weights only, and no file records it
-        setattr(network, "transform_input", True)  # noqa: B010
-    return network
-
-
-def _head_path(network: nn.Module) -> str:
-    """Dotted name of the layer that yields the class scores: the last one with ImageNet's number of outputs."""
-    outputs = [
-        name
-        for name, module in network.named_modules()
-        if IMAGENET_CLASSES in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
-    ]
-    if not outputs:
-        raise UserError(
-            "model.backbone: found no final linear layer to put this task's classes on; choose another network"
-        )
-    return outputs[-1]
-
-
-def _replace_head(network: nn.Module, classes: int) -> None:
-    """Put a linear layer of `classes` outputs, all zero, where ImageNet's stood.
-
-    A zero head says nothing about any class: training starts from the uniform distribution, and a network that is
-    never trained is the uniform policy. SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
-    cannot output a negative score) becomes pooling and a linear layer, like every other network's.
-    """
-    path = _head_path(network)
-    old: Any = network.get_submodule(path)
-    if isinstance(network, torchvision.models.SqueezeNet):
-        head = nn.Linear(old.in_channels, classes)
-        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-    else:
-        parent, _, leaf = path.rpartition(".")
-        head = nn.Linear(old.in_features, classes)
-        setattr(network.get_submodule(parent), leaf, head)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, or of a .pth file read without running any code it may hold."""
-    if not path.is_file():
-        raise UserError(f"model.weights: there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a file that is no checkpoint makes the unpickler raise is not documented
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"model.weights: {path} is not a safetensors or weights-only .pth file: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"model.weights: {path} does not hold a state dict (names to tensors)")
-    return state
-
-
-def _difference(network: nn.Module, state: dict[str, Tensor]) -> str:
-    """The first way in which a state dict does not fit, or nothing."""
-    own = network.state_dict()
-    for name, value in own.items():
-        if name not in state and not name.endswith("num_batches_tracked"):
-            return f"'{name}' is missing"
-        if name in state and state[name].shape != value.shape:
-            return f"'{name}' has shape {list(state[name].shape)}, not {list(value.shape)}"
-    extra = sorted(set(state) - set(own))
-    return f"'{extra[0]}' has no place in it" if extra else ""
 
 
 def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
@@ -125,10 +36,10 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         if config.weights == "imagenet":
             network = _download(config.backbone)
-            _replace_head(network, classes)
+            replace_head(network, classes)
         elif config.weights == "none":
-            network = _construct(config.backbone, None)
-            _replace_head(network, classes)
+            network = construct(config.backbone, None)
+            replace_head(network, classes)
         else:
             network = _from_file(config.backbone, Path(config.weights), classes)
     return network.to(memory_format=torch.channels_last).eval()
@@ -136,7 +47,7 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
 
 def _download(backbone: str) -> nn.Module:
     try:
-        return _construct(backbone, "DEFAULT")
+        return construct(backbone, "DEFAULT")
     except OSError as error:  # URLError is one
         raise UserError(
             f"model.weights: the ImageNet weights of {backbone} are not in torchvision's cache and cannot be downloaded "
@@ -147,14 +58,14 @@ def _download(backbone: str) -> nn.Module:
 
 def _from_file(backbone: str, path: Path, classes: int) -> nn.Module:
     """ImageNet weights (the head is then replaced), or weights of a network with this task's own head."""
-    state = _read_weights(path)
-    network = _construct(backbone, None)
-    imagenet = _difference(network, state)
+    state = read_weights(path)
+    network = construct(backbone, None)
+    imagenet = difference(network, state)
     if not imagenet:
         network.load_state_dict(state, strict=False)
-    _replace_head(network, classes)
+    replace_head(network, classes)
     if imagenet:
-        if own := _difference(network, state):
+        if own := difference(network, state):
             raise UserError(
                 f"model.weights: {path} does not fit {backbone}: as ImageNet weights, {imagenet}; as weights of a "
                 f"{classes}-class network, {own}"

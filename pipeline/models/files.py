@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pipeline import manifest
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
-from pipeline.images.resize import Transform
+from pipeline.files import Damaged, write_atomically
+from pipeline.models.architecture import network_shape, refused_size
 from pipeline.models.backbone import build_network
+from pipeline.models.header import KEY, ModelHeader
+from pipeline.models.weights import difference, first_not_finite
 
-
-@dataclass(frozen=True)
-class ModelHeader:
-    """What must be known to use a model: written into the file itself."""
-
-    kind: Literal["policy", "reward"]
-    backbone: str
-    classes: tuple[str, ...]
-    size: int
-    resize: int
-
-    @property
-    def transform(self) -> Transform:
-        return Transform(self.size, self.resize)
+__all__ = ["ModelHeader", "damaged", "load_model", "save_model", "weights_hash"]
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -45,33 +32,72 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def save_model(path: Path, network: nn.Module, header: ModelHeader, extra: dict[str, Tensor] | None = None) -> None:
-    """Write weights under torchvision's names, plus `extra` tensors such as the reward model's scale, atomically."""
+    """Write weights under torchvision's names, plus `extra` tensors such as the reward model's scale, atomically.
+
+    Raises:
+        UserError: a weight is NaN or Inf; no stage after this one could use the model.
+    """
     tensors = {**network.state_dict(), **(extra or {})}
+    if name := first_not_finite(tensors):
+        raise UserError(f"{path}: training diverged: '{name}' has NaN or Inf; lower the learning rate of the stage")
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_atomically(path, save(plain, metadata={"image_rlhf": json.dumps(asdict(header))}))
+    write_atomically(path, save(plain, metadata=header.metadata()))
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """What is said of a model file that cannot be used; the stage whose folder it is in makes it again."""
+    return UserError(f"{path}: damaged model file: {reason}; {manifest.remedy(path.parent.name)}")
 
 
 def load_model(path: Path, kind: str) -> tuple[nn.Module, ModelHeader, dict[str, Tensor]]:
     """Read a file of `save_model`: the network in eval mode, its header, and the tensors beside the network's own.
 
+    A file that lies in a finished stage's folder must have the hash that the stage's manifest names. Without a manifest
+    (an exported folder, a copy) there is no hash to compare. NaN and Inf are refused in any case.
+
     Raises:
-        UserError: missing, damaged, or a file of another kind.
+        UserError: missing, changed, damaged, or a file of another kind.
     """
     if not path.is_file():
         raise UserError(f"there is no model file {path}")
+    manifest.verify_beside(path)
+    metadata, tensors = _read(path)
+    if KEY not in metadata:
+        raise UserError(f"{path}: not a model of image-rlhf (its header is missing); use it as model.weights instead")
+    try:
+        header = ModelHeader.of(metadata)
+        if header.kind != kind:
+            raise UserError(f"{path}: this is a {header.kind} model; a {kind} model is needed")
+        return _restored(header, tensors), header, tensors
+    except Damaged as error:
+        raise damaged(path, str(error)) from None
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    path.open("rb").close()  # what the system refuses is an OSError with the file's name, not a damaged file
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged model file ({error}); make it again") from error
-    if "image_rlhf" not in metadata:
-        raise UserError(f"{path}: not a model of image-rlhf (its header is missing); use it as model.weights instead")
-    fields = json.loads(metadata["image_rlhf"])
-    header = ModelHeader(**{**fields, "classes": tuple(fields["classes"])})
-    if header.kind != kind:
-        raise UserError(f"{path}: this is a {header.kind} model; a {kind} model is needed")
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from error
+
+
+def _restored(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Module:
+    """The network that a header describes, with its weights taken out of `tensors`.
+
+    Shapes are compared before memory for the network is taken: a damaged header may describe one of any size.
+
+    Raises:
+        Damaged: they do not fit together, or a weight is NaN or Inf.
+    """
+    shape = network_shape(header.backbone, len(header.classes))
+    own = {name: tensors.pop(name) for name in shape.state_dict() if name in tensors}
+    if reason := difference(shape, own):
+        raise Damaged(f"{reason}, for a {header.backbone} of {len(header.classes)} classes")
+    if reason := refused_size(header.backbone, header.size):
+        raise Damaged(f"{header.backbone} cannot take images of {header.size} pixels ({reason})")
+    if name := first_not_finite(own) or first_not_finite(tensors):
+        raise Damaged(f"'{name}' has NaN or Inf")
     network = build_network(ModelConfig(backbone=header.backbone, weights="none"), len(header.classes), seed=0)
-    extra = {name: tensors.pop(name) for name in list(tensors) if name not in network.state_dict()}
-    network.load_state_dict(tensors)
-    return network, header, extra
+    network.load_state_dict(own, strict=False)  # old files lack BatchNorm's counters
+    return network

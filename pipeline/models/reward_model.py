@@ -14,7 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.files import ModelHeader, load_model, save_model
+from pipeline.config_base import MAX_MEMBERS
+from pipeline.files import Damaged
+from pipeline.models.files import ModelHeader, damaged, load_model, save_model
+from pipeline.models.weights import difference
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
@@ -110,11 +113,33 @@ class RewardModel(nn.Module):
             UserError: missing, damaged, or a file of another kind.
         """
         network, header, extra = load_model(path, "reward")
-        networks = [network]
-        for number in range(1, len(extra["reward.scales"])):
-            prefix = f"member.{number}."
-            own = {name.removeprefix(prefix): value for name, value in extra.items() if name.startswith(prefix)}
-            networks.append(copy.deepcopy(network))
-            networks[-1].load_state_dict({**network.state_dict(), **own})
-        scale, tie, pessimism = (extra[f"reward.{name}"].item() for name in ("scale", "tie", "pessimism"))
-        return cls(networks, extra["reward.scales"].tolist(), scale, tie, pessimism).eval(), header
+        try:
+            scales, (scale, tie, pessimism) = _scales(extra)
+            networks = [network, *(_member(network, extra, number) for number in range(1, len(scales)))]
+        except Damaged as error:
+            raise damaged(path, str(error)) from None
+        return cls(networks, scales, scale, tie, pessimism).eval(), header
+
+
+def _scales(extra: dict[str, Tensor]) -> tuple[list[float], list[float]]:
+    """Each member's scale, and those of all together: scale, tie and pessimism."""
+    names = [f"reward.{name}" for name in ("scale", "tie", "pessimism")]
+    if missing := [name for name in ("reward.scales", *names) if name not in extra]:
+        raise Damaged(f"'{missing[0]}' is missing")
+    scales, single = extra["reward.scales"], [extra[name] for name in names]
+    if scales.dim() != 1 or not 1 <= len(scales) <= MAX_MEMBERS or any(value.numel() != 1 for value in single):
+        raise Damaged("the scales of its rewards have the wrong shape")
+    if not bool((scales > 0).all()) or not single[0].item() > 0:
+        raise Damaged("a scale of its rewards is not positive")
+    return scales.tolist(), [float(value.item()) for value in single]
+
+
+def _member(first: nn.Module, extra: dict[str, Tensor], number: int) -> nn.Module:
+    """A member of the ensemble: the first one with the weights in which it differs."""
+    prefix = f"member.{number}."
+    own = {name.removeprefix(prefix): value for name, value in extra.items() if name.startswith(prefix)}
+    network = copy.deepcopy(first)
+    if reason := difference(network, {**network.state_dict(), **own}):
+        raise Damaged(f"member {number}: {reason}")
+    network.load_state_dict(own, strict=False)
+    return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -16,7 +17,9 @@ from pipeline.errors import UserError
 
 EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG = 1024
-ABANDON_SHARE = 0.75  # of the grace after which what is still under way is given up, so that it can be answered so
+# Shares of the grace after which what is under way is given up, so that it can still be answered, and after which
+# connections are cut, so that the application can still close in good order.
+ABANDON_SHARE, CUT_SHARE = 0.6, 0.8
 
 
 @contextmanager
@@ -67,7 +70,7 @@ def serve_until_stopped(
         on_stop: called when it is to stop, before what was begun is waited for.
         abandon: called when that takes too long: ends what can be ended, so that those who wait are told.
     """
-    config.timeout_graceful_shutdown = max(1, round(grace))
+    config.timeout_graceful_shutdown = max(1, int(CUT_SHARE * grace))
     running = uvicorn.Server(config)
     stop = threading.Event()
 
@@ -102,8 +105,10 @@ def serve_until_stopped(
         if thread.is_alive():
             abandon()
             wait_until(stopped + grace)
+            logging.getLogger("uvicorn.error").disabled = True  # it would report what is ended here on purpose
             running.force_exit = True
             thread.join(1.0)
+            logging.getLogger("uvicorn.error").disabled = False
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import click
 
 from stages.cli import making, using
+from stages.cli.boundary import UserErrors
 from stages.cli.feedback import feedback
 from stages.cli.making import STAGES
-from stages.cli.options import UserErrors
 
 __all__ = ["STAGES", "main"]
 
 
 @click.group(cls=UserErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="image-rlhf")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
     """Reinforcement learning from human feedback for image classification.
 
     The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process;

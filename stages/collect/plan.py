@@ -27,7 +27,7 @@ class Plan:
 
 def labelled_rows(ws: Workspace) -> dict[int, int]:
     """Class number of each image the reference was given the label of, by row."""
-    labelled = pd.read_csv(ws.run.path / "reference" / "labelled.csv", dtype=str, keep_default_na=False)
+    labelled = pd.read_csv(ws.run.require("reference", "labelled.csv"), dtype=str, keep_default_na=False)
     number = {name: n for n, name in enumerate(ws.classes)}
     pairs = zip(labelled["image"], labelled["label"], strict=True)
     return {ws.table.position[image]: number[label] for image, label in pairs if image in ws.table.position}

@@ -21,6 +21,7 @@ from feedback_store.store import FeedbackStore
 from pipeline.config import Config
 from pipeline.files import sha256_of
 from pipeline.run_folder import RunFolder
+from pipeline.stage_lock import one_process
 from pipeline.workspace import Workspace, open_workspace
 from stages.collect.ledger import STAND_INS
 from stages.collect.stand_ins import judgments
@@ -28,6 +29,7 @@ from stages.collect.stand_ins import judgments
 ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can sync, so that many share one sync
 
 
+@one_process("collect", unless=lambda config: config.collect.teacher == "people")  # several pages share leases
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("collect")

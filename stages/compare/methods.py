@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from torch import Tensor
 
 from pipeline.config import Config, parse_config
 from pipeline.environment import Environment
 from pipeline.features import Features
-from pipeline.files import read_json, sha256_of, short_hash, write_json
+from pipeline.files import Damaged, read_json, read_object, sha256_of, short_hash, write_json
 from pipeline.gold import folder_labels
 from pipeline.metrics import expected_calibration_error, gold_accuracy
 from pipeline.models.backbone import Split
@@ -175,7 +176,7 @@ def run_seed(environment: Environment, learners: Learners, names: list[str], say
 
 def reward_seconds(ws: Workspace) -> float:
     """What training the reward model took, which all but the reference, supervised learning and DPO need."""
-    return float(read_json(ws.run.path / "reward" / "result.json")["seconds"])
+    return float(ws.run.read("reward", "result.json", "seconds")["seconds"])
 
 
 def inputs_key(ws: Workspace) -> str:
@@ -195,7 +196,7 @@ def one_row(
     """One method's row of the table, from disk if it is there."""
     budgeted = name in (DISTILLATION, "A2C", "REINFORCE")
     file = folder / f"{short_hash(name, inputs, str(images if budgeted else 0))}.json"
-    if not file.is_file():
+    if not _kept(file):
         begin = time.perf_counter()
         made = methods(environment, learners, folder, images)[name]()
         environment.check_frozen()
@@ -205,3 +206,15 @@ def one_row(
         accuracy = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.1%}, "
         say(f"seed {row['seed']}, {name}: {accuracy}attained {row['attained']:.3f}")
     return read_json(file)
+
+
+def _kept(file: Path) -> bool:
+    """Whether a row that was made before can be read; a damaged one is named and made again."""
+    try:
+        read_object(file, "method", "seed", "images", "accuracy", "attained", "seconds")
+    except FileNotFoundError:
+        return False
+    except Damaged as error:
+        click.echo(f"warning: {file} is damaged ({error}) and made again", err=True)
+        return False
+    return True

@@ -17,6 +17,7 @@ from pipeline.files import write_atomically
 from pipeline.gold import folder_labels
 from pipeline.metrics import gold_accuracy
 from pipeline.objective import kl, log_optimal_policy
+from pipeline.stage_lock import one_process
 from pipeline.workspace import open_workspace
 from stages.compare.exact import best_of_n
 from stages.compare.methods import NAMES, Learners, run_seed
@@ -27,6 +28,7 @@ ANSWERS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 STAND_INS = ("simulated", "replay")
 
 
+@one_process("compare")
 def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
     """Make runs/<name>/compare/: seeds.csv, table.csv, frontier.csv, frontier.svg, compare.md; returns the last.
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from feedback_store import agreement
 from feedback_store.store import FeedbackStore
 from pipeline.card_plots import calibration_doubts
-from pipeline.files import read_json
 from pipeline.gold import GoldLabels, folder_labels
 from pipeline.metrics import expected_calibration_error, has_no_opinion, wilson_interval
 from pipeline.models.policy import log_policy
@@ -45,10 +44,10 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
     """
     run = ws.run
     results = {
-        stage: read_json(run.require(stage, "result.json"))[key]
+        stage: run.read(stage, "result.json", key)[key]
         for stage, key in (("reference", "reference"), ("reward", "reward"), ("ppo", "policy"))
     }
-    card = read_json(run.require("reward", "card.json"))
+    card = run.read("reward", "card.json")
     gold = folder_labels(ws.table, ws.classes)
     evaluation = ws.table.rows("evaluation")
     known = evaluation[gold.known[evaluation]]
@@ -81,7 +80,7 @@ def origin(ws: Workspace, labelled: int) -> str:
     """Where the reference came from, as its stage's manifest has it."""
     if labelled:
         return f"trained on {labelled} labelled images"
-    if "checkpoint" in read_json(ws.run.require("reference", "manifest.json"))["inputs"]:
+    if "checkpoint" in ws.run.read("reference", "manifest.json", "inputs")["inputs"]:
         return "that was trained elsewhere and given to it"
     return "without an opinion (every class equally likely)"
 

@@ -17,6 +17,7 @@ from pipeline.config import Config, RuntimeConfig
 from pipeline.errors import UserError
 from pipeline.packages import missing
 from pipeline.predictor import POLICY, Predictor
+from pipeline.stage_lock import one_process
 from pipeline.workspace import open_workspace
 from stages.export.check import Sample, check
 from stages.export.graph import Answer, Outputs, trace, write_onnx, write_torch
@@ -34,6 +35,7 @@ class Exported:
     images: int
 
 
+@one_process("export")
 def run(config: Config, formats: Sequence[str] = FORMATS) -> Exported:
     """Make runs/<name>/export/{model.onnx, model.pt2, huggingface/}, as many of them as are asked for.
 

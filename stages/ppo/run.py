@@ -23,12 +23,13 @@ from pipeline.config import Config
 from pipeline.environment import Environment
 from pipeline.errors import UserError
 from pipeline.features import Features
-from pipeline.files import read_json, sha256_of, write_atomically
+from pipeline.files import sha256_of, write_atomically
 from pipeline.models.backbone import Split
 from pipeline.models.files import save_model
 from pipeline.models.policy import log_policy
 from pipeline.objective import standing
 from pipeline.run_folder import RunFolder
+from pipeline.stage_lock import one_process
 from pipeline.tracking import Metrics
 from pipeline.workspace import Workspace, open_workspace
 from stages.ppo.batchnorm import refresh_batchnorm
@@ -57,6 +58,7 @@ class Aligned:
     stopped: str | None = None
 
 
+@one_process("ppo")
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/ppo/. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("ppo")
@@ -91,7 +93,7 @@ def run(config: Config, force: bool = False) -> bool:
 
 def refuse_chance(ws: Workspace) -> None:
     """Raise UserError if the reward model's card says that it is no better than chance: PPO would align with noise."""
-    verdict = read_json(ws.run.require("reward", "card.json"))["verdict"]
+    verdict = ws.run.read("reward", "card.json", "verdict")["verdict"]
     if verdict["short"] == "no better than chance":
         raise UserError(
             f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or go "

@@ -11,7 +11,6 @@ import pandas as pd
 
 from feedback_store.store import FeedbackStore
 from pipeline.config import dump_config
-from pipeline.files import read_json
 from pipeline.gold import folder_labels
 from pipeline.models.policy import log_policy
 from pipeline.tracking import Row
@@ -43,7 +42,7 @@ def figures(ws: Workspace) -> Figures:
         "evaluation": "test" if (ws.table.splits == "test").any() else "val",
         "predictions": compared(ws.table, gold, before, after, rows),
         "judged": judged(FeedbackStore(ws.run.feedback), gold.by_image(ws.table.ids)),
-        "reference": read_json(ws.run.require("reference", "result.json"))["reference"],
+        "reference": ws.run.read("reference", "result.json", "reference")["reference"],
         "card": _of(ws, "reward", "card.json"),
         "ppo": _ppo(ws) if made else None,
         "compare": comparison(ws.run.path / "compare" / "compare.md"),
@@ -57,13 +56,13 @@ def figures(ws: Workspace) -> Figures:
 
 
 def _of(ws: Workspace, stage: str, file: str) -> Any:
-    return read_json(ws.run.require(stage, file)) if finished(ws.run.stage(stage)) else None
+    return ws.run.read(stage, file) if finished(ws.run.stage(stage)) else None
 
 
 def _ppo(ws: Workspace) -> dict[str, Any]:
     """What PPO ended with, and its metrics by iteration."""
     return {
-        "result": read_json(ws.run.require("ppo", "result.json"))["policy"],
+        "result": ws.run.read("ppo", "result.json", "policy")["policy"],
         "rows": metrics(ws.run.require("ppo", "metrics.csv")),
         "settings": ws.config.ppo.model_dump(mode="json"),
     }

@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 import torch
 import torchvision
-import yaml
 
 from feedback_store.store import FeedbackStore
-from pipeline.config import Config
-from pipeline.files import read_json, sha256_of
+from pipeline.config import Config, read_tree
+from pipeline.files import sha256_of
 from pipeline.gold import folder_labels
 from pipeline.models.files import weights_hash
 from pipeline.run_folder import SECTIONS, TARGETS, StageFolder
@@ -65,7 +64,8 @@ def _images(ws: Workspace) -> dict[str, Any]:
 
 
 def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dict[str, Any]:
-    manifest, result = read_json(stage.path / "manifest.json"), read_json(stage.path / "result.json")
+    manifest = stage.run.read(stage.name, "manifest.json", "inputs", "outputs", "versions")
+    result = stage.run.read(stage.name, "result.json", "seconds", "peak_rss_mb")
     inputs = [
         {
             "name": name,
@@ -111,9 +111,9 @@ def _weights(ws: Workspace, stage: StageFolder) -> str | None:
 def collected_with(ws: Workspace) -> dict[str, Any]:
     """The settings of `collect` that the stage itself kept: `make collect` chooses some, whatever the file says."""
     kept = ws.run.path / "collect" / "config.yaml"
-    tree = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
-    settings: dict[str, Any] = tree.get("collect", {})
-    return settings
+    tree = read_tree(kept) if kept.is_file() else {}
+    settings = tree.get("collect")
+    return settings if isinstance(settings, dict) else {}
 
 
 def by_people(ws: Workspace) -> bool:
@@ -148,7 +148,10 @@ def _labelled(ws: Workspace) -> dict[str, str]:
     path = ws.run.path / "reference" / "labelled.csv"
     if not path.is_file():
         return {}
-    listed = pd.read_csv(path, dtype=str, keep_default_na=False)["image"]
+    try:
+        listed = pd.read_csv(path, dtype=str, keep_default_na=False)["image"]
+    except (ValueError, KeyError):  # damaged: what pandas raises for a malformed table are ValueErrors
+        return {}
     if any(image not in ws.table.position for image in listed):
         return {}
     gold = folder_labels(ws.table, ws.classes)
@@ -161,7 +164,7 @@ def changed_settings(stage: StageFolder, made: str) -> list[str]:
     if made == stage.settings:
         return []
     kept = stage.path / "config.yaml"
-    old = dict(flat(yaml.safe_load(kept.read_text(encoding="utf-8")))) if kept.is_file() else {}
+    old = dict(flat(read_tree(kept))) if kept.is_file() else {}
     new = settings_of(stage.run.config)
     relevant = ("seed", *SECTIONS[stage.name])
     keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]

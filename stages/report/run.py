@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.files import short_hash, write_atomically, write_json
 from pipeline.page import data_address, render, thumbnail
 from pipeline.run_folder import TARGETS
+from pipeline.stage_lock import one_process
 from pipeline.workspace import Workspace, open_workspace
 from stages.report import drawing
 from stages.report.figures import Figures, figures
@@ -43,6 +44,11 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("report runs in one process; start it without torchrun")
     configs = [kept_config(config, name) for name in dict.fromkeys(run_name(config.runs, n) for n in names)] or [config]
+    for one in configs:
+        if not (one.runs / one.name).is_dir():
+            raise UserError(
+                f"{one.runs / one.name}: there is no such run yet; run `make reference` first, or `make demo`"
+            )
     made = [figures_and_page(one) for one in configs]
     pages = [page for _, page in made]
     if len(made) > 1:
@@ -74,12 +80,9 @@ def kept_config(config: Config, name: str) -> Config:
     return parse_config(tree | {"name": name, "runs": str(config.runs)}, str(kept[0]))
 
 
+@one_process("report")
 def figures_and_page(config: Config) -> tuple[Figures, Path]:
     """The figures of one run, and its report.html."""
-    if not (config.runs / config.name).is_dir():
-        raise UserError(
-            f"{config.runs / config.name}: there is no such run yet; run `make reference` first, or `make demo`"
-        )
     ws = open_workspace(config)
     folder = ws.run.path / "report"
     found = figures(ws)

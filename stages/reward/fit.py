@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pipeline.checkpoints import Checkpoints, State
+from pipeline.errors import UserError
 from pipeline.features import Features
 from pipeline.models.backbone import Split
 from pipeline.optim import adamw, set_lr, warmup_cosine
@@ -119,7 +121,10 @@ def fit(
 
     Args:
         member: number in the ensemble; each has random streams of its own.
-        note: what the progress bar says beside «reward model».
+        note: what the progress bar says beside "reward model".
+
+    Raises:
+        UserError: training diverged.
     """
     config = ws.config.reward
     suffix = ws.runtime.prepare(pieces.suffix)
@@ -133,6 +138,10 @@ def fit(
     )
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
         train_loss = train_epoch(ws, learner, suffix, features, train, start)
+        if not math.isfinite(train_loss):
+            raise UserError(
+                f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
+            )
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
         log_loss = ws.runtime.agree(log_loss)  # BatchNorm's buffers differ between processes, and so would the end
         row: Row = {

@@ -25,6 +25,7 @@ from pipeline.models.backbone import Split, build_network
 from pipeline.models.reward_model import RewardModel
 from pipeline.run_folder import RunFolder
 from pipeline.runtime import generator
+from pipeline.stage_lock import one_process
 from pipeline.tracking import Metrics
 from pipeline.workspace import Workspace, open_workspace
 from stages.reward.card import card_html, make_card
@@ -35,6 +36,7 @@ from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_ima
 CURVE_STREAM = 1000  # member numbers of the learning curve's networks, whose random streams are nobody else's
 
 
+@one_process("reward")
 def run(config: Config, force: bool = False) -> bool:
     """Make runs/<name>/reward/. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("reward")

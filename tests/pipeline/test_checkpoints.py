@@ -121,6 +121,20 @@ def test_seldom_writes_but_saves_when_stopped(tmp_path: Path) -> None:
     assert again == {"position": 3}
 
 
+def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest state is that of the largest position, whatever the clock and the times of the files say."""
+    saved = Checkpoints(tmp_path / "c", "key")
+    saved.offer(9, partial(dict, {"position": 9}))
+    monkeypatch.setattr("time.time", lambda: 1.5e9)
+    saved.offer(10, partial(dict, {"position": 10}))
+    for path in (tmp_path / "c").iterdir():
+        year = 365 * 86400 if path.name.startswith("00000010") else 0
+        os.utime(path, (1.8e9 - year, 1.8e9 - year))
+    assert Checkpoints(tmp_path / "c", "key").latest() == {"position": 10}
+    saved.offer(11, partial(dict, {"position": 11}))
+    assert [path.name[:8] for path in sorted((tmp_path / "c").iterdir())] == ["00000010", "00000011"]
+
+
 def test_sigterm(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
 

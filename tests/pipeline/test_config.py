@@ -108,5 +108,7 @@ def test_the_list_of_settings_is_that_of_the_code() -> None:
     table = settings_table()
     assert (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8").endswith(table)
     assert [line.split("`")[1] for line in table.splitlines()[2:]] == known_keys()
-    assert "| `reference.labelled_per_class` | `10` | labelled images a class; 0: no opinion |" in table
+    assert (
+        "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images a class; 0: no opinion |" in table
+    )
     assert "learning or acting" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.models.policy import log_policy
 from pipeline.objective import log_optimal_policy, standing
 from pipeline.runtime import generator
 from stages.cli import main
+from stages.compare.methods import _kept
 from stages.compare.report import frontier_plot, paired, verdict
 from stages.compare.run import asked, seeded
 from stages.compare.trained import ImplicitReward, dpo_pieces
@@ -155,3 +157,17 @@ def test_words_follow_the_figures() -> None:
 def test_the_plot_without_known_classes_is_drawn(tmp_path: Path) -> None:
     curve = pd.DataFrame({"curve": ["pi*"], "at": [1.0], "seed": [0], "accuracy": [np.nan], "KL": [0.1]})
     assert frontier_plot(table(ppo=[math.nan]), curve).startswith("<svg")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"method": "PPO, expected"}'])
+def test_a_damaged_row_is_made_again(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is asked for by what it was made of; one that cannot be read is as good as none, and named."""
+    file = tmp_path / "row.json"
+    assert not _kept(file)
+    assert not capsys.readouterr().err
+    file.write_text(text)
+    assert not _kept(file)
+    assert f"warning: {file} is damaged (" in capsys.readouterr().err
+    names = ("method", "seed", "images", "accuracy", "attained", "seconds")
+    file.write_text(json.dumps(dict.fromkeys(names, 1)))
+    assert _kept(file)

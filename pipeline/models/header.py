@@ -1,0 +1,86 @@
+"""What a model file says about itself in its header: kind, network, class names and image size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline.config_base import MAX_CLASSES, MAX_IMAGE_SIZE
+from pipeline.files import Damaged
+from pipeline.images.resize import Transform
+from pipeline.models.architecture import backbone_names
+
+KEY = "image_rlhf"  # of the file's metadata
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What must be known to use a model: written into the file itself.
+
+    Attributes:
+        classes: distinct names, in the order of the network's outputs.
+        size: side in pixels of the square the network sees; `resize`, the shorter side before the crop.
+    """
+
+    kind: Literal["policy", "reward"]
+    backbone: str
+    classes: tuple[str, ...]
+    size: int
+    resize: int
+
+    @property
+    def transform(self) -> Transform:
+        return Transform(self.size, self.resize)
+
+    def metadata(self) -> dict[str, str]:
+        """As a safetensors file keeps it."""
+        return {KEY: json.dumps(asdict(self))}
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> ModelHeader:
+        """Read what `metadata` returned.
+
+        Raises:
+            Damaged: not JSON, a field is missing, of the wrong type or out of range.
+        """
+        try:
+            fields = json.loads(metadata[KEY])
+        except (ValueError, RecursionError) as error:
+            raise Damaged(f"its header is not JSON: {str(error).splitlines()[0]}") from None
+        if not isinstance(fields, dict):
+            raise Damaged("its header is not a JSON object")
+        wanted = {"kind": str, "backbone": str, "classes": list, "size": int, "resize": int}
+        for name, kind in wanted.items():
+            if name not in fields:
+                raise Damaged(f"its header has no '{name}'")
+            if not isinstance(fields[name], kind) or isinstance(fields[name], bool):
+                raise Damaged(f"'{name}' in its header is not of type {kind.__name__}")
+        if extra := sorted(set(fields) - set(wanted)):
+            raise Damaged(f"its header has the unknown field '{extra[0]}'")
+        _check_values(fields)
+        return cls(**{**fields, "classes": tuple(fields["classes"])})
+
+
+def _check_values(fields: dict[str, Any]) -> None:
+    if fields["kind"] not in ("policy", "reward"):
+        raise Damaged(f"its kind is '{fields['kind']:.40}', not policy or reward")
+    if fields["backbone"] not in backbone_names():
+        raise Damaged(f"torchvision has no classification network '{fields['backbone']:.40}'")
+    _check_classes(fields["classes"])
+    if not 1 <= fields["size"] <= fields["resize"] <= MAX_IMAGE_SIZE:
+        raise Damaged(
+            f"its image size is {fields['size']} after resizing to {fields['resize']}; both are 1 to {MAX_IMAGE_SIZE}, and "
+            "the second is not the smaller one"
+        )
+
+
+def _check_classes(names: Sequence[object]) -> None:
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise Damaged(f"it has {len(names)} classes; 2 to {MAX_CLASSES} are possible")
+    if not all(isinstance(name, str) and name for name in names):
+        raise Damaged("a class name is empty or not a string")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Damaged(f"it has the class '{twice}' twice")
