@@ -69,7 +69,7 @@ def test_learners_cannot_be_handed_gold_labels() -> None:
 
 def test_top_level_is_fixed() -> None:
     named = {"pipeline", "stages", "feedback_store", "configs", "tests", "docs", "benchmarks"}
-    named |= {"Makefile", "pyproject.toml", "README.md", "LICENSE"}
+    named |= {"Makefile", "pyproject.toml", "README.md", "LICENSE", "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md"}
     made = {"runs", "data", "feedback", "build", "dist", "__pycache__"}
     found = {p.name for p in ROOT.iterdir() if not p.name.startswith(".") and not p.name.endswith(".egg-info")}
     assert found - made <= named, found - made - named
