@@ -22,7 +22,8 @@ class Driven:
     """The window in a process of its own, as a person has it, and a keyboard before it."""
 
     def __init__(self, display: str, where: Any) -> None:
-        self.environment = os.environ | {"DISPLAY": display}
+        tests = Path(__file__).parents[2]
+        self.environment = os.environ | {"DISPLAY": display, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
         self.store = FeedbackStore(where.folder / "feedback")
         script = Path(__file__).with_name("window_program.py")
         arguments = [

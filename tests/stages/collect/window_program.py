@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tkinter as tk
 from pathlib import Path
+
+from live_collect import planned
 
 from feedback_store.store import FeedbackStore
 from pipeline.config_collect import CollectConfig
@@ -16,14 +17,8 @@ from stages.collect.renditions import Renditions
 from stages.collect.tk.window import Window
 
 folder, images, settings, classes, count = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("conftest", Path(__file__).with_name("conftest.py"))
-assert spec
-assert spec.loader
-conftest = importlib.util.module_from_spec(spec)
-sys.modules["conftest"] = conftest
-spec.loader.exec_module(conftest)
 config = CollectConfig.model_validate_json(settings)
-table, plan = conftest.planned(Path(folder), Path(images), config, int(count), 0, tuple(classes.split(",")))
+table, plan = planned(Path(folder), Path(images), config, int(count), 0, tuple(classes.split(",")))
 store, leases = FeedbackStore(Path(folder) / "feedback"), Leases(Path(folder) / "leases.sqlite")
 root = tk.Tk(className="image-rlhf")
 assignments = Assignments(plan, store, leases, config, 0, "tk")
