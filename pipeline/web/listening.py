@@ -70,7 +70,7 @@ def serve_until_stopped(
         on_stop: called when it is to stop, before what was begun is waited for.
         abandon: called when that takes too long: ends what can be ended, so that those who wait are told.
     """
-    config.timeout_graceful_shutdown = max(1, int(CUT_SHARE * grace))
+    config.timeout_graceful_shutdown = CUT_SHARE * grace  # type: ignore[assignment]  # asyncio takes any number
     running = uvicorn.Server(config)
     stop = threading.Event()
 
