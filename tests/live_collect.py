@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +51,18 @@ class Place:
     settings: CollectConfig
     clock: Clock
     source: str = "web"
+    opened: list[Leases] = field(default_factory=list)
 
     def again(self) -> Assignments:
         leases = Leases(self.folder / "leases.sqlite")
+        self.opened.append(leases)
         store = FeedbackStore(self.folder / "feedback")
         return Assignments(self.plan, store, leases, self.settings, 0, self.source, self.clock)
+
+    def close(self) -> None:
+        """Close the leases of all that were opened."""
+        for leases in self.opened:
+            leases.close()
 
 
 def draw_pictures(folder: Path) -> Path:

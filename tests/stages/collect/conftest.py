@@ -20,15 +20,20 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, pictures: Path) -> Callable[..., Place]:
-    def make(*arguments: Any, **settings: Any) -> Place:
-        return make_place(tmp_path, pictures, *arguments, **settings)
+def place(tmp_path: Path, pictures: Path) -> Iterator[Callable[..., Place]]:
+    made: list[Place] = []
 
-    return make
+    def make(*arguments: Any, **settings: Any) -> Place:
+        made.append(make_place(tmp_path, pictures, *arguments, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 @pytest.fixture
-def live() -> Iterator[Callable[..., Live]]:
+def live(place: Callable[..., Place]) -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
     def make(where: Place, *annotators: str, seconds: float = 20.0, most: int = 1024) -> Live:
@@ -41,5 +46,13 @@ def live() -> Iterator[Callable[..., Live]]:
 
 
 @pytest.fixture
-def desk_maker() -> Callable[..., Desk]:
-    return desk_for
+def desk_maker(place: Callable[..., Place]) -> Iterator[Callable[..., Desk]]:
+    made: list[Desk] = []
+
+    def make(where: Place, annotators: list[str]) -> Desk:
+        made.append(desk_for(where, annotators))
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.renditions.close()
