@@ -30,7 +30,7 @@ def cached_array(path: Path, shape: tuple[int, ...], write: Callable[[Path], Non
     with FileLock(path.with_suffix(".lock")):
         reason = _reason_to_make(path, shape)
         if reason:
-            if path.is_file():
+            if path.is_file() and _checksum(path).is_file():  # without one it was made by an earlier version
                 _log.warning("%s is computed again: %s", path, reason)
             partial = path.with_suffix(".partial")
             write(partial)
@@ -57,6 +57,8 @@ def _identity(path: Path) -> tuple[Path, int, int, int]:
 
 def _reason_to_make(path: Path, shape: tuple[int, ...]) -> str:
     """Why the file cannot be used; nothing if it can."""
+    if not _checksum(path).is_file():
+        return "it has no checksum"
     try:
         if _identity(path) not in _VERIFIED:
             if _digest(path) != _checksum(path).read_text():
