@@ -29,7 +29,9 @@ SHOWN = 20  # rejected lines listed on the terminal; all of them are in the file
 
 def _open(config: Config) -> tuple[RunFolder, FeedbackStore, ImageTable, tuple[str, ...]]:
     run = RunFolder(config)
-    table, _ = read_images(config.images, run.cache, config.model.cache_limit_mb)
+    run.prepare()
+    seconds = config.runtime.decode_seconds
+    table, _ = read_images(config.images, run.cache, config.model.cache_limit_mb, seconds)
     return run, FeedbackStore(run.feedback), table, class_names(table, config.images.classes)
 
 
@@ -47,8 +49,10 @@ def import_file(
     Raises:
         UserError: something is wrong and `skip_bad` was not given; nothing was stored then.
     """
-    if not file.is_file():
-        raise UserError(f"{file}: no such file")
+    for given in filter(None, (file, label_config)):
+        if not given.is_file():
+            reason = "not a regular file" if given.exists() else "no such file"
+            raise UserError(f"{given}: {reason}; name the file to import")
     _, store, table, classes = _open(config)
     names = Names(dict(zip(table.paths, table.ids, strict=True)), classes)
     form = form or _guess(file)

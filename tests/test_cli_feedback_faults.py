@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -167,3 +168,25 @@ def test_no_cell_of_a_written_table_is_a_formula(workplace: Path) -> None:
     (workplace / "again.csv").write_text((workplace / "runs/formulas/feedback/f.rejects.csv").read_text())
     refused = command(workplace, "feedback", "import", "again.csv", settings=settings)
     assert "unknown label '-eleven'" in refused.stderr, "a rejected row can be imported again, once it is right"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes of this kind exist on POSIX only")
+def test_what_is_not_a_regular_file_is_never_read(workplace: Path) -> None:
+    """/dev/zero has no end and a pipe without a writer no beginning, as the file or as the labelling configuration."""
+    (workplace / "some.json").write_text("[]")
+    os.mkfifo(workplace / "pipe")
+    for strange in ("/dev/zero", "pipe", "."):
+        for arguments in ((strange,), ("some.json", "--label-config", strange)):
+            refused = command(workplace, "feedback", "import", *arguments)
+            assert refused.returncode == 2
+            assert f"error: {strange}: not a regular file" in refused.stderr
+    gone = command(workplace, "feedback", "import", "gone.json")
+    assert (gone.returncode, "error: gone.json: no such file" in gone.stderr) == (2, True)
+
+
+def test_a_run_folder_that_cannot_be_made(workplace: Path) -> None:
+    (workplace / "some.csv").write_text("image,answer\n")
+    for arguments in (("check",), ("stats",), ("import", "some.csv")):
+        refused = command(workplace, "feedback", *arguments, settings="runs=/proc/x")
+        assert refused.returncode == 2, refused.stderr
+        assert "cannot be made" in refused.stderr

@@ -27,6 +27,7 @@ from stages.collect.ledger import STAND_INS
 from stages.collect.stand_ins import judgments
 
 ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can sync, so that many share one sync
+MANY = 100_000  # questions that take seconds to draw
 
 
 @one_process("collect", unless=lambda config: config.collect.teacher == "people")  # several pages share leases
@@ -44,6 +45,8 @@ def run(config: Config, force: bool = False) -> bool:
         return False
     if ws.runtime.is_main:
         stage.begin()
+        if (config.collect.count or 0) >= MANY:
+            click.echo(f"drawing {config.collect.count:,} questions; this takes some seconds per million", err=True)
         added = _ask_people(ws, store) if people else _append_all(store, judgments(ws))
         standing = len(store.comparisons()) + len(store.per_image_judgments())
         result = {"judgments": standing, "collect": {"added": added, "folder": str(store.folder)}}
