@@ -194,7 +194,7 @@ class Checkpoints:
             self._stoppable.__exit__(None, None, None)
         if stop:
             done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
-            raise Stopped(f"stopped{done}; the same command goes on from there", exit_code(stop)) from None
+            raise Stopped(f"stopped{done}; the same command resumes from there", exit_code(stop)) from None
 
 
 def _streams() -> State:

@@ -157,7 +157,7 @@ def test_ctrl_c_while_an_image_is_slow(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped after 0 of 21 images; the same command goes on from there" in said
+    assert "stopped after 0 of 21 images; the same command resumes from there" in said
 
 
 def test_cells_are_no_formulas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

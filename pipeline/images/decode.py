@@ -50,7 +50,11 @@ class TooManyPixels(BadImage):
 
 
 class TooCostly(BadImage):
-    """An image that needs more processor time, or more memory, to decode than it may have."""
+    """An image that needs more memory than it may have, or ended its decoding process: another time it may do."""
+
+
+class TooSlow(TooCostly):
+    """An image that needs more processor time to decode than it may have."""
 
 
 def read_file(path: Path, max_bytes: int, setting: str = "images.max_megabytes") -> bytes:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.images.decode import BadImage, TooCostly, TooManyPixels
+from pipeline.images.decode import BadImage, TooCostly, TooManyPixels, TooSlow
 from pipeline.images.decoding_process import DecodingProcess
 from pipeline.images.resize import Transform
 from pipeline.images.worker import Header
@@ -203,7 +203,7 @@ class Decoders:
                 self._slow.append(replace(job, quick=False))
                 return
         reason = f"takes more than {job.limits.seconds:g} s of processor time to decode"
-        _fail(job, DecodingStopped() if self._closed else TooCostly(reason))
+        _fail(job, DecodingStopped() if self._closed else TooSlow(reason))
 
     def _watch(self) -> None:
         """Kill processes that are stuck: waiting for something, so that their processor time stands still."""
@@ -230,6 +230,8 @@ def _resolve(job: _Job, header: Header, payload: bytes) -> None:
         large = TooManyPixels(header["size"], header["limit"])
         large.args = (header["bad"],)
         _fail(job, large)
+    elif "costly" in header:
+        _fail(job, TooCostly(header["costly"]))
     elif "bad" in header:
         _fail(job, BadImage(header["bad"]))
     else:

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.images.decode import BadImage
+from pipeline.images.decode import TooCostly
 from pipeline.images.worker import Header, read_message, write_message
 
 WALL_FACTOR, WALL_MORE = 10, 30.0  # how long a process may take by the clock: so many times its limit, and so much more
@@ -35,7 +35,7 @@ class DecodingProcess:
         """The process's answer to a request; `{"slow": True}` if it used up its processor time.
 
         Raises:
-            BadImage: the image ended the process.
+            TooCostly: the image, or whoever killed it, ended the process.
             RuntimeError: the process cannot be started.
         """
         popen = self.start()
@@ -54,7 +54,7 @@ class DecodingProcess:
         code = self.discard()
         if expired or code == -getattr(signal, "SIGPROF", 0):
             return {"slow": True}, b""
-        raise BadImage(f"unreadable: it ended the decoding process (code {code})")
+        raise TooCostly(f"ended the decoding process (code {code})")
 
     def kill(self) -> None:
         """End what it is doing; the next request starts a new one."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from pipeline.config import ImagesConfig
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.images.decode import BadImage, TooCostly, read_file
+from pipeline.images.decode import BadImage, TooCostly, TooSlow, read_file
 from pipeline.images.decoders import DECODE_SECONDS, Limits, shared
 from pipeline.images.resize import Transform
 
@@ -105,8 +105,9 @@ class PixelCache:
             return Scanned(known[2], known[3])  # type: ignore[arg-type]
         try:
             scanned = self._read(path)
-        except TooCostly as costly:  # not remembered: more time or memory may be allowed next time
-            return Scanned(None, f"{costly} (runtime.decode_seconds)")
+        except TooCostly as costly:  # not remembered: there may be more time or memory next time
+            setting = " (runtime.decode_seconds)" if isinstance(costly, TooSlow) else ""
+            return Scanned(None, f"{costly}{setting}")
         with self._guard:
             self._files[key] = [*stamp, *scanned]
             self._changed = True

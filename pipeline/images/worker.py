@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from pipeline.images.decode import BadImage, TooManyPixels, count_scans, decode, opened
+from pipeline.images.decode import BadImage, TooCostly, TooManyPixels, count_scans, decode, opened
 from pipeline.images.resize import Transform
 
 LENGTH = struct.Struct("<II")  # bytes of the header (JSON) and of the payload that follow
@@ -63,10 +63,12 @@ def answer(request: Header, data: bytes) -> Result:
         return WORK[request["work"]](data, request["max_pixels"], **request["arguments"])
     except TooManyPixels as large:
         return {"bad": str(large), "size": large.size, "limit": large.limit}, b""
+    except TooCostly as costly:
+        return {"costly": str(costly)}, b""
     except BadImage as bad:
         return {"bad": str(bad)}, b""
     except MemoryError:
-        return {"bad": "needs more memory to decode than an image may have"}, b""
+        return {"costly": "needs more memory to decode than an image may have"}, b""
     except Exception:  # a fault of ours: the other side raises it
         return {"fault": traceback.format_exc()}, b""
     finally:

@@ -124,7 +124,7 @@ def _first_line(error: Exception) -> str:
 def _refusal(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
-        return f"{where}{error.strerror}; make room and run the same command again, it goes on from what is saved"
+        return f"{where}{error.strerror}; make room and run the same command again, it resumes from what is saved"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return f"{where}a file stands where a folder is needed; move it away, or name another place"
     return f"{where}{error.strerror}; put that right, or name another place"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.images.decode import BadImage, TooCostly
+from pipeline.images.decode import BadImage, TooSlow
 from pipeline.images.decoders import Decoders, Limits
 from pipeline.predictor import Predictor
 from stages.infer.journal import Line, stamp
@@ -58,8 +58,8 @@ class Reader:
         try:
             data = self._policy.read(path)
             place[:] = self._decoders.pixels(data, self._policy.header.transform, self._limits)
-        except TooCostly as costly:
-            line["bad"] = f"{costly} (runtime.decode_seconds)"
+        except TooSlow as slow:
+            line["bad"] = f"{slow} (runtime.decode_seconds)"
         except BadImage as bad:
             line["bad"] = str(bad)
         return line

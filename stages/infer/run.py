@@ -152,7 +152,7 @@ def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -
                 bar.update(len(lines))
     except KeyboardInterrupt as stop:
         of = f" of {source.count}" if source.count else ""
-        message = f"stopped after {bar.n}{of} images; the same command goes on from there"
+        message = f"stopped after {bar.n}{of} images; the same command resumes from there"
         raise Stopped(message, exit_code(stop)) from None
     finally:
         reader.close()

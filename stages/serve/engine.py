@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config_use import ServeConfig
-from pipeline.images.decode import BadImage, TooCostly, TooManyPixels
+from pipeline.images.decode import BadImage, TooCostly, TooManyPixels, TooSlow
 from pipeline.images.decoders import Decoders, DecodingStopped, Limits
 from pipeline.predictor import Prediction, Predictor
 from stages.serve.batcher import Batcher
@@ -145,8 +145,10 @@ class Engine:
             pixels = await asyncio.wrap_future(self._decoders.submit_pixels(data, transform, self._limits))
         except DecodingStopped:
             raise self._full("the server is stopping") from None
+        except TooSlow as slow:
+            return Unusable(f"{slow} (serve.decode_seconds); send a smaller or simpler image")
         except TooCostly as costly:
-            return Unusable(f"{costly} (serve.decode_seconds); send a smaller or simpler image")
+            return Unusable(f"{costly}; send a smaller or simpler image")
         except TooManyPixels as large:
             return Unusable(f"too large: {large.size}; send at most {large.limit} pixels (serve.max_pixels)")
         except BadImage as bad:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from fuzzing import bounded, peak_bytes, reset_peak
 from PIL import Image, ImageOps
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
-from pipeline.images.decode import MAX_SCANS, BadImage, TooCostly, TooManyPixels, decode, to_rgb
+from pipeline.config import ImagesConfig
+from pipeline.errors import UserError
+from pipeline.images.decode import MAX_SCANS, BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
 from pipeline.images.decoders import Decoders, DecodingStopped, Limits
 from pipeline.images.decoding_process import DecodingProcess
 from pipeline.images.resize import Transform
+from pipeline.images.table import read_images
 
 TRANSFORM = Transform(32, 40)
 LIMITS = Limits(25_000_000, 10.0)
@@ -116,7 +120,7 @@ def test_upright_as_pillow_has_it(orientation: int) -> None:
 
 def test_a_slow_image_is_ended_by_its_limit(decoders: Decoders) -> None:
     """Three seconds of work and a limit of a tenth of one."""
-    with pytest.raises(TooCostly, match=r"takes more than 0\.1 s of processor time to decode"):
+    with pytest.raises(TooSlow, match=r"takes more than 0\.1 s of processor time to decode"):
         decoders.pixels(many_scans(4992, MAX_SCANS), TRANSFORM, Limits(25_000_000, 0.1))
     assert decoders.pixels(saved(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3), "it goes on"
 
@@ -154,7 +158,7 @@ def test_memory_of_an_image_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.images.decoders.SLACK_BYTES", MEBIBYTE)
     decoders = Decoders(1)
     data = saved(Image.new("RGB", (5000, 4000)), "PNG")
-    with pytest.raises(BadImage, match="needs more memory to decode than an image may have"):
+    with pytest.raises(TooCostly, match="needs more memory to decode than an image may have"):
         decoders.pixels(data, TRANSFORM, LIMITS)
     decoders.close()
 
@@ -192,6 +196,26 @@ def test_a_killed_process_is_replaced() -> None:
     running.wait()
     assert decoders.pixels(data, TRANSFORM, LIMITS).shape == (32, 32, 3)
     decoders.close()
+
+
+def test_what_may_be_different_next_time_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoding process that somebody killed, as a system short of memory does, makes no image a bad one for ever."""
+    root = tmp_path / "images"
+    for split in ("train", "val"):
+        (root / split / "a").mkdir(parents=True)
+        picture(1 if split == "val" else 0).save(root / split / "a" / "some.png")
+    config = ImagesConfig(root=root, size=16)
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise TooCostly("ended the decoding process (code -9)")
+
+        patch.setattr(Decoders, "pixels", killed)
+        with pytest.raises(
+            UserError, match=r"no usable image among 2 files; .* ended the decoding process \(code -9\)"
+        ):
+            read_images(config, tmp_path / "cache")
+    assert len(read_images(config, tmp_path / "cache")[0]) == 2
 
 
 def test_closing_ends_what_is_under_way(decoders: Decoders) -> None:

@@ -80,7 +80,7 @@ def position(folder: Path) -> int:
 def test_a_signal_waits_until_the_state_is_written(tmp_path: Path, name: str, code: int) -> None:
     """In the middle of the first state: torch's writer would make a RuntimeError of an exception."""
     returned, said = stopped(tmp_path, during_write=f"writes == 3 and send('{name}')")
-    assert said.splitlines() == ["stopped after iteration 1; the same command goes on from there"]
+    assert said.splitlines() == ["stopped after iteration 1; the same command resumes from there"]
     assert returned == code
     assert position(tmp_path) == 1
 
@@ -90,7 +90,7 @@ def test_twice_in_one_write(tmp_path: Path, second: str) -> None:
     returned, said = stopped(
         tmp_path, during_write=f"(writes == 2 and send('SIGINT')) or (writes == 4 and send('{second}'))"
     )
-    assert said.splitlines() == ["stopped after iteration 1; the same command goes on from there"]
+    assert said.splitlines() == ["stopped after iteration 1; the same command resumes from there"]
     assert returned == 130
     assert position(tmp_path) == 1
 
@@ -101,7 +101,7 @@ def test_again_while_the_last_state_is_written(tmp_path: Path, second: str) -> N
     returned, said = stopped(
         tmp_path, seconds=3600, during_loop="position == 3 and send('SIGINT')", during_write=f"writes == 3 and send('{second}')"
     )  # fmt: skip
-    assert said.splitlines() == ["stopped after iteration 2; the same command goes on from there"]
+    assert said.splitlines() == ["stopped after iteration 2; the same command resumes from there"]
     assert returned == 130
     assert position(tmp_path) == 2
 
@@ -119,7 +119,7 @@ def outer():
 main.commands["loop"].callback = outer
 """
     returned, said = stopped(tmp_path, during_loop="position == 3 and send('SIGTERM')", around=around)
-    assert said.splitlines() == ["stopped after iteration 2; the same command goes on from there"]
+    assert said.splitlines() == ["stopped after iteration 2; the same command resumes from there"]
     assert returned == 143
     assert position(tmp_path) == 2
 
@@ -127,7 +127,7 @@ main.commands["loop"].callback = outer
 def test_a_signal_whose_exception_is_lost(tmp_path: Path) -> None:
     """Python prints what is raised in a finaliser and goes on; the loop stops all the same, at its next state."""
     returned, said = stopped(tmp_path, during_loop="position == 2 and Sends()")
-    assert said.splitlines()[-1] == "stopped after iteration 2; the same command goes on from there"
+    assert said.splitlines()[-1] == "stopped after iteration 2; the same command resumes from there"
     assert returned == 143
     assert position(tmp_path) == 2
 
@@ -145,7 +145,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     """A shell script's background job ignores Ctrl-C, which is meant for the program in front."""
     around = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
     returned, said = stopped(tmp_path, during_loop="(send('SIGINT'), position == 3 and send('SIGTERM'))", around=around)
-    assert said.splitlines() == ["stopped after iteration 2; the same command goes on from there"]
+    assert said.splitlines() == ["stopped after iteration 2; the same command resumes from there"]
     assert returned == 143
 
 

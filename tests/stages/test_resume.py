@@ -89,7 +89,7 @@ def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypat
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             interrupt_at(patch, where, calls)
-            with pytest.raises(Stopped, match="goes on from there"):
+            with pytest.raises(Stopped, match="resumes from there"):
                 run(broken, stage)
         assert list((broken.runs / broken.name / ("ppo" if stage == "ppo" else "reward")).rglob("checkpoints/**/*.pt"))
         if calls in (4, 2):
@@ -206,7 +206,7 @@ def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path)
 
 
 def test_sigterm_saves_and_says_so(small: Callable[..., Config], tmp_path: Path) -> None:
-    """The command line: exit code 143, one sentence, and the same command goes on from there."""
+    """The command line: exit code 143, one sentence, and the same command resumes from there."""
     broken = small("broken", iterations=60)
     run(broken, "reference", "collect", "train-reward")
     process = start(broken, tmp_path / "broken.yaml")

@@ -60,7 +60,7 @@ def stopped_after(batches: int, config: Config, images: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "log_probs", stops)
-        with pytest.raises(Stopped, match="goes on from there") as stop:
+        with pytest.raises(Stopped, match="resumes from there") as stop:
             run(config, str(images))
     assert stop.value.code == 130
 
@@ -185,7 +185,7 @@ def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path
         process.send_signal(how)
         _, said = process.communicate()
         if process.returncode == 143:
-            assert b"the same command goes on from there" in said
+            assert b"the same command resumes from there" in said
     done = subprocess.run([sys.executable, "-c", slow], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (config.runs / config.name / "infer" / "predictions.csv").read_bytes() == expected
