@@ -16,8 +16,8 @@ import pandas as pd
 
 from benchmarks.machine import machine
 from pipeline.config import load_config
-from pipeline.files import read_json
-from pipeline.metrics import t_interval
+from pipeline.learning.statistics import t_interval
+from pipeline.run.atomic_files import read_json
 from stages.cli import STAGES
 
 BETAS = (0.03, 0.1, 0.3, 1.0, 3.0)

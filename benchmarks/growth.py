@@ -18,11 +18,11 @@ FEATURES, CLASSES = 512, 10
 
 def measure(images: int) -> dict[str, float]:
     """Seconds of an epoch over all images, in rollouts of 1,000, and the peak memory beyond features and tables."""
-    from pipeline.config_ppo import PPOConfig
-    from pipeline.environment import Inputs
-    from pipeline.features import Features
+    from pipeline.config.ppo import PPOConfig
+    from pipeline.data.feature_cache import Features
+    from pipeline.learning.environment import Inputs
     from pipeline.models.backbone import Split
-    from pipeline.runtime import Runtime, generator, minibatches
+    from pipeline.run.runtime import Runtime, generator, minibatches
     from stages.ppo.learner import Learner
     from stages.ppo.update import update
 

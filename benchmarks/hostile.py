@@ -57,9 +57,17 @@ def huge_tile(width: int = 65_520, length: int = 32_752) -> bytes:
     """A TIFF of 64 x 64 pixels in one deflated tile of the given size."""
     tile = zlib.compress(bytes(64 * 64))
     entries = [
-        (256, 4, 64), (257, 4, 64), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1), (322, 4, width),
-        (323, 4, length), (324, 4, 8), (325, 4, len(tile)),
-    ]  # fmt: skip
+        (256, 4, 64),
+        (257, 4, 64),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 1),
+        (277, 3, 1),
+        (322, 4, width),
+        (323, 4, length),
+        (324, 4, 8),
+        (325, 4, len(tile)),
+    ]
     directory = struct.pack("<H", len(entries))
     for tag, kind, value in entries:
         directory += struct.pack("<HHII", tag, kind, 1, value)  # little-endian: a short fills the first two bytes

@@ -21,9 +21,9 @@ from PIL import Image
 from benchmarks.machine import machine, ratio, taking_turns
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, parse_config
-from pipeline.images.transforms import normalise
-from pipeline.predictor import Predictor
-from pipeline.runtime import peak_memory_mb
+from pipeline.data.transforms import normalise
+from pipeline.models.predictor import Predictor
+from pipeline.run.runtime import peak_memory_mb
 
 SIZE, CLASSES = 224, ("ant", "bee")
 MEMORY = (2_000, 20_000)

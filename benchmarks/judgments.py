@@ -20,17 +20,17 @@ import click
 import numpy as np
 import torch
 
-from feedback_store.judgments import Judgment
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import Judgment
 from pipeline.config import Config, load_config
-from pipeline.files import read_json
-from pipeline.gold import folder_labels
-from pipeline.metrics import t_interval
-from pipeline.runtime import generator
-from pipeline.workspace import open_workspace
+from pipeline.data.gold_labels import folder_labels
+from pipeline.learning.statistics import t_interval
+from pipeline.run.atomic_files import read_json
+from pipeline.run.runtime import generator
+from pipeline.run.workspace import open_workspace
 from stages.collect.items import items_of
-from stages.collect.plan import pool_of
 from stages.collect.queries import draw
+from stages.collect.question_plan import pool_of
 from stages.collect.teachers.simulated import SimulatedTeacher, parameters
 
 Row = dict[str, float]
@@ -44,7 +44,7 @@ def interval(values: list[float]) -> str:
 
 def train(config: Config) -> dict[str, Any]:
     """Train the reward model on the judgments there are; returns its card."""
-    importlib.import_module("stages.reference").run(config)
+    importlib.import_module("stages.reference.run").run(config)
     importlib.import_module("stages.reward.run").run(config)
     return read_json(config.runs / config.name / "reward" / "card.json")  # type: ignore[no-any-return]
 
@@ -136,7 +136,7 @@ def votes(path: Path, seeds: range, overrides: str) -> None:
 
     def make(seed: int, each: int | None) -> dict[str, Any]:
         config = configured(path, overrides, seed, f"votes{each or 'all'}", **{"replay.votes_per_image": each})
-        importlib.import_module("stages.reference").run(config)
+        importlib.import_module("stages.reference.run").run(config)
         importlib.import_module("stages.collect.run").run(config)
         return train(config)
 
@@ -179,7 +179,7 @@ def annotators(path: Path, seeds: range, overrides: str, judgments: int) -> None
 
     def make(seed: int, name: str, keep: Callable[[Judgment], bool], extra: str) -> dict[str, Any]:
         config = configured(path, f"{overrides} {extra}", seed, name)
-        importlib.import_module("stages.reference").run(config)
+        importlib.import_module("stages.reference.run").run(config)
         store = FeedbackStore(config.collect.folder or Path())
         store.append([judgment for judgment in crowd(config, judgments, people) if keep(judgment)])
         return train(config)
@@ -206,7 +206,7 @@ def kinds(path: Path, seeds: range, overrides: str, judgments: int) -> None:
         objective = "bradley_terry" if question == "comparison" else "supervised"
         extra = f"{overrides} reward.objective={objective}"
         config = configured(path, extra, seed, f"{question}{count}", question=question, count=count)
-        importlib.import_module("stages.reference").run(config)
+        importlib.import_module("stages.reference.run").run(config)
         importlib.import_module("stages.collect.run").run(config)
         return train(config)
 

@@ -32,7 +32,7 @@ import click
 import httpx
 import numpy as np
 
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
 
 CONFIG = """
 name: load
@@ -70,9 +70,13 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            self.command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            self.command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        )
         assert self.process.stdout
         for line in self.process.stdout:
             if found := re.match(r"\s+(\S+)\s+(http\S+/enter/\S+)", line):
@@ -131,8 +135,12 @@ async def insist(
     while True:
         started = time.perf_counter()
         try:
-            reply = await client.request(method, path, content=json.dumps(body) if body is not None else None,
-                                         headers={"Content-Type": "application/json"})  # fmt: skip
+            reply = await client.request(
+                method,
+                path,
+                content=json.dumps(body) if body is not None else None,
+                headers={"Content-Type": "application/json"},
+            )
         except httpx.TransportError:
             outcome.failed += 1
             await asyncio.sleep(0.25)
@@ -164,9 +172,7 @@ def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
     stored = FeedbackStore(folder / "runs" / "load" / "feedback").comparisons()
     ids = Counter(stored["id"])
     lost = [judgment for judgment in outcome.acknowledged if ids[judgment] != 1]
-    items = Counter(
-        (row.image_a, *sorted((row.label_a, row.label_b))) for row in stored.itertuples()
-    )  # fmt: skip
+    items = Counter((row.image_a, *sorted((row.label_a, row.label_b))) for row in stored.itertuples())
     twice = stored.duplicated(["image_a", "label_a", "label_b", "annotator"]).sum()
     over = sum(count > each for count in items.values())
     problems = []

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
-from pipeline.features import Features
+from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import Features
+from pipeline.learning.environment import Inputs
+from pipeline.learning.objective import standing
+from pipeline.learning.optimisers import warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.objective import standing
-from pipeline.optim import warmup_linear
-from pipeline.runtime import Runtime
+from pipeline.run.runtime import Runtime
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
 
@@ -70,9 +70,16 @@ class Episode(gymnasium.Env[np.ndarray, np.int64]):
 def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
     """Samples a second of the whole run, and seconds to attained 0.95 (looked at after each rollout, not timed)."""
     config = PPOConfig(
-        estimator=estimator, beta=BETA, iterations=ITERATIONS, batch_size=IMAGES, epochs=EPOCHS,  # type: ignore[arg-type]
-        minibatch_size=MINIBATCH, lr=LR, warmup_fraction=0.0, target_kl=None,
-    )  # fmt: skip
+        estimator=estimator,
+        beta=BETA,
+        iterations=ITERATIONS,
+        batch_size=IMAGES,
+        epochs=EPOCHS,  # type: ignore[arg-type]
+        minibatch_size=MINIBATCH,
+        lr=LR,
+        warmup_fraction=0.0,
+        target_kl=None,
+    )
     head = torch.nn.Linear(FEATURES, CLASSES)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
@@ -99,11 +106,23 @@ def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
 
     environments = DummyVecEnv([lambda n=n: Episode(problem, n) for n in range(parallel)])
     model = PPO(
-        "MlpPolicy", environments, n_steps=IMAGES // parallel, batch_size=MINIBATCH, n_epochs=EPOCHS, gamma=0.0,
-        gae_lambda=1.0, ent_coef=0.0, normalize_advantage=False, clip_range=0.2, max_grad_norm=1.0, device="cpu", seed=0, verbose=0,
+        "MlpPolicy",
+        environments,
+        n_steps=IMAGES // parallel,
+        batch_size=MINIBATCH,
+        n_epochs=EPOCHS,
+        gamma=0.0,
+        gae_lambda=1.0,
+        ent_coef=0.0,
+        normalize_advantage=False,
+        clip_range=0.2,
+        max_grad_norm=1.0,
+        device="cpu",
+        seed=0,
+        verbose=0,
         learning_rate=lambda left: LR * warmup_linear(round((1 - left) * ITERATIONS), ITERATIONS, 0.0),
         policy_kwargs={"net_arch": [], "optimizer_kwargs": {"eps": 1e-5}},
-    )  # fmt: skip
+    )
     x = torch.from_numpy(problem.x)
 
     def log_pi() -> Tensor:
@@ -147,10 +166,12 @@ def rival(rounds: int) -> None:
     """Print samples a second and time to the goal of each, and the ratios; medians, taking turns."""
     problem = Problem()
     runners: dict[str, Callable[[], tuple[float, float | None]]] = {
-        "expected": lambda: ours(problem, "expected"), "sampled": lambda: ours(problem, "sampled"),
-        "critic": lambda: ours(problem, "critic"), "SB3, 1 environment": lambda: theirs(problem, 1),
+        "expected": lambda: ours(problem, "expected"),
+        "sampled": lambda: ours(problem, "sampled"),
+        "critic": lambda: ours(problem, "critic"),
+        "SB3, 1 environment": lambda: theirs(problem, 1),
         "SB3, 64 in parallel": lambda: theirs(problem, 64),
-    }  # fmt: skip
+    }
     found: dict[str, list[tuple[float, float | None]]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, run in runners.items():

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Config, load_config
-from pipeline.files import read_json
-from pipeline.metrics import t_interval
+from pipeline.learning.statistics import t_interval
+from pipeline.run.atomic_files import read_json
 from stages.cli import STAGES
 
 FIGURES = {

@@ -37,9 +37,11 @@ class Server:
     def __init__(self, config: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "stages.cli", "serve", "--config", str(config), "--set", "serve.port=0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        )
         assert self.process.stdout
         lines = []
         for line in self.process.stdout:

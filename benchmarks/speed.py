@@ -19,12 +19,12 @@ from benchmarks.growth import growth
 from benchmarks.machine import machine, ratio, taking_turns
 from benchmarks.rival import rival
 from pipeline.config import ModelConfig, RuntimeConfig
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
-from pipeline.features import Features
+from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import Features
+from pipeline.learning.environment import Inputs
+from pipeline.learning.optimisers import adamw
 from pipeline.models.backbone import build_network, split
-from pipeline.optim import adamw
-from pipeline.runtime import start
+from pipeline.run.runtime import start
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
 
@@ -105,9 +105,11 @@ def main(rounds: int, size: int, only: tuple[str, ...]) -> None:
     """Print the ratios."""
     click.echo(machine())
     parts = {
-        "step": lambda: step_cost(rounds, size), "caching": lambda: caching(rounds, size), "rival": lambda: rival(3),
+        "step": lambda: step_cost(rounds, size),
+        "caching": lambda: caching(rounds, size),
+        "rival": lambda: rival(3),
         "growth": growth,
-    }  # fmt: skip
+    }
     for name, part in parts.items():
         if not only or name in only:
             part()

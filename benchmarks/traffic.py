@@ -104,9 +104,12 @@ async def stream(port: int, size: int, announced: bool) -> tuple[str, int]:
 
 
 SLOW = (
-    b"", b"POST /pre", b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
-    b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000),
-)  # fmt: skip
+    b"",
+    b"POST /pre",
+    b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+    b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
+    + bytes(50_000),
+)
 
 
 async def trickle(port: int, start: bytes, until: asyncio.Event) -> bool:

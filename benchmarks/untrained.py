@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.config import Config
-from pipeline.files import write_json
 from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader, save_model
 from pipeline.models.policy import final_linear
-from pipeline.run_folder import RunFolder
-from pipeline.runtime import generator
+from pipeline.models.serialization import ModelHeader, save_model
+from pipeline.run.atomic_files import write_json
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.runtime import generator
 
 
 def make_untrained(

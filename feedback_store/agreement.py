@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from feedback_store.judgments import NO_ANSWER
+from feedback_store.records import NO_ANSWER
 
 FAST_MS = 300  # nobody looks at a picture, decides and presses a key in less
 
@@ -53,12 +53,15 @@ def quality(
     first = given[~repeated]
     kinds = [
         {
-            "question": kind, "judgments": len(every), "items": every["item"].nunique(),
-            "annotators": every["annotator"].nunique(), "no_answer": every["none"].mean(),
+            "question": kind,
+            "judgments": len(every),
+            "items": every["item"].nunique(),
+            "annotators": every["annotator"].nunique(),
+            "no_answer": every["none"].mean(),
             **_between_people(first[first["kind"] == kind], "ordinal" if kind == "rating" else "nominal"),
         }
         for kind, every in answers.groupby("kind", sort=False)
-    ]  # fmt: skip
+    ]
     agreement, consistency = _with_others(first), _with_oneself(given, repeated)
     people = [
         {"annotator": name, **_person(every, fast_ms), **consistency.get(name, {}), **agreement.get(name, {})}
@@ -69,9 +72,19 @@ def quality(
 
 QUESTION_COLUMNS = ("question", "judgments", "items", "annotators", "no_answer", "alpha", "agreement")
 ANNOTATOR_COLUMNS = (
-    "annotator", "judgments", "no_answer", "agreement", "consistency", "repeats", "gold_accuracy", "gold",
-    "first_side", "side_bias_p", "median_ms", "fast",
-)  # fmt: skip
+    "annotator",
+    "judgments",
+    "no_answer",
+    "agreement",
+    "consistency",
+    "repeats",
+    "gold_accuracy",
+    "gold",
+    "first_side",
+    "side_bias_p",
+    "median_ms",
+    "fast",
+)
 
 
 def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd.DataFrame:

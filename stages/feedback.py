@@ -10,18 +10,18 @@ from typing import Any
 import click
 
 from feedback_store import agreement
-from feedback_store.csv_line import line_of, unguarded
-from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
+from feedback_store.csv_store.line import line_of, unguarded
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.exchange import label_studio, label_studio_export, plain_csv, trl
 from feedback_store.exchange.common import Names, utf8_text
 from feedback_store.exchange.imported import Imported, Reject
-from feedback_store.store import FeedbackStore
-from pipeline import hints
 from pipeline.config import Config
+from pipeline.data.gold_labels import class_names, folder_labels
+from pipeline.data.image_table import ImageTable, read_images
 from pipeline.errors import UserError
-from pipeline.files import printable, write_atomically
-from pipeline.gold import class_names, folder_labels
-from pipeline.images.table import ImageTable, read_images
-from pipeline.run_folder import RunFolder
+from pipeline.run import next_command
+from pipeline.run.atomic_files import printable, write_atomically
+from pipeline.run.run_folder import RunFolder
 
 FORMATS = ("label-studio", "trl", "csv")
 SHOWN = 20  # rejected lines listed on the terminal; all of them are in the file of rejects
@@ -135,7 +135,7 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
     store = FeedbackStore(run.feedback)
     comparisons, per_image = store.comparisons(), store.per_image_judgments()
     if not len(comparisons) + len(per_image):
-        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
     form = form or _guess(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if form == "trl":
@@ -146,7 +146,7 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
     if form == "label-studio":
         _, _, table, _ = _open(config)
         files = {i: path for i, path in zip(table.ids, table.paths, strict=True) if printable(path) == path}
-        made = label_studio_out.write(file, comparisons, per_image, files)
+        made = label_studio_export.write(file, comparisons, per_image, files)
         return f"{len(comparisons) + len(per_image)} judgments in " + ", ".join(map(str, made))
     kinds = {"pairwise": comparisons, "per_image": per_image}
     full = {kind: frame for kind, frame in kinds.items() if len(frame)}
@@ -162,7 +162,7 @@ def check(config: Config, accept: bool) -> str:
     late = FeedbackStore(store.folder / "late")  # answers that came too late are kept there and not counted
     logs = [log for log in (*store.logs, *late.logs) if log.was_stored]
     if not logs:
-        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
     copies = [copy for log in logs if accept and (copy := log.accept())]
     late.check()
     rows = store.check(table.position, classes)
@@ -181,7 +181,7 @@ def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path |
     gold = folder_labels(table, classes).by_image(table.ids)
     found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold, fast_ms)
     if not len(found.questions):
-        raise UserError(f"{store.folder} holds no judgments; run `{hints.make('collect')}` first")
+        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
     if csv_file:
         for name, frame in (("questions", found.questions), ("annotators", found.annotators)):
             text = plain_csv.guarded_frame(frame).to_csv(index=False)

@@ -15,11 +15,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {
-    "name": "asked", "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"}, "reference": {"labelled_per_class": 0},
+    "name": "asked",
+    "images": {"source": "digits", "size": 16},
+    "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
+    "reference": {"labelled_per_class": 0},
     "collect": {"count": 40, "annotators": ["ann"], "server": {"port": 0, "open_browser": False}},
     "runtime": {"device": "cpu", "threads": 1},
-}  # fmt: skip
+}
 
 
 def make_run(folder: Path) -> None:

@@ -13,22 +13,22 @@ import torch
 import uvicorn
 from PIL import Image
 
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import parse_config
-from pipeline.config_collect import CollectConfig
-from pipeline.images.decoders import Limits
-from pipeline.images.table import ImageTable, read_images
-from pipeline.web.connections import Patience
+from pipeline.config.collect import CollectConfig
+from pipeline.data.decoder_pool import Limits
+from pipeline.data.image_table import ImageTable, read_images
+from pipeline.ui.web.connections import Patience
 from stages.collect.assignments import Assignments
+from stages.collect.image_renditions import Renditions
 from stages.collect.items import distinct, items_of
 from stages.collect.leases import Leases
-from stages.collect.plan import Plan
 from stages.collect.queries import draw
-from stages.collect.renditions import Renditions
+from stages.collect.question_plan import Plan
 from stages.collect.web.app import Desk, make_app
-from stages.collect.web.links import Links
-from stages.collect.web.overview import Overview
-from stages.collect.web.present import Presenter
+from stages.collect.web.owner_overview import Overview
+from stages.collect.web.personal_links import Links
+from stages.collect.web.task_json import Presenter
 
 CLASSES = ("ant", "bee", "wasp")
 
@@ -94,9 +94,14 @@ def planned(
 
 
 def make_place(
-    folder: Path, pictures: Path, question: str = "comparison", count: int = 50, gold: int = 0,
-    classes: tuple[str, ...] = CLASSES, **settings: object,
-) -> Place:  # fmt: skip
+    folder: Path,
+    pictures: Path,
+    question: str = "comparison",
+    count: int = 50,
+    gold: int = 0,
+    classes: tuple[str, ...] = CLASSES,
+    **settings: object,
+) -> Place:
     """A place in `folder` with `count` questions about the pictures; settings are those of `collect`."""
     config = CollectConfig.model_validate({"question": question, "repeat_fraction": 0, **settings})
     table, plan = planned(folder, pictures, config, count, gold, classes)
@@ -118,9 +123,13 @@ class Live:
         self.port = listener.getsockname()[1]
         self.desk.read_seconds = self.patience.seconds
         config = uvicorn.Config(
-            make_app(self.desk), log_level="error", access_log=False, ws="none", http=self.patience.protocol(),
+            make_app(self.desk),
+            log_level="error",
+            access_log=False,
+            ws="none",
+            http=self.patience.protocol(),
             timeout_graceful_shutdown=1,
-        )  # fmt: skip
+        )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
@@ -151,6 +160,10 @@ def desk_for(where: Place, annotators: list[str]) -> Desk:
     links = Links(where.folder / "links.json", annotators)
     opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
     return Desk(
-        assignments, links, Presenter(assignments, links, where.table, where.plan.classes, opinion),
-        Renditions(where.table, Limits(10**8, 10), 10**8), Overview(assignments.store, {}), frozenset({"127.0.0.1", "localhost"}),
-    )  # fmt: skip
+        assignments,
+        links,
+        Presenter(assignments, links, where.table, where.plan.classes, opinion),
+        Renditions(where.table, Limits(10**8, 10), 10**8),
+        Overview(assignments.store, {}),
+        frozenset({"127.0.0.1", "localhost"}),
+    )

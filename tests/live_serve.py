@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, load_config
-from pipeline.web.connections import Patience
+from pipeline.ui.web.connections import Patience
 from stages.serve.app import Desk, make_app
 from stages.serve.engine import Engine
 from stages.serve.metrics import Metrics
@@ -25,10 +25,13 @@ CLASSES = ("ant", "bee", "wasp")
 def make_served(folder: Path, classes: tuple[str, ...] = CLASSES, reference: bool = True, **settings: object) -> Config:
     """A run in `folder` with a policy and, unless told otherwise, a reference; settings are those of `serve`."""
     tree = {
-        "name": "served", "runs": str(folder / "runs"), "images": {"root": str(folder), "size": SIZE},
-        "model": {"backbone": "squeezenet1_1", "weights": "none"}, "runtime": {"device": "cpu", "threads": 1},
+        "name": "served",
+        "runs": str(folder / "runs"),
+        "images": {"root": str(folder), "size": SIZE},
+        "model": {"backbone": "squeezenet1_1", "weights": "none"},
+        "runtime": {"device": "cpu", "threads": 1},
         "serve": {"port": 0, **settings},
-    }  # fmt: skip
+    }
     path = folder / "served.yaml"
     path.write_text(yaml.safe_dump(tree))
     config = load_config(path)
@@ -55,10 +58,14 @@ class Live:
         self.address = f"http://127.0.0.1:{self.port}"
         self.server = uvicorn.Server(
             uvicorn.Config(
-                make_app(desk), log_level="error", access_log=False, ws="none", http=self.patience.protocol(),
+                make_app(desk),
+                log_level="error",
+                access_log=False,
+                ws="none",
+                http=self.patience.protocol(),
                 timeout_graceful_shutdown=5,
             )
-        )  # fmt: skip
+        )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
         while not self.server.started:

@@ -29,14 +29,15 @@ def stripes(upright: bool, random: np.random.Generator) -> Image.Image:
 
 def small_config(runs: Path, root: Path, **changes: dict[str, Any]) -> Config:
     tree: dict[str, Any] = {
-        "name": "small", "runs": str(runs),
+        "name": "small",
+        "runs": str(runs),
         "images": {"root": str(root), "size": 16},
         "model": {"backbone": "resnet18", "weights": "none", "trainable": "all"},
         "reference": {"labelled_per_class": 2, "epochs": 2, "calibration_folds": 0, "lr": 1e-4},
         "collect": {"count": 60, "simulated": {"name": "oracle"}},
         "reward": {"epochs": 8, "batch_size": 16, "start": "backbone", "curve": [0.5]},
         "ppo": {"beta": 0.2, "iterations": 6, "batch_size": 60, "minibatch_size": 30, "lr": 3e-4},
-    }  # fmt: skip
+    }
     for section, values in changes.items():
         tree[section] = tree[section] | values
     return parse_config(tree, "test")

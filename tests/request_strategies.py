@@ -32,13 +32,33 @@ HOSTS = [
 ]
 ODD_HEADERS = st.sampled_from(
     [
-        "Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "Content-Length: 5", "Content-Length: -1", "Content-Length: 0",
-        "Content-Length: 99999999999999999999", "Expect: 100-continue", "Connection: upgrade", "Upgrade: websocket", "Range: bytes=0-1",
-        "Range: bytes=" + "0-1," * 50, "If-Range: x", "Origin: null", "Origin: http://evil.example", "Host: evil.example",
-        "Authorization: Bearer \xff", "Cookie: link=\xff; link", "Cookie: " + "a=b;" * 100, "Content-Type: multipart/form-data",
-        "Content-Type: image/png; charset=undefined", "Accept-Encoding: x", "X-Forwarded-For: evil", " folded", "Bad Name: x", "X: \x00",
+        "Transfer-Encoding: chunked",
+        "Transfer-Encoding: gzip",
+        "Content-Length: 5",
+        "Content-Length: -1",
+        "Content-Length: 0",
+        "Content-Length: 99999999999999999999",
+        "Expect: 100-continue",
+        "Connection: upgrade",
+        "Upgrade: websocket",
+        "Range: bytes=0-1",
+        "Range: bytes=" + "0-1," * 50,
+        "If-Range: x",
+        "Origin: null",
+        "Origin: http://evil.example",
+        "Host: evil.example",
+        "Authorization: Bearer \xff",
+        "Cookie: link=\xff; link",
+        "Cookie: " + "a=b;" * 100,
+        "Content-Type: multipart/form-data",
+        "Content-Type: image/png; charset=undefined",
+        "Accept-Encoding: x",
+        "X-Forwarded-For: evil",
+        " folded",
+        "Bad Name: x",
+        "X: \x00",
     ]
-)  # fmt: skip
+)
 NUMBERS = [0, 1, -1, 50, 51, 10**12, 10**20, 10**400, 0.5, 1e308]
 LEAVES = st.one_of(
     st.none(),

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from feedback_store.seal import ENTRY
+from feedback_store.csv_store.seal import ENTRY
 from stages.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent

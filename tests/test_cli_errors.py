@@ -105,8 +105,10 @@ def test_debug_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_log_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {
-        "IMAGE_RLHF_TOKEN": "a-token-of-the-server", "WANDB_API_KEY": "0123456789abcdef", "PLAIN_VARIABLE": "not shown either",
-    }  # fmt: skip
+        "IMAGE_RLHF_TOKEN": "a-token-of-the-server",
+        "WANDB_API_KEY": "0123456789abcdef",
+        "PLAIN_VARIABLE": "not shown either",
+    }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)

@@ -76,7 +76,7 @@ def test_a_port_in_use_is_said(workplace: Path) -> None:
         (("feedback", "stats"), "holds no judgments"),
         (("feedback", "check"), "holds no judgments"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_done_is_said_in_a_sentence(workplace: Path, arguments: tuple[str, ...], message: str) -> None:
     refused = command(workplace, *arguments, settings=named(workplace, "nothing"))
     assert refused.returncode == 2
@@ -115,9 +115,15 @@ def test_a_label_studio_export_trains_a_reward_model(workplace: Path) -> None:
             "value": {"choices": [label]},
         }
         annotation = {
-            "id": 100 + number, "completed_by": 1 + number % 2, "result": [result], "was_cancelled": number == 7,
-            "ground_truth": False, "created_at": "2026-03-09T22:16:08.728353Z", "lead_time": 1.5, "task": number,
-        }  # fmt: skip
+            "id": 100 + number,
+            "completed_by": 1 + number % 2,
+            "result": [result],
+            "was_cancelled": number == 7,
+            "ground_truth": False,
+            "created_at": "2026-03-09T22:16:08.728353Z",
+            "lead_time": 1.5,
+            "task": number,
+        }
         data = {"image": f"/data/local-files/?d=digits/{path}"}
         tasks.append({"id": number, "data": data, "annotations": [annotation], "project": 1})
     (workplace / "project.json").write_text(json.dumps(tasks))

@@ -35,12 +35,15 @@ def shorter_choices(text: bytes) -> bytes:
     ("edit", "message"),
     [
         (shorter_choices, ", line 2: not what was stored, and 180 bytes fewer than were stored"),
-        (lambda text: b"".join(text.splitlines(keepends=True)[:20] + text.splitlines(keepends=True)[21:]), ", line 21: not"),
+        (
+            lambda text: b"".join(text.splitlines(keepends=True)[:20] + text.splitlines(keepends=True)[21:]),
+            ", line 21: not",
+        ),
         (lambda text: text.replace(b"\r\n", b"\n"), ", line 1: not what was stored, and 41 bytes fewer"),
         (lambda text: text[:-9], ": 9 bytes that were stored are gone from its end, after line 40"),
     ],
     ids=["shorter", "line deleted", "line feeds", "truncated"],
-)  # fmt: skip
+)
 def test_edits_that_shorten_a_file_stop_check_and_training(
     workplace: Path, request: pytest.FixtureRequest, edit: Callable[[bytes], bytes], message: str
 ) -> None:
@@ -101,14 +104,30 @@ def image_of(workplace: Path) -> str:
     ("name", "text", "message"),
     [
         ("ms.csv", "image,answer,response_ms\nIMAGE,1,11111111111111111111\n", "line 2: response_ms is '1111"),
-        ("who.csv", "image,answer,annotator\nIMAGE,1," + "n" * 100_000 + "\n", "line 2: annotator has 100000 characters"),
-        ("round.jsonl", '{"prompt": "IMAGE", "chosen": "1", "rejected": "2", "round": 11111111111111111111}\n', "line 1: round is 1111"),
-        ("half.jsonl", '{"prompt": "\\ud83d", "chosen": "1", "rejected": "2"}\n', "line 1: there is no image '\\ud83d'"),
+        (
+            "who.csv",
+            "image,answer,annotator\nIMAGE,1," + "n" * 100_000 + "\n",
+            "line 2: annotator has 100000 characters",
+        ),
+        (
+            "round.jsonl",
+            '{"prompt": "IMAGE", "chosen": "1", "rejected": "2", "round": 11111111111111111111}\n',
+            "line 1: round is 1111",
+        ),
+        (
+            "half.jsonl",
+            '{"prompt": "\\ud83d", "chosen": "1", "rejected": "2"}\n',
+            "line 1: there is no image '\\ud83d'",
+        ),
         ("deep.json", '[{"x": ' + "[" * 100_000 + "]" * 100_000 + "}]", "line 1: nested more than 50 levels deep"),
-        ("twice.csv", "id,image,answer\nx,IMAGE,1\nx,IMAGE,2\n", "line 3: the id 'x': line 2 has the same id and other contents"),
+        (
+            "twice.csv",
+            "id,image,answer\nx,IMAGE,1\nx,IMAGE,2\n",
+            "line 3: the id 'x': line 2 has the same id and other contents",
+        ),
         ("url.csv", "image,answer\nhttp://[::1,1\n", "line 2: there is no image 'http://[::1'"),
     ],
-)  # fmt: skip
+)
 def test_an_import_that_could_not_be_read_back_is_refused_whole(
     workplace: Path, name: str, text: str, message: str
 ) -> None:

@@ -19,9 +19,9 @@ from numpy.random import default_rng
 from policies import noise_images, untrained_run
 
 from pipeline.config import ImagesConfig, dump_config
+from pipeline.data.gold_labels import class_names
+from pipeline.data.image_table import read_images
 from pipeline.errors import UserError
-from pipeline.gold import class_names
-from pipeline.images.table import read_images
 from stages.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,17 +52,23 @@ def test_every_stage_takes_strange_names(tmp_path: Path) -> None:
         "images": {"root": "images", "size": 16},
         "model": {"weights": "none", "trainable": "head"},
         "reference": {"labelled_per_class": 2, "epochs": 1, "calibration_folds": 0},
-        "collect": {"count": 30}, "reward": {"epochs": 1}, "ppo": {"iterations": 1, "batch_size": 16},
+        "collect": {"count": 30},
+        "reward": {"epochs": 1},
+        "ppo": {"iterations": 1, "batch_size": 16},
         "infer": {"sheet": 30, "reference": True},
-    }  # fmt: skip
+    }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
     for command in ("run", "infer", "report", "feedback check", "feedback export"):
         given = {"infer": ["images/test"], "feedback export": ["out.json"]}.get(command, [])
         done = subprocess.run(
             [sys.executable, "-m", "stages.cli", *command.split(), "--config", "c.yaml", *given],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, (command, done.stderr)
         assert "\x1b[31m" not in done.stdout + done.stderr, "a name cannot speak to the terminal"
         if command == "run":
@@ -131,8 +137,13 @@ def test_a_list_of_names_that_has_no_line_breaks_is_refused(tmp_path: Path) -> N
     with Path("/dev/zero").open("rb") as zero:
         done = subprocess.run(
             [sys.executable, "-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "-"],
-            stdin=zero, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            stdin=zero,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     assert done.returncode == 2
     assert "standard input, line 1: longer than any file's name; give one name per line" in done.stderr
 
@@ -147,8 +158,10 @@ def test_ctrl_c_while_an_image_is_slow(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(dump_config(untrained_run(tmp_path)))
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), str(images)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     journal = tmp_path / "runs" / "bugs" / "infer" / ".predictions.csv.partial"
     while not journal.exists():
         assert process.poll() is None

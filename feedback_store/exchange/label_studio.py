@@ -29,7 +29,7 @@ from feedback_store.exchange.common import (
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.exchange.json_text import value_at
 from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
-from feedback_store.judgments import NO_ANSWER, VERDICTS, Comparison, Judgment, PerImage
+from feedback_store.records import NO_ANSWER, VERDICTS, Comparison, Judgment, PerImage
 
 _WITHOUT_SIDES = ("tie", *NO_ANSWER)  # answers that Pairwise cannot give; our configuration adds a Choices for them
 
@@ -137,9 +137,12 @@ def _judgment(
     image = _data_of(data, result["to_name"], "image", objects)
     if kind == "rating":
         return PerImage(
-            image=names.image(image), question="rating", label=names.label(data.get("label")),
-            answer=str(value["rating"]), **common,
-        )  # fmt: skip
+            image=names.image(image),
+            question="rating",
+            label=names.label(data.get("label")),
+            answer=str(value["rating"]),
+            **common,
+        )
     if kind != "choices":
         raise FeedbackError(
             f"the control tag {shown(control)} is of type {shown(kind)}, which says nothing about a whole image"
@@ -168,9 +171,13 @@ def _data_of(data: Mapping[str, Any], name: str, default: str, objects: Objects 
 
 
 def _comparison(
-    data: Mapping[str, Any], result: Mapping[str, Any], choice: str, names: Names, objects: Objects | None,
+    data: Mapping[str, Any],
+    result: Mapping[str, Any],
+    choice: str,
+    names: Names,
+    objects: Objects | None,
     common: dict[str, Any],
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     (image_a, label_a), (image_b, label_b) = _sides(data, result["from_name"], names, objects)
     shown = (result.get("meta") or {}).get("shown_first") or "a"
     return Comparison(

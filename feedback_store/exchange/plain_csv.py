@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from feedback_store.csv_line import guarded, unguarded
+from feedback_store.csv_store.line import guarded, unguarded
+from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE
 from feedback_store.errors import FeedbackError, shown
 from feedback_store.exchange.common import Names, derived_id, utc_time, utf8_text, whole_number
 from feedback_store.exchange.imported import Entry, Imported, Reject
-from feedback_store.judgments import COMPARISON_CHOICES, NO_ANSWER, Comparison, Judgment, PerImage
 from feedback_store.limits import MAX_CHARACTERS
-from feedback_store.store import PAIRWISE, PER_IMAGE
+from feedback_store.records import COMPARISON_CHOICES, NO_ANSWER, Comparison, Judgment, PerImage
 
 OURS = dict.fromkeys((*PAIRWISE, *PER_IMAGE))
 MAX_NAMED = 30  # columns of a header that a message lists
@@ -138,9 +138,14 @@ def _comparison(record: Mapping[str, str], names: Names, common: dict[str, Any])
     if choice not in COMPARISON_CHOICES and labels[0] != labels[1] and choice in labels:
         choice = "ab"[labels.index(choice)]
     return Comparison(
-        image_a=names.image(images[0]), label_a=labels[0], image_b=names.image(images[1]), label_b=labels[1],
-        choice=choice, shown_first=record.get("shown_first") or "a", **common,
-    )  # fmt: skip
+        image_a=names.image(images[0]),
+        label_a=labels[0],
+        image_b=names.image(images[1]),
+        label_b=labels[1],
+        choice=choice,
+        shown_first=record.get("shown_first") or "a",
+        **common,
+    )
 
 
 def _without_retracted(found: Imported) -> Imported:

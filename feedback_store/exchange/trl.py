@@ -18,7 +18,7 @@ from feedback_store.errors import FeedbackError
 from feedback_store.exchange.common import Names, derived_id, text_of, utc_time, whole_number
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.exchange.json_text import value_of
-from feedback_store.judgments import Comparison
+from feedback_store.records import Comparison
 
 _KEPT = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
 _LABELS = re.compile(r"^Which label fits the image (.+)\?$")
@@ -44,8 +44,12 @@ def _record(row: dict[str, str]) -> dict[str, str]:
         raise FeedbackError(f"judgment {row['id']} compares two images under two labels, which one prompt cannot say")
     kept = {name: row[name] for name in _KEPT}
     return {
-        "prompt": prompt, "chosen": row[f"{side}_{won}"], "rejected": row[f"{side}_{lost}"], "chosen_side": won, **kept
-    }  # fmt: skip
+        "prompt": prompt,
+        "chosen": row[f"{side}_{won}"],
+        "rejected": row[f"{side}_{lost}"],
+        "chosen_side": won,
+        **kept,
+    }
 
 
 def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
@@ -95,9 +99,15 @@ def _comparison(record: dict[str, Any], names: Names, annotator: str) -> Compari
     who = text_of("annotator", record.get("annotator"))
     return Comparison(
         id=text_of("id", record.get("id")) or derived_id(prompt, chosen, rejected, record.get("annotator")),
-        annotator=who or annotator, round=whole_number("round", record.get("round")) or 0,
-        image_a=a[0], label_a=a[1], image_b=b[0], label_b=b[1], choice=choice,
+        annotator=who or annotator,
+        round=whole_number("round", record.get("round")) or 0,
+        image_a=a[0],
+        label_a=a[1],
+        image_b=b[0],
+        label_b=b[1],
+        choice=choice,
         shown_first=text_of("shown_first", record.get("shown_first")) or "a",
         response_ms=whole_number("response_ms", record.get("response_ms")),
-        source=text_of("source", record.get("source")) or "import", **utc_time(record.get("created_at")),
-    )  # fmt: skip
+        source=text_of("source", record.get("source")) or "import",
+        **utc_time(record.get("created_at")),
+    )

@@ -14,10 +14,10 @@ import torch
 from torch import fx, nn
 
 from pipeline.config import ModelConfig
-from pipeline.config_base import Trainable
+from pipeline.config.base import Trainable
 from pipeline.errors import UserError
 from pipeline.models.architecture import construct, replace_head
-from pipeline.models.weights import difference, read_weights
+from pipeline.models.weight_checks import difference, read_weights
 
 # Sub-modules that only hold the blocks of a network; the block is what lies one level below.
 CONTAINERS = ("features", "layers", "blocks", "stages", "trunk_output", "encoder", "encoder.layers")
@@ -134,9 +134,10 @@ def _last_block_cut(network: nn.Module, graph: fx.Graph) -> fx.Node:
         members.setdefault(_block(_path(node)), []).append(node)
     modules = dict(network.named_modules())
     with_weights = [
-        block for block in members
+        block
+        for block in members
         if block and block != head and block in modules and any(p.dim() > 1 for p in modules[block].parameters())
-    ]  # fmt: skip
+    ]
     inside = set(members[with_weights[-1]])
     entries = {
         source for node in inside for source in node.all_input_nodes if source not in inside and source.op != "get_attr"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.config_base import MAX_CLASSES, MAX_IMAGE_SIZE
-from pipeline.files import Damaged
-from pipeline.images.resize import Transform
+from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE
+from pipeline.data.resize import Transform
 from pipeline.models.architecture import backbone_names
+from pipeline.run.atomic_files import Damaged
 
 KEY = "image_rlhf"  # of the file's metadata
 

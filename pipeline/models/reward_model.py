@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.config_base import MAX_MEMBERS
-from pipeline.files import Damaged
-from pipeline.models.files import ModelHeader, damaged, load_model, save_model
-from pipeline.models.weights import difference
+from pipeline.config.base import MAX_MEMBERS
+from pipeline.models.serialization import ModelHeader, damaged, load_model, save_model
+from pipeline.models.weight_checks import difference
+from pipeline.run.atomic_files import Damaged
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:

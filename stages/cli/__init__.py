@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from stages.cli import making, using
-from stages.cli.boundary import UserErrors
-from stages.cli.feedback import feedback
-from stages.cli.making import STAGES
+from stages.cli import stage_commands, use_commands
+from stages.cli.error_boundary import UserErrors
+from stages.cli.feedback_commands import feedback
+from stages.cli.stage_commands import STAGES
 
 __all__ = ["STAGES", "main"]
 
@@ -40,12 +40,12 @@ def settings() -> None:
 )
 def data(name: str, folder: Path) -> None:
     """Get a data set: the tutorial's ants and bees (a download), or the embedded digits as image files."""
-    from pipeline.images.digits import write_digits
-    from pipeline.images.download import download_ants_bees
+    from pipeline.data.digits import write_digits
+    from pipeline.data.download import download_ants_bees
 
     root = write_digits(folder / "digits") if name == "digits" else download_ants_bees(folder)
     click.echo(f"{name} is in {root}")
 
 
-for _command in (*making.COMMANDS, *using.COMMANDS, feedback):
+for _command in (*stage_commands.COMMANDS, *use_commands.COMMANDS, feedback):
     main.add_command(_command)

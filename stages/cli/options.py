@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from pipeline import hints
 from pipeline.config import load_config
+from pipeline.run import next_command
 from stages.cli.error_log import log_for
 
 
@@ -18,16 +18,23 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     """The options every stage takes, turned into its first argument, a Config."""
 
     @click.option(
-        "--config", "path", type=click.Path(path_type=Path), default=hints.DEFAULT, show_default=True,
+        "--config",
+        "path",
+        type=click.Path(path_type=Path),
+        default=next_command.DEFAULT,
+        show_default=True,
         help="YAML file with the run's settings.",
-    )  # fmt: skip
+    )
     @click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
         help='Override settings, several in one string or option: --set "ppo.lr=1e-5 seed=3".',
-    )  # fmt: skip
+    )
     @functools.wraps(command)
     def wrapped(path: Path, overrides: tuple[str, ...], **options: Any) -> None:
-        hints.started_with(path)
+        next_command.started_with(path)
         config = load_config(path, [item for text in overrides for item in text.split()])
         log_for(config.runs, config.name)
         command(config, **options)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feedback_store.errors import FeedbackError
-from feedback_store.judgments import NO_ANSWER, VERDICTS, now
+from feedback_store.records import NO_ANSWER, VERDICTS, now
 from stages.collect.items import Item
 from stages.collect.leases import LeasesError
 from stages.collect.tasks import Accepted, Answer, Refused
@@ -129,9 +129,12 @@ class Answering:
 
     def _common(self, answer: Answer) -> dict[str, Any]:
         return {
-            "id": answer.id, "annotator": self._annotator, "source": self._desk.source, "response_ms": answer.response_ms,
+            "id": answer.id,
+            "annotator": self._annotator,
+            "source": self._desk.source,
+            "response_ms": answer.response_ms,
             "created_at": answer.created_at or now(),
-        }  # fmt: skip
+        }
 
 
 def _same(one: Answer, other: Answer) -> bool:

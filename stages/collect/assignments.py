@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import ChangedError
-from feedback_store.judgments import Judgment
-from feedback_store.store import FeedbackStore
-from pipeline.config_collect import CollectConfig
+from feedback_store.records import Judgment
+from pipeline.config.collect import CollectConfig
 from stages.collect.answering import Answering
 from stages.collect.items import Item
 from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
-from stages.collect.plan import Plan
+from stages.collect.question_plan import Plan
 from stages.collect.tasks import Accepted, Answer, Progress, Task
 
 APART = 10  # answers between an item and its repetition, so that nobody remembers the first
@@ -36,9 +36,15 @@ class Assignments:
     """
 
     def __init__(
-        self, plan: Plan, store: FeedbackStore, leases: Leases, settings: CollectConfig, seed: int, source: str,
+        self,
+        plan: Plan,
+        store: FeedbackStore,
+        leases: Leases,
+        settings: CollectConfig,
+        seed: int,
+        source: str,
         clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.plan, self.store, self.leases, self.settings = plan, store, leases, settings
         self.seed, self.source, self.clock = seed, source, clock
         self.late = FeedbackStore(store.folder / "late")
@@ -92,9 +98,10 @@ class Assignments:
         with self.leases.exclusive():
             others = self._held_by_others(annotator)
             mine = {
-                lease.item: lease for lease in self.leases.held(self.clock())
+                lease.item: lease
+                for lease in self.leases.held(self.clock())
                 if lease.annotator == annotator and lease.item in self.items and not lease.answer
-            }  # fmt: skip
+            }
             unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
             chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
             taken = {*mine, *holding}
@@ -118,9 +125,10 @@ class Assignments:
         repeated = len(answered) - len(distinct) + len(taken & distinct)
         if repeated < self.settings.repeat_fraction * asked - 0.5:
             once = [
-                key for key in answered[:-APART]
+                key
+                for key in answered[:-APART]
                 if key in self.items and key not in taken and self.ledger.by_item[key][annotator] == 1
-            ]  # fmt: skip
+            ]
             if once:
                 return Random(f"{self.seed} {annotator} {asked}").choice(once), 1
         skipped = self.leases.skipped(annotator)
@@ -135,9 +143,11 @@ class Assignments:
         """When a question that others hold may become free for this annotator; None if none is left to wait for."""
         held = self._held_by_others(annotator)
         times = [
-            lease.until for key, leases in held.items() for lease in leases
+            lease.until
+            for key, leases in held.items()
+            for lease in leases
             if key in self._open and not self.ledger.by_item[key].get(annotator)
-        ]  # fmt: skip
+        ]
         return min(times, default=None)
 
     def skip(self, annotator: str, key: str) -> None:

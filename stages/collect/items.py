@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from feedback_store.judgments import Comparison, Judgment, PerImage
-from pipeline.config_base import Question
+from feedback_store.records import Comparison, Judgment, PerImage
+from pipeline.config.base import Question
 from stages.collect.queries import Queries
 
 
@@ -58,9 +58,14 @@ class Item:
         """
         if self.is_comparison:
             return Comparison(
-                image_a=self.image_a, label_a=self.label_a, image_b=self.image_b, label_b=self.label_b,
-                choice=answer, shown_first=shown_first, **common,
-            )  # fmt: skip
+                image_a=self.image_a,
+                label_a=self.label_a,
+                image_b=self.image_b,
+                label_b=self.label_b,
+                choice=answer,
+                shown_first=shown_first,
+                **common,
+            )
         return PerImage(image=self.image_a, question=self.kind, label=self.label_a, answer=answer, **common)
 
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from feedback_store.judgments import NO_ANSWER, Judgment
-from feedback_store.store import FeedbackStore, as_row
-from feedback_store.view import Place
+from feedback_store.csv_store.store import FeedbackStore, as_row
+from feedback_store.csv_store.view import Place
+from feedback_store.records import NO_ANSWER, Judgment
 from stages.collect.items import item_of
 
 STAND_INS = ("simulated", "replay")  # their answers answer no question for people

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.config_base import Question
+from pipeline.config.base import Question
 from pipeline.errors import UserError
 
 NONE = -1  # in `Queries`, where a question has no second side or names no label

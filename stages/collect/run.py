@@ -15,16 +15,16 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
-from feedback_store.judgments import Judgment
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Judgment
 from pipeline.config import Config
-from pipeline.files import sha256_of
-from pipeline.run_folder import RunFolder
-from pipeline.stage_lock import one_process
-from pipeline.workspace import Workspace, open_workspace
+from pipeline.run.atomic_files import sha256_of
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
 from stages.collect.ledger import STAND_INS
-from stages.collect.stand_ins import judgments
+from stages.collect.teacher_judgments import judgments
 
 ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can sync, so that many share one sync
 MANY = 100_000  # questions that take seconds to draw
@@ -69,7 +69,7 @@ def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
         from stages.collect.tk.window import ask as ask_in_window
 
         return ask_in_window(ws, store)
-    from stages.collect.web.serve import ask as ask_on_page
+    from stages.collect.web.server import ask as ask_on_page
 
     return ask_on_page(ws, store)
 

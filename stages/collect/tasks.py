@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from feedback_store.judgments import Judgment
+from feedback_store.records import Judgment
 from stages.collect.items import Item
 
 

@@ -8,14 +8,20 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Config
-from pipeline.metrics import t_interval
-from pipeline.plots import BLUE, COLOURS, GREY, ORANGE, figure, svg
-from stages.compare.methods import ARGMAX, DISTILLATION, DPO, PPO, REFERENCE, SUPERVISED
+from pipeline.learning.statistics import t_interval
+from pipeline.ui.plots import BLUE, COLOURS, GREY, ORANGE, figure, svg
+from stages.compare.baselines import ARGMAX, DISTILLATION, DPO, PPO, REFERENCE, SUPERVISED
 
 COLUMNS = {
-    "accuracy": (100, 1), "KL": (1, 2), "J": (1, 3), "attained": (1, 3), "attained held-out": (1, 3), "ECE": (100, 1),
-    "images": (1, 0), "seconds": (1, 1),
-}  # fmt: skip
+    "accuracy": (100, 1),
+    "KL": (1, 2),
+    "J": (1, 3),
+    "attained": (1, 3),
+    "attained held-out": (1, 3),
+    "ECE": (100, 1),
+    "images": (1, 0),
+    "seconds": (1, 1),
+}
 
 MARKS = "osD^vP*Xh<>d"
 OTHERS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
@@ -79,9 +85,11 @@ def verdict(frame: pd.DataFrame) -> str:
         )
     said, leads = [], {}
     for rival, name in (
-        (REFERENCE, "the reference"), (SUPERVISED, "supervised training on the same judgments"),
-        (ARGMAX, "the reward model's own best class"), (DPO, "DPO"),
-    ):  # fmt: skip
+        (REFERENCE, "the reference"),
+        (SUPERVISED, "supervised training on the same judgments"),
+        (ARGMAX, "the reward model's own best class"),
+        (DPO, "DPO"),
+    ):
         lead = paired(frame, PPO, rival, "accuracy")
         if len(lead):
             leads[rival] = lead

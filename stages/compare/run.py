@@ -11,16 +11,16 @@ import pandas as pd
 import torch
 
 from pipeline.config import Config, load_config, parse_config
-from pipeline.environment import Environment
+from pipeline.data.gold_labels import folder_labels
 from pipeline.errors import UserError
-from pipeline.files import write_atomically
-from pipeline.gold import folder_labels
-from pipeline.metrics import gold_accuracy
-from pipeline.objective import kl, log_optimal_policy
-from pipeline.stage_lock import one_process
-from pipeline.workspace import open_workspace
-from stages.compare.exact import best_of_n
-from stages.compare.methods import NAMES, Learners, run_seed
+from pipeline.learning.environment import Environment
+from pipeline.learning.objective import kl, log_optimal_policy
+from pipeline.learning.statistics import gold_accuracy
+from pipeline.run.atomic_files import write_atomically
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import open_workspace
+from stages.compare.baselines import NAMES, Learners, run_seed
+from stages.compare.exact_optimum import best_of_n
 from stages.compare.report import frontier_plot, markdown, verdict
 
 BETAS = np.geomspace(0.02, 10.0, 28)
@@ -88,8 +88,11 @@ def frontier(environment: Environment) -> list[dict[str, Any]]:
     points += [("best-of-n", float(n), best_of_n(log_ref, reward, n)) for n in ANSWERS]
     return [
         {
-            "curve": curve, "at": at, "seed": ws.config.seed, "accuracy": gold_accuracy(log_pi, gold, rows.numpy()),
+            "curve": curve,
+            "at": at,
+            "seed": ws.config.seed,
+            "accuracy": gold_accuracy(log_pi, gold, rows.numpy()),
             "KL": float(kl(log_pi[rows], log_ref[rows]).mean()),
         }
         for curve, at, log_pi in points
-    ]  # fmt: skip
+    ]

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
-from pipeline.images.transforms import normalise
-from pipeline.models.files import ModelHeader
 from pipeline.models.policy import log_policy
-from pipeline.predictor import Predictor
+from pipeline.models.predictor import Predictor
+from pipeline.models.serialization import ModelHeader
 
 INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
 EXTRA = "image_rlhf.json"  # of a .pt2: what the ONNX file has as metadata
@@ -122,9 +122,13 @@ def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> 
     try:
         with _quietly():
             made = torch.onnx.export(
-                program, dynamo=True, verbose=False, input_names=[INPUT], output_names=list(OUTPUTS),
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
                 dynamic_shapes={INPUT: {0: "batch"}},
-            )  # fmt: skip
+            )
             assert made is not None
             made.model.metadata_props.update(metadata(predictor.header, predictor.weights))
             made.save(path)

@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_atomically, write_json
-from pipeline.images.transforms import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.models.files import ModelHeader
-from pipeline.predictor import EXPORTED, Predictor
-from pipeline.workspace import Workspace
-from stages.export.facts import gather
+from pipeline.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.models.predictor import EXPORTED, Predictor
+from pipeline.models.serialization import ModelHeader
+from pipeline.run.atomic_files import write_atomically, write_json
+from pipeline.run.workspace import Workspace
 from stages.export.model_card import render
+from stages.export.model_facts import gather
 
 LIBRARY = "image-rlhf"
 BILINEAR = 2  # Pillow's number, which the hub's files use

@@ -13,9 +13,12 @@ import yaml
 
 TEMPLATE = Path(__file__).with_name("README.md.jinja")
 KINDS = {
-    "comparison": "which of two labels fits an image better", "image_comparison": "which of two images fits a label better",
-    "label": "which class an image is of", "verdict": "whether a label fits", "rating": "how well a label fits",
-}  # fmt: skip
+    "comparison": "which of two labels fits an image better",
+    "image_comparison": "which of two images fits a label better",
+    "label": "which class an image is of",
+    "verdict": "whether a label fits",
+    "rating": "how well a label fits",
+}
 
 
 def percent(value: float | None) -> str:
@@ -59,8 +62,11 @@ def render(facts: dict[str, Any]) -> str:
     """The whole file, from what `facts.gather` found."""
     environment = jinja2.Environment(
         autoescape=False,  # Markdown: names go through `plain`
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     filters: dict[str, Callable[..., str]] = {"percent": percent, "share": share, "number": number, "plain": plain}
     environment.filters.update(filters)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

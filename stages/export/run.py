@@ -15,13 +15,13 @@ import numpy as np
 
 from pipeline.config import Config, RuntimeConfig
 from pipeline.errors import UserError
-from pipeline.packages import missing
-from pipeline.predictor import POLICY, Predictor
-from pipeline.stage_lock import one_process
-from pipeline.workspace import open_workspace
-from stages.export.check import Sample, check
+from pipeline.models.predictor import POLICY, Predictor
+from pipeline.run.optional_packages import missing
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import open_workspace
 from stages.export.graph import Answer, Outputs, trace, write_onnx, write_torch
 from stages.export.huggingface import write_folder
+from stages.export.verify_export import Sample, check
 
 FORMATS = ("onnx", "torch", "huggingface")
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript")}

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Config
-from pipeline.images.decode import BadImage, TooSlow
-from pipeline.images.decoders import Decoders, Limits
-from pipeline.predictor import Predictor
+from pipeline.data.decode import BadImage, TooSlow
+from pipeline.data.decoder_pool import Decoders, Limits
+from pipeline.models.predictor import Predictor
 from stages.infer.journal import Line, stamp
 
 AHEAD = 1  # batches that are read and decoded while one is computed

@@ -15,18 +15,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from pipeline import hints
 from pipeline.config import Config
 from pipeline.errors import Stopped, UserError
-from pipeline.files import printable, writing
-from pipeline.predictor import Predictor
-from pipeline.run_folder import RunFolder
-from pipeline.stopping import exit_code, stoppable
-from stages.infer.formats import DIGITS, FORMATS, WRITERS, Columns
+from pipeline.models.predictor import Predictor
+from pipeline.run import next_command
+from pipeline.run.atomic_files import printable, writing
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.signals import exit_code, stoppable
+from stages.infer.contact_sheet import contact_sheet
+from stages.infer.inputs import Source, open_source
 from stages.infer.journal import Journal, Line
+from stages.infer.prediction_formats import DIGITS, FORMATS, WRITERS, Columns
 from stages.infer.reader import Reader
-from stages.infer.sheet import contact_sheet
-from stages.infer.sources import Source, open_source
 
 SHOWN = 10  # files left out that the terminal names; the file beside the predictions names all
 
@@ -100,7 +100,7 @@ def load_models(config: Config) -> Models:
     models = Models(load("ppo"), load("reference") if config.infer.reference else None)
     if models.reference and models.reference.header.transform != models.policy.header.transform:
         raise UserError(
-            f"{folder.path}: reference and policy see images of other sizes; run `{hints.make('ppo')}` again"
+            f"{folder.path}: reference and policy see images of other sizes; run `{next_command.make('ppo')}` again"
         )
     return models
 

@@ -11,14 +11,14 @@ from tkinter import filedialog, ttk
 from PIL import Image, ImageTk
 
 from pipeline.config import Config
-from pipeline.files import printable
-from pipeline.images.decode import BadImage, decode
-from pipeline.plots import BLUE, GREY
-from pipeline.predictor import Prediction, Predictor
-from pipeline.run_folder import RunFolder
-from pipeline.window import ENLARGED, GROUND, INK, LINE, QUIET, dress, fitted, open_window
+from pipeline.data.decode import BadImage, decode
+from pipeline.models.predictor import Prediction, Predictor
+from pipeline.run.atomic_files import printable
+from pipeline.run.run_folder import RunFolder
+from pipeline.ui.plots import BLUE, GREY
+from pipeline.ui.tk_theme import ENLARGED, GROUND, INK, LINE, QUIET, dress, fitted, open_window
+from stages.infer.inputs import open_source
 from stages.infer.run import load_models
-from stages.infer.sources import open_source
 
 SIZE, GAP, SIDE = "980x640", 14, 380  # SIDE: width of the bars' panel
 SHOWN = 10  # classes with a bar, the likeliest first

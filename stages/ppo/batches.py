@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pipeline.runtime import minibatches
+from pipeline.run.runtime import minibatches
 
 
 class Batches:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pipeline.environment import Inputs
-from pipeline.features import BATCH
+from pipeline.data.feature_cache import BATCH
+from pipeline.learning.environment import Inputs
 
 
 @torch.no_grad()

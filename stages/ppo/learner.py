@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
-from pipeline.features import BATCH
+from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import BATCH
+from pipeline.learning.environment import Inputs
+from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.optim import adamw, set_lr, warmup_linear
-from pipeline.runtime import Runtime, generator
+from pipeline.run.runtime import Runtime, generator
 from stages.ppo.batches import Batches
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
@@ -49,19 +49,30 @@ class Learner:
 
     @classmethod
     def start(
-        cls, config: PPOConfig, runtime: Runtime, pieces: Split, rows: Tensor, seed: int,
+        cls,
+        config: PPOConfig,
+        runtime: Runtime,
+        pieces: Split,
+        rows: Tensor,
+        seed: int,
         labelled: tuple[Tensor, Tensor] | None = None,
-    ) -> Learner:  # fmt: skip
+    ) -> Learner:
         """At the reference's weights, before the first rollout."""
         critic = Critic(pieces.suffix) if config.estimator == "critic" else None
         random = generator(seed, 30)
         return cls(
-            config, runtime, pieces.suffix, runtime.prepare(pieces.suffix),
-            adamw(pieces.suffix.parameters(), config.lr, eps=1e-5), critic,
-            adamw(critic.parameters(), config.value_lr, eps=1e-5) if critic else None, random,
-            Batches(rows, config.batch_size, random), labelled,
+            config,
+            runtime,
+            pieces.suffix,
+            runtime.prepare(pieces.suffix),
+            adamw(pieces.suffix.parameters(), config.lr, eps=1e-5),
+            critic,
+            adamw(critic.parameters(), config.value_lr, eps=1e-5) if critic else None,
+            random,
+            Batches(rows, config.batch_size, random),
+            labelled,
             KLController(config.beta, config.kl_target, config.kl_horizon),
-        )  # fmt: skip
+        )
 
     def set_lr(self, iteration: int) -> float:
         """Learning rates after `iteration` updates; returns the policy's."""
@@ -82,9 +93,16 @@ class Learner:
             if self.critic:
                 values.append(self.critic.value().cpu())
         return make_rollout(
-            inputs, log_policy(torch.cat(logits)), log_ref, reward, self.controller.beta, self.random,
-            self.config.baseline, torch.cat(values) if self.critic else None, self.config.temperature,
-        )  # fmt: skip
+            inputs,
+            log_policy(torch.cat(logits)),
+            log_ref,
+            reward,
+            self.controller.beta,
+            self.random,
+            self.config.baseline,
+            torch.cat(values) if self.critic else None,
+            self.config.temperature,
+        )
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the policy's weights and buffers."""

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pipeline.environment import Inputs
+from pipeline.learning.environment import Inputs
 
 
 class Diverged(Exception):
@@ -63,9 +63,16 @@ class Rollout:
 
 
 def make_rollout(
-    inputs: Inputs, log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float, random: torch.Generator,
-    baseline: Literal["exact", "mean", "none"] = "exact", values: Tensor | None = None, temperature: float = 1.0,
-) -> Rollout:  # fmt: skip
+    inputs: Inputs,
+    log_old: Tensor,
+    log_ref: Tensor,
+    reward: Tensor,
+    beta: float,
+    random: torch.Generator,
+    baseline: Literal["exact", "mean", "none"] = "exact",
+    values: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Rollout:
     """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C].
 
     Args:

@@ -18,27 +18,27 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config
-from pipeline.environment import Environment
+from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
-from pipeline.features import Features
-from pipeline.files import sha256_of, write_atomically
+from pipeline.learning.environment import Environment
+from pipeline.learning.objective import standing
 from pipeline.models.backbone import Split
-from pipeline.models.files import save_model
 from pipeline.models.policy import log_policy
-from pipeline.objective import standing
-from pipeline.run_folder import RunFolder
-from pipeline.stage_lock import one_process
-from pipeline.tracking import Metrics
-from pipeline.workspace import Workspace, open_workspace
+from pipeline.models.serialization import save_model
+from pipeline.run.atomic_files import sha256_of, write_atomically
+from pipeline.run.checkpoints import Checkpoints
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
+from pipeline.tracking.metrics_log import Metrics
 from stages.ppo.batchnorm import refresh_batchnorm
+from stages.ppo.evaluate import Gauge, evaluate
+from stages.ppo.guards import Keeper, OverOptimisation, check_standing
 from stages.ppo.learner import Learner
-from stages.ppo.measure import Gauge, evaluate
-from stages.ppo.plot import over_optimisation
+from stages.ppo.over_optimisation_plot import over_optimisation
 from stages.ppo.rollout import Diverged
 from stages.ppo.update import update
-from stages.ppo.watch import Keeper, OverOptimisation, check_standing
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,13 @@ def refuse_chance(ws: Workspace) -> None:
 
 # What the progress bar shows, and the column of metrics.csv it is.
 BAR = {
-    "J": "J", "attained": "attained", "held-out": "attained_heldout", "KL": "kl", "clipped": "clip_fraction",
+    "J": "J",
+    "attained": "attained",
+    "held-out": "attained_heldout",
+    "KL": "kl",
+    "clipped": "clip_fraction",
     "accuracy": "accuracy_heldout",
-}  # fmt: skip
+}
 
 
 def optimise(
@@ -162,9 +166,14 @@ def state_of(
 ) -> dict[str, Any]:
     """All that the loop needs to go on as if nothing had happened."""
     return {
-        "learner": learner.state(), "keeper": dict(vars(keeper)), "watch": dict(vars(watch)),
-        "rows": list(metrics.rows), "columns": metrics.columns, "iteration": iteration, "images": images,
-    }  # fmt: skip
+        "learner": learner.state(),
+        "keeper": dict(vars(keeper)),
+        "watch": dict(vars(watch)),
+        "rows": list(metrics.rows),
+        "columns": metrics.columns,
+        "iteration": iteration,
+        "images": images,
+    }
 
 
 def settle(learner: Learner, keeper: Keeper, images: int, stopped: str | None) -> Aligned:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.config_ppo import PPOConfig
+from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
+from pipeline.learning.objective import entropy
 from pipeline.models.policy import log_policy
-from pipeline.objective import entropy
-from pipeline.runtime import minibatches
+from pipeline.run.runtime import minibatches
 from stages.ppo.learner import Learner
 from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate, score_function
 from stages.ppo.rollout import Diverged, Rollout

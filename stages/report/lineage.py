@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 import torchvision
 
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import Config, read_tree
-from pipeline.files import sha256_of
-from pipeline.gold import folder_labels
-from pipeline.models.files import weights_hash
-from pipeline.run_folder import SECTIONS, TARGETS, StageFolder
-from pipeline.workspace import Workspace
+from pipeline.data.gold_labels import folder_labels
+from pipeline.models.serialization import weights_hash
+from pipeline.run.atomic_files import sha256_of
+from pipeline.run.run_folder import SECTIONS, TARGETS, StageFolder
+from pipeline.run.workspace import Workspace
 
 CHOSEN_BY_COMMAND = {"collect.teacher", "collect.annotators", "collect.ui"}  # `make collect` sets these, not the file
 SAME, CHANGED, GONE = "as it is now", "another now", "gone"
@@ -34,10 +34,11 @@ def lineage(ws: Workspace) -> dict[str, Any]:
     # Judgments that were imported need no stage that collects them.
     missing = [name for name in TARGETS if name not in done and not (name == "collect" and _judgments(ws))]
     return {
-        "images": _images(ws), "stages": stages,
+        "images": _images(ws),
+        "stages": stages,
         "missing": [{"stage": name, "target": TARGETS[name]} for name in missing],
         "up_to_date": not missing and not any(stage["reasons"] for stage in stages),
-    }  # fmt: skip
+    }
 
 
 def _pass_on(stages: Sequence[dict[str, Any]]) -> None:
@@ -57,10 +58,13 @@ def finished(stage: StageFolder) -> bool:
 def _images(ws: Workspace) -> dict[str, Any]:
     skipped = ws.table.skipped
     return {
-        "fingerprint": ws.table.fingerprint, "used": len(ws.table), "splits": dict(Counter(ws.table.splits.tolist())),
-        "left_out": len(skipped), "reasons": dict(Counter(file.reason.split(":")[0] for file in skipped)),
+        "fingerprint": ws.table.fingerprint,
+        "used": len(ws.table),
+        "splits": dict(Counter(ws.table.splits.tolist())),
+        "left_out": len(skipped),
+        "reasons": dict(Counter(file.reason.split(":")[0] for file in skipped)),
         "listed": [{"path": file.path, "reason": file.reason} for file in skipped[:LISTED]],
-    }  # fmt: skip
+    }
 
 
 def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dict[str, Any]:
@@ -81,19 +85,27 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
     reasons = [_said(what["name"], what["now"]) for what in (*inputs, *outputs) if what["now"] != SAME]
     reasons += [
         f"{name} was {made}, now it is {versions.get(name)}"
-        for name, made in manifest["versions"].items() if versions.get(name) != made
-    ]  # fmt: skip
+        for name, made in manifest["versions"].items()
+        if versions.get(name) != made
+    ]
     if stage.name == "reward":
         reasons += [f"{name} has come since" for name in _judgments(ws) if name not in manifest["inputs"]]
     reasons += changed_settings(stage, manifest["settings"])
     # What people answered stays true of the images it is about: it does not go out of date, and is never asked again.
     answered = stage.name == "collect" and by_people(ws)
     return {
-        "stage": stage.name, "target": TARGETS[stage.name], "seconds": result["seconds"],
-        "peak_rss_mb": result["peak_rss_mb"], "versions": manifest["versions"], "settings": manifest["settings"],
-        "inputs": inputs, "outputs": outputs, "weights": _weights(ws, stage),
-        "reasons": [] if answered else reasons, "notes": reasons if answered else [],
-    }  # fmt: skip
+        "stage": stage.name,
+        "target": TARGETS[stage.name],
+        "seconds": result["seconds"],
+        "peak_rss_mb": result["peak_rss_mb"],
+        "versions": manifest["versions"],
+        "settings": manifest["settings"],
+        "inputs": inputs,
+        "outputs": outputs,
+        "weights": _weights(ws, stage),
+        "reasons": [] if answered else reasons,
+        "notes": reasons if answered else [],
+    }
 
 
 def _said(name: str, now: str) -> str:
@@ -137,8 +149,9 @@ def present_inputs(ws: Workspace) -> dict[str, str]:
     files = {stage: ws.run.path / stage / "model.safetensors" for stage in ("reference", "reward")}
     files |= {
         name: path
-        for name, path in (("checkpoint", config.reference.checkpoint), ("replay", config.collect.replay.csv)) if path
-    }  # fmt: skip
+        for name, path in (("checkpoint", config.reference.checkpoint), ("replay", config.collect.replay.csv))
+        if path
+    }
     found = {name: sha256_of(path) for name, path in files.items() if path.is_file()}
     return found | {"images": ws.table.fingerprint} | _labelled(ws) | _judgments(ws) | ws.weights_input()
 

@@ -9,9 +9,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline.gold import GoldLabels
-from pipeline.images.table import ImageTable
-from pipeline.metrics import CALIBRATION_BINS, has_no_opinion, paired_difference, reliability, wilson_interval
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.data.image_table import ImageTable
+from pipeline.learning.statistics import (
+    CALIBRATION_BINS,
+    has_no_opinion,
+    paired_difference,
+    reliability,
+    wilson_interval,
+)
 
 SHOWN = 48  # changed images on the page
 LOST, GAINED, OTHER, UNKNOWN = "right to wrong", "wrong to right", "wrong to another wrong", "true class not known"
@@ -41,10 +47,19 @@ def compared(
     tables = ({} if no_opinion else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
     made: dict[str, Any] = {
-        "images": len(rows), "known": len(known), "no_opinion": no_opinion, "chance": 1 / log_before.shape[1],
+        "images": len(rows),
+        "known": len(known),
+        "no_opinion": no_opinion,
+        "chance": 1 / log_before.shape[1],
         "commonest": float(np.bincount(labels).max() / len(labels)) if len(labels) else None,
-        "before": None, "after": None, "paired": None, "classes": [], "confusion": {}, "changed": None, "opinions": None,
-    }  # fmt: skip
+        "before": None,
+        "after": None,
+        "paired": None,
+        "classes": [],
+        "confusion": {},
+        "changed": None,
+        "opinions": None,
+    }
     if len(known):
         right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}
         for name, p in probabilities.items():
@@ -91,7 +106,7 @@ def most_confused(matrices: dict[str, list[list[int]]], classes: Sequence[str]) 
     return [
         {"true": classes[t], "predicted": classes[p]} | {name: matrices[name][t][p] for name in matrices}
         for t, p in pairs
-    ]  # fmt: skip
+    ]
 
 
 def changed(
@@ -112,13 +127,17 @@ def changed(
     found.sort(key=lambda row: (CHANGES.index(kind[row]), -after[row, new[row]], table.ids[row]))
     listed = [
         {
-            "image": str(table.ids[row]), "path": str(table.paths[row]), "kind": kind[row],
+            "image": str(table.ids[row]),
+            "path": str(table.paths[row]),
+            "kind": kind[row],
             "true": gold.classes[gold.labels[row]] if gold.labels[row] >= 0 else None,
-            "before": gold.classes[old[row]], "after": gold.classes[new[row]],
-            "before_probability": float(before[row, old[row]]), "after_probability": float(after[row, new[row]]),
+            "before": gold.classes[old[row]],
+            "after": gold.classes[new[row]],
+            "before_probability": float(before[row, old[row]]),
+            "after_probability": float(after[row, new[row]]),
         }
         for row in found[:SHOWN]
-    ]  # fmt: skip
+    ]
     counts = {name: sum(k == name for k in kind.values()) for name in CHANGES}
     return {"all": len(found), "counts": counts, "images": listed, "rest": len(found) - len(listed)}
 
@@ -137,12 +156,15 @@ def opinions(table: ImageTable, gold: GoldLabels, after: np.ndarray, rows: np.nd
     order = sorted(kind, key=lambda row: (kind[row] != WRONG, after[row, best[row]], table.ids[row]))
     listed = [
         {
-            "image": str(table.ids[row]), "path": str(table.paths[row]), "kind": kind[row],
+            "image": str(table.ids[row]),
+            "path": str(table.paths[row]),
+            "kind": kind[row],
             "true": gold.classes[labels[row]] if labels[row] >= 0 else None,
-            "after": gold.classes[best[row]], "after_probability": float(after[row, best[row]]),
+            "after": gold.classes[best[row]],
+            "after_probability": float(after[row, best[row]]),
         }
         for row in order[:SHOWN]
-    ]  # fmt: skip
+    ]
     counts = {name: sum(k == name for k in kind.values()) for name in (WRONG, RIGHT, UNKNOWN)}
     return {"all": len(order), "counts": counts, "images": listed, "rest": len(order) - len(listed)}
 

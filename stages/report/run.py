@@ -9,19 +9,19 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import card_plots
 from pipeline.config import Config, dump_config, load_config, parse_config
 from pipeline.errors import UserError
-from pipeline.files import short_hash, write_atomically, write_json
-from pipeline.page import data_address, render, thumbnail
-from pipeline.run_folder import TARGETS
-from pipeline.stage_lock import one_process
-from pipeline.workspace import Workspace, open_workspace
-from stages.report import drawing
-from stages.report.figures import Figures, figures
+from pipeline.run.atomic_files import short_hash, write_atomically, write_json
+from pipeline.run.run_folder import TARGETS
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
+from pipeline.ui import card_plots
+from pipeline.ui.html import data_address, render, thumbnail
+from stages.report import charts
+from stages.report.headline import headline, where
+from stages.report.multi_run import together
 from stages.report.predictions import most_confused
-from stages.report.together import together
-from stages.report.words import headline, where
+from stages.report.report_data import Figures, figures
 
 TEMPLATES = Path(__file__).with_name("templates")
 MATRIX = 20  # classes up to which a whole confusion matrix can be read
@@ -97,23 +97,30 @@ def page(ws: Workspace, found: Figures) -> str:
     """report.html."""
     predictions, card = found["predictions"], found["card"]
     small = len(ws.classes) <= MATRIX
-    shown = drawing.shown_classes(predictions["classes"])
+    shown = charts.shown_classes(predictions["classes"])
     looked_at = predictions["opinions"] or predictions["changed"] or {"images": []}
     listed = [*looked_at["images"], *(card or {"surprising": []})["surprising"]]
     rows = found["ppo"]["rows"] if found["ppo"] else []
     plot = ws.run.path / "compare" / "frontier.svg"
     return render(
-        TEMPLATES, "report.html.jinja", made=found, where=where(found),
+        TEMPLATES,
+        "report.html.jinja",
+        made=found,
+        where=where(found),
         card_drawn=card_plots.drawn(card) if card else None,
-        ppo_plots=drawing.ppo_plots(drawing.decided(rows) if predictions["no_opinion"] else rows) if rows else [],
+        ppo_plots=charts.ppo_plots(charts.decided(rows) if predictions["no_opinion"] else rows) if rows else [],
         shown=shown,
-        class_plot=drawing.class_plot(shown, predictions["chance"] if predictions["no_opinion"] else None) if shown else None,
-        calibration=drawing.calibration_plot(predictions) if predictions["classes"] else None,
+        class_plot=charts.class_plot(shown, predictions["chance"] if predictions["no_opinion"] else None)
+        if shown
+        else None,
+        calibration=charts.calibration_plot(predictions) if predictions["classes"] else None,
         matrices=tints(predictions["confusion"]) if small else {},
         confused=[] if small or not predictions["confusion"] else most_confused(predictions["confusion"], ws.classes),
-        thumbnails={one["image"]: thumbnail(ws.table.root / one["path"], ws.config.images.max_pixels) for one in listed},
+        thumbnails={
+            one["image"]: thumbnail(ws.table.root / one["path"], ws.config.images.max_pixels) for one in listed
+        },
         frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
-    )  # fmt: skip
+    )
 
 
 def tints(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:
@@ -128,7 +135,7 @@ def tints(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str,
     return {
         name: [[cell(count, sum(row), t == p) for p, count in enumerate(row)] for t, row in enumerate(matrix)]
         for name, matrix in matrices.items()
-    }  # fmt: skip
+    }
 
 
 def side_by_side(runs: Path, found: Sequence[Figures]) -> Path:
@@ -137,10 +144,10 @@ def side_by_side(runs: Path, found: Sequence[Figures]) -> Path:
     if len(stem) > LONGEST:
         stem = f"report-{len(found)}-runs-{short_hash(stem)}"
     made = together(found)
-    plots = drawing.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])
+    plots = charts.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])
     write_json(runs / f"{stem}.json", made)
     path = runs / f"{stem}.html"
-    write_atomically(path, render(TEMPLATES, "together.html.jinja", made=made, plots=plots).encode())
+    write_atomically(path, render(TEMPLATES, "multi_run.html.jinja", made=made, plots=plots).encode())
     return path
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.card_plots import drawn
 from pipeline.models.reward_model import RewardModel
-from pipeline.page import render, thumbnail
-from pipeline.runtime import generator
-from pipeline.workspace import Workspace
+from pipeline.run.runtime import generator
+from pipeline.run.workspace import Workspace
+from pipeline.ui.card_plots import drawn
+from pipeline.ui.html import render, thumbnail
+from stages.reward.card_verdict import GAIN, WIDE, more_judgments, next_hundred, verdict
 from stages.reward.evaluate import (
     Predictions,
     accuracy_interval,
@@ -24,20 +25,25 @@ from stages.reward.evaluate import (
     ceiling,
     chance,
     predict,
-)  # fmt: skip
+)
 from stages.reward.fit import Member
 from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, RATING, VERDICT, JudgmentSet
 from stages.reward.likelihoods import TIE
-from stages.reward.verdict import GAIN, WIDE, more_judgments, next_hundred, verdict
 
 UNRELIABLE = 0.7  # eta below which an annotator is flagged
 SURPRISING = 12
 
 
 def make_card(
-    ws: Workspace, model: RewardModel, members: Sequence[Member], utilities: Sequence[Tensor], heldout: JudgmentSet,
-    judgments: JudgmentSet, curve: list[dict[str, float]], argmax_accuracy: float | None,
-) -> dict[str, Any]:  # fmt: skip
+    ws: Workspace,
+    model: RewardModel,
+    members: Sequence[Member],
+    utilities: Sequence[Tensor],
+    heldout: JudgmentSet,
+    judgments: JudgmentSet,
+    curve: list[dict[str, float]],
+    argmax_accuracy: float | None,
+) -> dict[str, Any]:
     """Everything on the card, as it is saved in card.json.
 
     Args:
@@ -50,22 +56,35 @@ def make_card(
     cool, temperature, fitted_on = calibrated(members, seen, images, heldout, generator(ws.config.seed, 25))
     accuracy, low, high = accuracy_interval(raw.correct, raw.image)
     measured = {
-        "judgments": len(raw.answer), "images": len(images), "accuracy": accuracy, "low": low, "high": high,
-        "chance": chance(heldout), "log_loss": _log_loss(raw), "log_loss_calibrated": _log_loss(cool),
-    }  # fmt: skip
+        "judgments": len(raw.answer),
+        "images": len(images),
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+        "chance": chance(heldout),
+        "log_loss": _log_loss(raw),
+        "log_loss_calibrated": _log_loss(cool),
+    }
     gain, more = next_hundred(curve), more_judgments(measured, curve, len(judgments))
     settings = ws.config.reward
     return {
         "verdict": verdict(measured, gain, more),
         "run": ws.config.name,
         "judgments": {
-            "used": len(judgments), "more": more, "of_missing_images": judgments.unknown, "images": len(judgments.images),
+            "used": len(judgments),
+            "more": more,
+            "of_missing_images": judgments.unknown,
+            "images": len(judgments.images),
             "kinds": {KINDS[kind]: len(own) for kind, own in judgments.by_kind()},
         },
         "heldout": measured,
         "ceiling": ceiling(judgments),
-        "calibration": {"before": calibration(raw), "after": calibration(cool), "temperature": temperature,
-                        "fitted_on": fitted_on},
+        "calibration": {
+            "before": calibration(raw),
+            "after": calibration(cool),
+            "temperature": temperature,
+            "fitted_on": fitted_on,
+        },
         "by": breakdown(raw, heldout, ws.classes),
         "annotators": _annotators(members, judgments),
         "learned": _learned(model, members),
@@ -73,10 +92,16 @@ def make_card(
         "gold": {"argmax_accuracy": argmax_accuracy},
         "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
         "surprising": _surprising(ws, raw, heldout, members, seen),
-        "settings": {"objective": settings.objective, "members": settings.members, "pessimism": settings.pessimism,
-                     "start": settings.start, "rating": settings.rating, "seed": ws.config.seed},
+        "settings": {
+            "objective": settings.objective,
+            "members": settings.members,
+            "pessimism": settings.pessimism,
+            "start": settings.start,
+            "rating": settings.rating,
+            "seed": ws.config.seed,
+        },
         "thresholds": {"interval_half_width": WIDE, "gain_of_next_100": GAIN, "unreliable_eta": UNRELIABLE},
-    }  # fmt: skip
+    }
 
 
 def _log_loss(p: Predictions) -> float:
@@ -89,11 +114,13 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
     eta = torch.stack([member.latent.eta.detach() for member in members]).mean(0).tolist()
     return [
         {
-            "name": name, "judgments": count, "reliability": value if learned else None,
+            "name": name,
+            "judgments": count,
+            "reliability": value if learned else None,
             "flagged": learned and value < UNRELIABLE,
         }
         for name, count, value in zip(judgments.annotators, counts, eta, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _learned(model: RewardModel, members: Sequence[Member]) -> dict[str, Any]:
@@ -151,11 +178,13 @@ def _surprising(
             seen.add(row)
             found.append(
                 {
-                    "image": str(ws.table.ids[row]), "path": str(ws.table.paths[row]),
+                    "image": str(ws.table.ids[row]),
+                    "path": str(ws.table.paths[row]),
                     "annotator": ordered.annotators[int(ordered.annotator[place])],
-                    "text": _in_words(ordered, int(place), ws.classes), "probability": float(p.probability[place]),
+                    "text": _in_words(ordered, int(place), ws.classes),
+                    "probability": float(p.probability[place]),
                 }
-            )  # fmt: skip
+            )
     return found
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from torch import Tensor
 
-from pipeline.metrics import reliability
+from pipeline.learning.statistics import reliability
 from stages.reward.fit import Member
 from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, JudgmentSet
 from stages.reward.likelihoods import TIE

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipeline.checkpoints import Checkpoints, State
+from pipeline.data.feature_cache import Features
+from pipeline.data.score_tables import score
 from pipeline.errors import UserError
-from pipeline.features import Features
+from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
-from pipeline.optim import adamw, set_lr, warmup_cosine
-from pipeline.runtime import generator
-from pipeline.scores import score
-from pipeline.tracking import Metrics, Row
-from pipeline.workspace import Workspace
+from pipeline.run.checkpoints import Checkpoints, State
+from pipeline.run.runtime import generator
+from pipeline.run.workspace import Workspace
+from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.latent import Latent, Shape, log_likelihood, mean_nll
+from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
 
 LATENT_LR = 0.2  # a few numbers that every judgment speaks of; the network's rate would never move them
 
@@ -80,9 +80,13 @@ class Learner:
         torch.manual_seed(generator(seed, 25, member).initial_seed())  # dropout, in networks that have it
         latent = Latent(Shape.of(train, config.reliability, config.rating == "scalar")).to(ws.runtime.device)
         return cls(
-            pieces, latent, adamw(pieces.suffix.parameters(), config.lr), adamw(latent.parameters(), LATENT_LR),
-            generator(seed, 21, member), generator(seed, 22, member, ws.runtime.rank),
-        )  # fmt: skip
+            pieces,
+            latent,
+            adamw(pieces.suffix.parameters(), config.lr),
+            adamw(latent.parameters(), LATENT_LR),
+            generator(seed, 21, member),
+            generator(seed, 22, member, ws.runtime.rank),
+        )
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:
         """Count an epoch, and keep its weights if no held-out log loss was lower."""
@@ -112,9 +116,16 @@ class Learner:
 
 
 def fit(
-    ws: Workspace, pieces: Split, features: Features, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics,
-    member: int = 0, note: str = "", checkpoints: Checkpoints | None = None,
-) -> Member:  # fmt: skip
+    ws: Workspace,
+    pieces: Split,
+    features: Features,
+    train: JudgmentSet,
+    heldout: JudgmentSet,
+    metrics: Metrics,
+    member: int = 0,
+    note: str = "",
+    checkpoints: Checkpoints | None = None,
+) -> Member:
     """Train the suffix of `pieces`; it ends with the weights of the epoch, one at least, of the best held-out likelihood.
 
     Goes on from the newest checkpoint if there is one.
@@ -145,9 +156,12 @@ def fit(
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
         log_loss = ws.runtime.agree(log_loss)  # BatchNorm's buffers differ between processes, and so would the end
         row: Row = {
-            "member": member, "epoch": learner.epoch + 1, "train_log_loss": train_loss, "heldout_log_loss": log_loss,
+            "member": member,
+            "epoch": learner.epoch + 1,
+            "train_log_loss": train_loss,
+            "heldout_log_loss": log_loss,
             "lr": learner.optimiser.param_groups[0]["lr"],
-        }  # fmt: skip
+        }
         metrics.add(**row)
         learner.finish_epoch(row, log_loss)
         if checkpoints:

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
-from feedback_store.judgments import NO_ANSWER
-from feedback_store.store import FeedbackStore
-from pipeline import hints
+from feedback_store.records import NO_ANSWER
 from pipeline.errors import UserError
+from pipeline.run import next_command
 from stages.reward.likelihoods import NO, TIE, YES, A, B
 
 COMPARISON, LABEL, VERDICT, RATING = range(4)
@@ -119,10 +119,12 @@ Objective = Literal["bradley_terry", "supervised", "joint"]
 def _way_out(store: FeedbackStore, objective: Objective) -> str:
     """What to do where there is nothing that the objective trains on."""
     other, count = (
-        ("supervised", len(store.per_image_judgments())) if objective == "bradley_terry" else ("bradley_terry", len(store.comparisons()))
-    )  # fmt: skip
+        ("supervised", len(store.per_image_judgments()))
+        if objective == "bradley_terry"
+        else ("bradley_terry", len(store.comparisons()))
+    )
     if not count or objective == "joint":
-        return f"run `{hints.make('collect')}` first"
+        return f"run `{next_command.make('collect')}` first"
     kind = "per-image judgments" if other == "supervised" else "comparisons"
     return f"it holds {count} {kind}; set reward.objective to {other} to train on these, or to joint for both kinds"
 
@@ -216,11 +218,11 @@ def split_by_image(
     images = judgments.images
     if len(images) < 2:
         raise UserError(
-            f"judgments of at least two images are needed, one of them to be held out; run `{hints.make('collect')}` for more"
+            f"judgments of at least two images are needed, one of them to be held out; run `{next_command.make('collect')}` for more"
         )
     held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
     order = images[torch.randperm(len(images), generator=random)]
     train, heldout = judgments.among(order[held:]), judgments.among(order[:held])
     if not len(train) or not len(heldout):
-        raise UserError(f"too few judgments to hold any out by image; run `{hints.make('collect')}` for more")
+        raise UserError(f"too few judgments to hold any out by image; run `{next_command.make('collect')}` for more")
     return train, heldout

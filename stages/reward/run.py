@@ -12,22 +12,22 @@ import click
 import torch
 from torch import Tensor
 
-from feedback_store.store import FeedbackStore
-from pipeline import hints
-from pipeline.checkpoints import Checkpoints
+from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import Config
+from pipeline.data.feature_cache import Features
+from pipeline.data.gold_labels import folder_labels
 from pipeline.errors import UserError
-from pipeline.features import Features
-from pipeline.files import sha256_of, write_atomically, write_json
-from pipeline.gold import folder_labels
-from pipeline.metrics import gold_accuracy
+from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.backbone import Split, build_network
 from pipeline.models.reward_model import RewardModel
-from pipeline.run_folder import RunFolder
-from pipeline.runtime import generator
-from pipeline.stage_lock import one_process
-from pipeline.tracking import Metrics
-from pipeline.workspace import Workspace, open_workspace
+from pipeline.run import next_command
+from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
+from pipeline.run.checkpoints import Checkpoints
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.runtime import generator
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
+from pipeline.tracking.metrics_log import Metrics
 from stages.reward.card import card_html, make_card
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit, resampled
@@ -44,7 +44,9 @@ def run(config: Config, force: bool = False) -> bool:
     reference = ws.run.require("reference", "model.safetensors")
     store = FeedbackStore(ws.run.feedback)
     if not store.files:
-        raise UserError(f"{store.pairwise.path} is missing: run `{hints.make('collect')}` first (run '{config.name}')")
+        raise UserError(
+            f"{store.pairwise.path} is missing: run `{next_command.make('collect')}` first (run '{config.name}')"
+        )
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), **ws.weights_input()}
     inputs |= {path.name: sha256_of(path) for path in store.files}
     checkpoints = stage.checkpoints(inputs, "epoch", ws.runtime, force)

@@ -13,15 +13,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.config_use import ServeConfig
-from pipeline.web.bodies import say_problems
-from pipeline.web.error_lines import ErrorLines
-from pipeline.web.guard import Guard, Rules, known_hosts
-from pipeline.web.shared import page_files
-from stages.serve.answers import Answer, Health, Limits, Model, Problem, entry
+from pipeline.config.serve import ServeConfig
+from pipeline.ui.web.error_lines import ErrorLines
+from pipeline.ui.web.guard import Guard, Rules, known_hosts
+from pipeline.ui.web.json_bodies import say_problems
+from pipeline.ui.web.static_files import page_files
 from stages.serve.engine import Engine, Full, Unusable
 from stages.serve.metrics import Measured, Metrics
-from stages.serve.reading import BYTES, FORM, uploads
+from stages.serve.schemas import Answer, Health, Limits, Model, Problem, entry
+from stages.serve.uploads import BYTES, FORM, uploads
 
 STATIC = Path(__file__).parent / "static"
 FILES = page_files(STATIC, ("serve.css", "serve.js", "api.js", "results.js", "icon.svg"))
@@ -83,13 +83,20 @@ def make_app(desk: Desk) -> FastAPI:
             await run_in_threadpool(engine.close)
 
     app = FastAPI(
-        title=f"image-rlhf: {desk.name}", description=DESCRIPTION, version="1", docs_url=None, redoc_url=None,
+        title=f"image-rlhf: {desk.name}",
+        description=DESCRIPTION,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan,
-    )  # fmt: skip
+    )
     rules = Rules(
-        known_hosts(settings.host, settings.allowed_hosts), "serve.allowed_hosts", settings.max_megabytes * 2**20,
-        origin_needed=False, local_pictures=True,
-    )  # fmt: skip
+        known_hosts(settings.host, settings.allowed_hosts),
+        "serve.allowed_hosts",
+        settings.max_megabytes * 2**20,
+        origin_needed=False,
+        local_pictures=True,
+    )
     app.add_middleware(Guard, rules=rules)
     app.add_middleware(Measured, metrics=desk.metrics)  # added last, so outermost: refusals are counted, too
     locked = [Depends(_bearer(desk.token))]
@@ -101,9 +108,14 @@ def make_app(desk: Desk) -> FastAPI:
     say_problems(app)
 
     @app.post(
-        "/predict", dependencies=locked, response_model=Answer, response_model_exclude_unset=True, responses=PROBLEMS,
-        openapi_extra=BODY, summary="Classify one image or many",
-    )  # fmt: skip
+        "/predict",
+        dependencies=locked,
+        response_model=Answer,
+        response_model_exclude_unset=True,
+        responses=PROBLEMS,
+        openapi_extra=BODY,
+        summary="Classify one image or many",
+    )
     async def predict(
         request: Request,
         reference: Annotated[bool, Query(description="the reference's opinion beside the policy's")] = False,
@@ -123,9 +135,12 @@ def make_app(desk: Desk) -> FastAPI:
             images=settings.max_images, bytes=settings.max_megabytes * 2**20, pixels=engine.policy.max_pixels
         )
         return Model(
-            name=desk.name, classes=list(engine.policy.classes), weights=engine.policy.weights,
-            reference=engine.reference is not None, limits=limits,
-        )  # fmt: skip
+            name=desk.name,
+            classes=list(engine.policy.classes),
+            weights=engine.policy.weights,
+            reference=engine.reference is not None,
+            limits=limits,
+        )
 
     @app.get("/healthz", responses={503: {"model": Health}}, summary="Whether requests are answered")
     async def healthz(response: Response) -> Health:
@@ -158,8 +173,9 @@ def _bearer(token: str | None) -> Callable[..., Awaitable[None]]:
             return
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(
-                401, "a bearer token is needed: send the header `Authorization: Bearer <token>`",
+                401,
+                "a bearer token is needed: send the header `Authorization: Bearer <token>`",
                 {"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            )
 
     return check

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config_use import ServeConfig
-from pipeline.images.decode import BadImage, TooCostly, TooManyPixels, TooSlow
-from pipeline.images.decoders import Decoders, DecodingStopped, Limits
-from pipeline.predictor import Prediction, Predictor
+from pipeline.config.serve import ServeConfig
+from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
+from pipeline.data.decoder_pool import Decoders, DecodingStopped, Limits
+from pipeline.models.predictor import Prediction, Predictor
 from stages.serve.batcher import Batcher
 from stages.serve.metrics import Metrics
 

@@ -11,7 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from pipeline.web.guard import App, Message, Receive, Send
+from pipeline.ui.web.guard import App, Message, Receive, Send
 
 ROUTES = frozenset({"/", "/predict", "/model", "/healthz", "/metrics", "/openapi.json"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -25,13 +25,14 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self._requests = Counter(
-            "image_rlhf_requests", "Requests answered.", ["route", "status"], registry=registry
-        )  # fmt: skip
+        self._requests = Counter("image_rlhf_requests", "Requests answered.", ["route", "status"], registry=registry)
         self._seconds = Histogram(
-            "image_rlhf_request_seconds", "From a request's headers to the end of its answer.", ["route"],
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
+            "image_rlhf_request_seconds",
+            "From a request's headers to the end of its answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._images = Counter("image_rlhf_images", "Images answered.", ["outcome"], registry=registry)
         self._batches = Histogram(
             "image_rlhf_batch_images", "Images computed together.", buckets=SIZES, registry=registry

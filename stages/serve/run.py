@@ -8,14 +8,14 @@ import click
 import uvicorn
 
 from pipeline.config import Config
-from pipeline.config_use import ServeConfig
+from pipeline.config.serve import ServeConfig
+from pipeline.data.decoder_pool import Limits
 from pipeline.errors import UserError
-from pipeline.images.decoders import Limits
-from pipeline.predictor import REFERENCE, Predictor
-from pipeline.run_folder import RunFolder
-from pipeline.runtime import peak_memory_mb
-from pipeline.web.connections import ACCEPTED_AT_ONCE, Patience
-from pipeline.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
+from pipeline.models.predictor import REFERENCE, Predictor
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.runtime import peak_memory_mb
+from pipeline.ui.web.connections import ACCEPTED_AT_ONCE, Patience
+from pipeline.ui.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
 from stages.serve.app import Desk, make_app
 from stages.serve.engine import Engine
 from stages.serve.metrics import Metrics
@@ -47,14 +47,20 @@ def run(config: Config) -> None:
         _announce(config, engine, listener.getsockname()[1], limit, token is not None)
         serve_until_stopped(
             uvicorn.Config(
-                app, log_level="error", access_log=False, lifespan="on", server_header=False, ws="none",
-                http=patience.protocol(), backlog=ACCEPTED_AT_ONCE,
+                app,
+                log_level="error",
+                access_log=False,
+                lifespan="on",
+                server_header=False,
+                ws="none",
+                http=patience.protocol(),
+                backlog=ACCEPTED_AT_ONCE,
             ),
             listener,
             settings.grace_seconds,
             engine.stop,
             engine.abandon,
-        )  # fmt: skip
+        )
 
 
 def load(config: Config) -> tuple[Predictor, Predictor | None]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load_test import Outcome, latency, main, verdict
-from feedback_store.judgments import Comparison
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import Comparison
 
 
 def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
@@ -34,9 +34,10 @@ def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
 @pytest.mark.parametrize(
     ("acknowledged", "problem"),
     [
-        (["1", "2"], ""), (["1", "2", "3"], "1 acknowledged answers are not in the store exactly once"),
+        (["1", "2"], ""),
+        (["1", "2", "3"], "1 acknowledged answers are not in the store exactly once"),
     ],
-)  # fmt: skip
+)
 def test_what_is_lost_is_said(tmp_path: Path, acknowledged: list[str], problem: str) -> None:
     stored(tmp_path, ("1", "ann", "image-1"), ("2", "bob", "image-1"))
     assert verdict(tmp_path, Outcome(acknowledged), each=2) == ([problem] if problem else [])
@@ -45,8 +46,9 @@ def test_what_is_lost_is_said(tmp_path: Path, acknowledged: list[str], problem: 
 def test_what_is_asked_too_often_is_said(tmp_path: Path) -> None:
     stored(tmp_path, ("1", "ann", "image-1"), ("2", "ann", "image-1"), ("3", "bob", "image-1"))
     assert verdict(tmp_path, Outcome(), each=2) == [
-        "1 questions have more than 2 answers", "1 questions were answered twice by the same person",
-    ]  # fmt: skip
+        "1 questions have more than 2 answers",
+        "1 questions were answered twice by the same person",
+    ]
 
 
 def test_times_are_beside_a_bare_request_and_fail_nothing() -> None:

@@ -10,17 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError
-from feedback_store.judgments import Comparison, label_choice
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Comparison, label_choice
 
 PAIRS = [
     Comparison(
-        id=f"id-{number}", created_at="2026-11-21T10:00:00.000Z", annotator="=ann, of 'ours'", source="web",
-        image_a="img-1", label_a="ant", image_b="img-1", label_b='the "bee"', choice="a", response_ms=number or None,
+        id=f"id-{number}",
+        created_at="2026-11-21T10:00:00.000Z",
+        annotator="=ann, of 'ours'",
+        source="web",
+        image_a="img-1",
+        label_a="ant",
+        image_b="img-1",
+        label_b='the "bee"',
+        choice="a",
+        response_ms=number or None,
     )
     for number in range(4)
-]  # fmt: skip
+]
 
 
 def saved(text: bytes, *, order: int = 1, quoting: int = csv.QUOTE_MINIMAL, extra: int = 0) -> bytes:
@@ -110,7 +118,7 @@ def test_changed_records_are_accepted_as_they_are(store: FeedbackStore) -> None:
         (lambda text: text.replace(b"2026-11-21", b"21.11.2026"), "line 2: created_at is '21.11.2026T"),
         (lambda text: text.replace(b"id-2", b'"id-2'), "line 4: "),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_cannot_be_accepted(
     store: FeedbackStore, edit: Callable[[bytes], bytes], message: str
 ) -> None:
@@ -160,7 +168,7 @@ def test_a_full_disk_leaves_file_and_seal_as_they_were(store: FeedbackStore, mon
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.files.write_all", full)
+        patch.setattr("feedback_store.csv_store.durable_write.write_all", full)
         with pytest.raises(FeedbackError, match=r"could not be sealed anew \(No space left"):
             store.pairwise.accept()
     assert store.pairwise.path.read_bytes() == changed

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from feedback_store.agreement import Quality, as_json, as_text, quality
-from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
 
 
 def measured(folder: Path, judgments: list[Judgment], **options: object) -> Quality:
@@ -25,16 +25,33 @@ def compared(annotator: str, item: int, choice: str, *, swapped: bool = False, m
     if swapped and choice in "ab":
         choice = "ab"["ba".index(choice)]
     return Comparison(
-        annotator=annotator, source="web", image_a=f"img-{item}", image_b=f"img-{item}", label_a=labels[0],
-        label_b=labels[1], choice=choice, shown_first=shown, response_ms=ms,
-    )  # fmt: skip
+        annotator=annotator,
+        source="web",
+        image_a=f"img-{item}",
+        image_b=f"img-{item}",
+        label_a=labels[0],
+        label_b=labels[1],
+        choice=choice,
+        shown_first=shown,
+        response_ms=ms,
+    )
 
 
 # Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", the example of four observers and twelve units.
 TABLE = [
-    (1, 1, None, 1), (2, 2, 3, 2), (3, 3, 3, 3), (3, 3, 3, 3), (2, 2, 2, 2), (1, 2, 3, 4), (4, 4, 4, 4), (1, 1, 2, 1),
-    (2, 2, 2, 2), (None, 5, 5, 5), (None, None, 1, 1), (None, None, 3, None),
-]  # fmt: skip
+    (1, 1, None, 1),
+    (2, 2, 3, 2),
+    (3, 3, 3, 3),
+    (3, 3, 3, 3),
+    (2, 2, 2, 2),
+    (1, 2, 3, 4),
+    (4, 4, 4, 4),
+    (1, 1, 2, 1),
+    (2, 2, 2, 2),
+    (None, 5, 5, 5),
+    (None, None, 1, 1),
+    (None, None, 3, None),
+]
 
 
 def test_alpha_of_the_published_example(tmp_path: Path) -> None:
@@ -67,11 +84,18 @@ def test_the_order_of_sides_does_not_matter(tmp_path: Path) -> None:
 def test_annotators_by_hand(tmp_path: Path) -> None:
     """Three items; z disagrees on item 2, repeats item 1 twice (once differently) and cannot tell item 3."""
     judgments = [
-        compared("x", 1, "a"), compared("y", 1, "a", swapped=True), compared("z", 1, "a", ms=100),
-        compared("x", 2, "b"), compared("y", 2, "b"), compared("z", 2, "a", ms=200),
-        compared("x", 3, "tie"), compared("y", 3, "a"), compared("z", 3, "cant_tell"),
-        compared("z", 1, "a", swapped=True, ms=1000), compared("z", 1, "b", ms=2000),
-    ]  # fmt: skip
+        compared("x", 1, "a"),
+        compared("y", 1, "a", swapped=True),
+        compared("z", 1, "a", ms=100),
+        compared("x", 2, "b"),
+        compared("y", 2, "b"),
+        compared("z", 2, "a", ms=200),
+        compared("x", 3, "tie"),
+        compared("y", 3, "a"),
+        compared("z", 3, "cant_tell"),
+        compared("z", 1, "a", swapped=True, ms=1000),
+        compared("z", 1, "b", ms=2000),
+    ]
     found = measured(tmp_path, judgments, gold={"img-1": "ant", "img-2": "bee"})
     kind = found.questions.iloc[0]
     assert (kind["judgments"], kind["items"], kind["annotators"]) == (11, 3, 3)
@@ -105,10 +129,16 @@ def test_gold_of_each_question(tmp_path: Path) -> None:
     two = Comparison(image_a="i", label_a="ant", image_b="j", label_b="ant", choice="a", **common)  # type: ignore[arg-type]
     undecidable = Comparison(image_a="j", label_a="ant", image_b="j", label_b="wasp", choice="a", **common)  # type: ignore[arg-type]
     judgments = [
-        label_choice("i", "ant", **common), label_choice("j", "ant", **common), verdict("i", "ant", "yes", **common),
-        verdict("j", "ant", "yes", **common), verdict("j", "ant", "cant_tell", **common), rating("i", "ant", 5, **common),
-        two, undecidable, label_choice("unknown", "ant", **common),
-    ]  # fmt: skip
+        label_choice("i", "ant", **common),
+        label_choice("j", "ant", **common),
+        verdict("i", "ant", "yes", **common),
+        verdict("j", "ant", "yes", **common),
+        verdict("j", "ant", "cant_tell", **common),
+        rating("i", "ant", 5, **common),
+        two,
+        undecidable,
+        label_choice("unknown", "ant", **common),
+    ]
     person = measured(tmp_path, judgments, gold={"i": "ant", "j": "bee"}).annotators.iloc[0]
     assert person["gold"] == 5, "two labels, two verdicts, one comparison of two images"
     assert person["gold_accuracy"] == pytest.approx(3 / 5)

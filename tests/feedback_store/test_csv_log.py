@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feedback_store.csv_log import CsvLog
+from feedback_store.csv_store.log import CsvLog
+from feedback_store.csv_store.view import Place
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
-from feedback_store.view import Place
 
 COLUMNS = ("id", "x", "y")
 
@@ -101,7 +101,7 @@ def test_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", full)
+        patch.setattr("feedback_store.csv_store.log._write_all", full)
         with pytest.raises(FeedbackError, match="No space left"):
             log.append([("2", "c", "d")])
     assert log.path.read_bytes() == before
@@ -231,7 +231,7 @@ def test_a_row_written_to_a_file_that_was_moved_meanwhile_is_not_acknowledged(
         true(handle, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", moved)
+        patch.setattr("feedback_store.csv_store.log._write_all", moved)
         with pytest.raises(ChangedError, match="moved the file while an answer was written; put it back"):
             log.append([("late", "", "")])
     (tmp_path / "away").rename(log.path)
@@ -243,7 +243,9 @@ def test_two_processes_verify_only_what_the_other_added(tmp_path: Path, monkeypa
     one, other = sealed(tmp_path, 3), CsvLog(tmp_path / "x.csv", COLUMNS)
     other.look()
     one.append([("a", "", "")])
-    monkeypatch.setattr("feedback_store.view.View._learn_all", lambda *_: pytest.fail("the whole file was read"))
+    monkeypatch.setattr(
+        "feedback_store.csv_store.view.View._learn_all", lambda *_: pytest.fail("the whole file was read")
+    )
     assert other.append([("a", "", ""), ("b", "", "")]) == 1
     assert one.append([("b", "", ""), ("c", "", "")]) == 1
     assert list(one.read()["id"]) == ["id0", "id1", "id2", "a", "b", "c"]

@@ -11,13 +11,13 @@ import datasets
 import jsonschema
 import pytest
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.exchange import label_studio, label_studio_out, plain_csv, trl
+from feedback_store.exchange import label_studio, label_studio_export, plain_csv, trl
 from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import Objects
-from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
 
 FILES = {"train/ant/1.png": "img-1", "train/bee/2.png": "img-2", "train/bee/it's 3.png": "img-3"}
 NAMES = Names(FILES, ("ant", "bee", "=wasp"))
@@ -28,12 +28,19 @@ def everything() -> list[Judgment]:
     pair = {"image_a": "img-1", "label_a": "ant", "image_b": "img-1", "label_b": "=wasp", **COMMON}
     two = {"image_a": "img-2", "label_a": "bee", "image_b": "img-3", "label_b": "bee", **COMMON}
     return [
-        Comparison(choice="a", shown_first="b", **pair), Comparison(choice="b", **pair), Comparison(choice="tie", **pair),
-        Comparison(choice="cant_tell", **pair), Comparison(choice="b", **two), Comparison(choice="bad_image", **two),
-        label_choice("img-1", "=wasp", **COMMON), label_choice("img-3", "cant_tell", **COMMON),
-        verdict("img-1", "bee", "no", **COMMON), verdict("img-2", "bee", "bad_image", **COMMON),
-        rating("img-2", "bee", 4, **COMMON), rating("img-2", "ant", 1, **{**COMMON, "response_ms": None}),
-    ]  # fmt: skip
+        Comparison(choice="a", shown_first="b", **pair),
+        Comparison(choice="b", **pair),
+        Comparison(choice="tie", **pair),
+        Comparison(choice="cant_tell", **pair),
+        Comparison(choice="b", **two),
+        Comparison(choice="bad_image", **two),
+        label_choice("img-1", "=wasp", **COMMON),
+        label_choice("img-3", "cant_tell", **COMMON),
+        verdict("img-1", "bee", "no", **COMMON),
+        verdict("img-2", "bee", "bad_image", **COMMON),
+        rating("img-2", "bee", 4, **COMMON),
+        rating("img-2", "ant", 1, **{**COMMON, "response_ms": None}),
+    ]
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ def rows(judgments: Sequence[Judgment], folder: Path) -> list[dict[str, str]]:
 
 def test_label_studio_and_back(store: FeedbackStore, tmp_path: Path) -> None:
     files = {image: path for path, image in FILES.items()}
-    written = label_studio_out.write(tmp_path / "out.json", store.comparisons(), store.per_image_judgments(), files)
+    written = label_studio_export.write(tmp_path / "out.json", store.comparisons(), store.per_image_judgments(), files)
     assert [path.name.split(".")[1] for path in written] == [
         "comparison",
         "image_comparison",
@@ -125,8 +132,12 @@ TASKS_SCHEMA = {  # labelstud.io/guide/task_format and labelstud.io/guide/tasks:
                         "unique_id": {"type": "string"},
                         "task": {"type": "integer"},
                         "completed_by": {
-                            "type": "object", "required": ["id", "email"],
-                            "properties": {"id": {"type": "integer"}, "email": {"type": "string", "pattern": "^.+@.+$"}},
+                            "type": "object",
+                            "required": ["id", "email"],
+                            "properties": {
+                                "id": {"type": "integer"},
+                                "email": {"type": "string", "pattern": "^.+@.+$"},
+                            },
                         },
                         "was_cancelled": {"type": "boolean"},
                         "ground_truth": {"type": "boolean"},
@@ -141,8 +152,16 @@ TASKS_SCHEMA = {  # labelstud.io/guide/task_format and labelstud.io/guide/tasks:
                                     "type": {"enum": ["pairwise", "choices", "rating"]},
                                     "value": {
                                         "oneOf": [
-                                            {"required": ["selected"], "properties": {"selected": {"enum": ["left", "right"]}}},
-                                            {"required": ["choices"], "properties": {"choices": {"type": "array", "items": {"type": "string"}}}},
+                                            {
+                                                "required": ["selected"],
+                                                "properties": {"selected": {"enum": ["left", "right"]}},
+                                            },
+                                            {
+                                                "required": ["choices"],
+                                                "properties": {
+                                                    "choices": {"type": "array", "items": {"type": "string"}}
+                                                },
+                                            },
                                             {"required": ["rating"], "properties": {"rating": {"type": "integer"}}},
                                         ]
                                     },
@@ -156,11 +175,11 @@ TASKS_SCHEMA = {  # labelstud.io/guide/task_format and labelstud.io/guide/tasks:
         },
         "additionalProperties": False,
     },
-}  # fmt: skip
+}
 
 
 def test_our_export_is_of_the_documented_form(store: FeedbackStore, tmp_path: Path) -> None:
-    written = label_studio_out.write(tmp_path / "o.json", store.comparisons(), store.per_image_judgments(), {})
+    written = label_studio_export.write(tmp_path / "o.json", store.comparisons(), store.per_image_judgments(), {})
     for path in written:
         tasks = json.loads(path.read_text())
         jsonschema.validate(tasks, TASKS_SCHEMA)
@@ -175,12 +194,14 @@ def test_any_csv_by_naming_its_columns(tmp_path: Path) -> None:
     columns = plain_csv.parse_columns("image=file,answer=class,annotator=who")
     found = plain_csv.read(path, NAMES, columns)
     assert [(j.image, j.answer, j.annotator) for j in found.judgments] == [  # type: ignore[attr-defined]
-        ("img-1", "ant", "ann"), ("img-2", "bee", "imported"),
-    ]  # fmt: skip
+        ("img-1", "ant", "ann"),
+        ("img-2", "bee", "imported"),
+    ]
     assert [(r.line, r.reason.split(";")[0]) for r in found.rejects] == [
-        (3, "unknown label 'elk'"), (4, "there is no image 'none.png', or several of that name"),
+        (3, "unknown label 'elk'"),
+        (4, "there is no image 'none.png', or several of that name"),
         (5, "more cells than the header has"),
-    ]  # fmt: skip
+    ]
 
 
 def test_comparisons_by_the_label_that_won(tmp_path: Path) -> None:
@@ -221,19 +242,25 @@ def test_trl_as_others_write_it(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     lines: list[Any] = [
         {"prompt": "train/ant/1.png", "chosen": "ant", "rejected": "bee"},
-        {"prompt": [{"role": "user", "content": "2.png"}], "chosen": [{"role": "assistant", "content": "bee"}],
-         "rejected": [{"role": "assistant", "content": "ant"}]},
+        {
+            "prompt": [{"role": "user", "content": "2.png"}],
+            "chosen": [{"role": "assistant", "content": "bee"}],
+            "rejected": [{"role": "assistant", "content": "ant"}],
+        },
         {"prompt": "1.png", "chosen": "ant", "rejected": "ant"},
         {"prompt": "1.png", "chosen": "ant"},
-    ]  # fmt: skip
+    ]
     path.write_text("\n".join(map(json.dumps, lines)) + "\nnot json\n")
     found: Imported = trl.read(path, NAMES)
     assert [(j.image_a, j.label_a, j.label_b, j.choice) for j in found.judgments] == [  # type: ignore[attr-defined]
-        ("img-1", "ant", "bee", "a"), ("img-2", "bee", "ant", "a"),
-    ]  # fmt: skip
+        ("img-1", "ant", "bee", "a"),
+        ("img-2", "bee", "ant", "a"),
+    ]
     assert [(r.line, r.reason.split(":")[0]) for r in found.rejects] == [
-        (3, "chosen and rejected are the same"), (4, "'rejected' is missing or no text"), (5, "not JSON"),
-    ]  # fmt: skip
+        (3, "chosen and rejected are the same"),
+        (4, "'rejected' is missing or no text"),
+        (5, "not JSON"),
+    ]
 
 
 def test_names() -> None:

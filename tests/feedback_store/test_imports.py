@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from feedback_store.csv_store.store import FeedbackStore, as_row
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio, plain_csv, trl
 from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import Objects
-from feedback_store.store import FeedbackStore, as_row
 
 NAMES = Names({"train/ant/1.png": "img-1", "train/bee/2.png": "img-2"}, ("ant", "bee"))
 LONG = "9" * 5000
@@ -50,7 +50,10 @@ def reasons(found: Imported) -> list[tuple[int, str]]:
 
 
 BAD = [
-    ({"response_ms": "1" * 20}, "response_ms is '11111111111111111111'; it must be a whole number from 0 to 999999999999999"),
+    (
+        {"response_ms": "1" * 20},
+        "response_ms is '11111111111111111111'; it must be a whole number from 0 to 999999999999999",
+    ),
     ({"round": "1" * 20}, "round is '1111"),
     ({"round": LONG}, "round is '9999"),
     ({"response_ms": "-1"}, "response_ms is '-1'; it must be a whole number"),
@@ -59,7 +62,7 @@ BAD = [
     ({"created_at": "0001-01-01T00:00Z"}, "created_at is '0001-01-01T00:00:00.000Z'; it must be UTC"),
     ({"created_at": "yesterday"}, "the time 'yesterday' is not ISO 8601"),
     ({"annotator": "n" * 20_000}, "annotator has 20000 characters; at most 10000 can be stored"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "reason"), BAD)
@@ -80,7 +83,10 @@ def test_cells_that_could_not_be_read_back_are_rejected(tmp_path: Path, change: 
     [
         (RECORD | {"prompt": "http://[::1"}, "there is no image 'http://[::1'"),
         (RECORD | {"chosen": "half \ud83d"}, r"unknown label 'half \ud83d'"),
-        (RECORD | {"annotator": "half \ud83d"}, "annotator holds a control character, a line break or half a character"),
+        (
+            RECORD | {"annotator": "half \ud83d"},
+            "annotator holds a control character, a line break or half a character",
+        ),
         (RECORD | {"annotator": ["a"]}, "annotator is ['a']; it must be text"),
         (RECORD | {"round": 1.5}, "round is 1.5; it must be a whole number"),
         (RECORD | {"round": float("inf")}, "round is inf; it must be a whole number"),
@@ -90,7 +96,7 @@ def test_cells_that_could_not_be_read_back_are_rejected(tmp_path: Path, change: 
         (json.dumps(RECORD)[:-1] + ', "x": ' + "[" * 60 + "]" * 60 + "}", "nested more than 50 levels deep"),
         (json.dumps(RECORD) + "{}", "not JSON: more text after the value"),
     ],
-)  # fmt: skip
+)
 def test_trl_records_are_rejected_with_a_reason(tmp_path: Path, record: Any, reason: str) -> None:
     found = read_trl(tmp_path, RECORD, record)
     assert [line for line, _ in reasons(found)] == [2]
@@ -119,7 +125,7 @@ def test_trl_records_are_rejected_with_a_reason(tmp_path: Path, record: Any, rea
         (tasks(CHOICE | {"to_name": []}), "the annotation is not of the documented form"),
         (tasks(7), "the annotation is not of the documented form"),
     ],
-)  # fmt: skip
+)
 def test_annotations_are_rejected_with_a_reason(tmp_path: Path, text: str, reason: str) -> None:
     config = '<View><Image name="img" value="$image"/></View>'
     found = read_studio(tmp_path, text, config)
@@ -140,9 +146,7 @@ def test_an_export_nested_too_deeply_is_refused_with_its_line(tmp_path: Path, de
         read_studio(tmp_path, text)
 
 
-@pytest.mark.parametrize(
-    "config", ["<View", "", "\ud800", "\x00", "<!DOCTYPE x><View/>", "<a>" * 9999]
-)  # fmt: skip
+@pytest.mark.parametrize("config", ["<View", "", "\ud800", "\x00", "<!DOCTYPE x><View/>", "<a>" * 9999])
 def test_labelling_configurations_that_cannot_be_read(config: str) -> None:
     with pytest.raises(FeedbackError, match="the labelling configuration"):
         Objects.of(config)
@@ -164,7 +168,12 @@ def test_contradictory_rows_with_one_id_are_all_named(tmp_path: Path) -> None:
     ]
     found = read_trl(tmp_path, RECORD | {"id": "x"}, RECORD | {"id": "x", "chosen": "bee", "rejected": "ant"})
     assert [line for line, _ in reasons(found)] == [1, 2]
-    found = read_studio(tmp_path, json.dumps([json.loads(tasks(r, unique_id="x"))[0] for r in (CHOICE, CHOICE | {"value": {"choices": ["bee"]}})]))  # fmt: skip
+    found = read_studio(
+        tmp_path,
+        json.dumps(
+            [json.loads(tasks(r, unique_id="x"))[0] for r in (CHOICE, CHOICE | {"value": {"choices": ["bee"]}})]
+        ),
+    )
     assert [line for line, _ in reasons(found)] == [1, 1]
 
 

@@ -11,7 +11,7 @@ import pytest
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio
 from feedback_store.exchange.common import Names
-from feedback_store.judgments import Comparison
+from feedback_store.records import Comparison
 
 NAMES = Names({"train/ant/1.png": "img-1", "train/bee/2.png": "img-2"}, ("ant", "bee", "=wasp"))
 PAIRWISE_CONFIG = """<View><Header value="Better ant?"/><Pairwise name="pw" toName="right_one, left_one"/>
@@ -64,8 +64,10 @@ def test_choices_ratings_and_cancelled(tmp_path: Path) -> None:
     found = label_studio.read(path, NAMES)
     assert not found.rejects
     assert [(j.question, j.label, j.answer) for j in found.judgments] == [  # type: ignore[attr-defined]
-        ("label", "", "bee"), ("rating", "bee", "3"), ("verdict", "bee", "yes"),
-    ]  # fmt: skip
+        ("label", "", "bee"),
+        ("rating", "bee", "3"),
+        ("verdict", "bee", "yes"),
+    ]
     assert found.judgments[0].annotator == "ann@example.com"
     assert dict(found.left_out) == {"cancelled annotations": 1, "tasks nobody annotated": 1}
     assert [j.id for j in label_studio.read(path, NAMES).judgments] == [j.id for j in found.judgments], "twice is once"
@@ -74,9 +76,12 @@ def test_choices_ratings_and_cancelled(tmp_path: Path) -> None:
 def test_what_is_wrong_in_an_export_is_named_by_line(tmp_path: Path) -> None:
     choice = {"from_name": "class", "to_name": "img", "type": "choices", "value": {"choices": ["elk"]}}
     path = export(
-        tmp_path, task({"image": "1.png"}, choice), task({"image": "gone.png"}, {**choice, "value": {"choices": ["ant"]}}),
-        {"id": 3}, task({"image": "1.png"}, {"type": "choices"}),
-    )  # fmt: skip
+        tmp_path,
+        task({"image": "1.png"}, choice),
+        task({"image": "gone.png"}, {**choice, "value": {"choices": ["ant"]}}),
+        {"id": 3},
+        task({"image": "1.png"}, {"type": "choices"}),
+    )
     found = label_studio.read(path, NAMES)
     lines = path.read_text().splitlines()
     assert [lines[reject.line - 1].strip() for reject in found.rejects] == ["{"] * 4

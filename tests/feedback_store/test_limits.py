@@ -15,34 +15,57 @@ from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback_store.checks import check_pairwise, check_per_image
+from feedback_store.csv_store.checks import check_pairwise, check_per_image
+from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
 from feedback_store.errors import ChangedError, FeedbackError
-from feedback_store.judgments import Comparison, Judgment, PerImage
-from feedback_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
+from feedback_store.records import Comparison, Judgment, PerImage
 
 PAIR: dict[str, Any] = {
-    "id": "1", "created_at": "2026-11-21T10:00:00.000Z", "annotator": "ann", "source": "web", "image_a": "i",
-    "label_a": "ant", "image_b": "i", "label_b": "bee", "choice": "a", "shown_first": "a", "round": 0, "response_ms": None,
-}  # fmt: skip
+    "id": "1",
+    "created_at": "2026-11-21T10:00:00.000Z",
+    "annotator": "ann",
+    "source": "web",
+    "image_a": "i",
+    "label_a": "ant",
+    "image_b": "i",
+    "label_b": "bee",
+    "choice": "a",
+    "shown_first": "a",
+    "round": 0,
+    "response_ms": None,
+}
 ONE: dict[str, Any] = {
-    "id": "1", "created_at": "2026-11-21T10:00:00.000Z", "annotator": "ann", "source": "web", "image": "i",
-    "question": "rating", "label": "ant", "answer": "4", "round": 0, "response_ms": None,
-}  # fmt: skip
+    "id": "1",
+    "created_at": "2026-11-21T10:00:00.000Z",
+    "annotator": "ann",
+    "source": "web",
+    "image": "i",
+    "question": "rating",
+    "label": "ant",
+    "answer": "4",
+    "round": 0,
+    "response_ms": None,
+}
 
 texts = st.one_of(
     st.text(max_size=12), st.sampled_from(["", "a", "=1+1", "'", '"', ",", " x ", "é🐜", "\ufeff", "NULL", "nan"])
 )
 times = st.one_of(
     st.datetimes().map(lambda time: time.isoformat() + "Z"),
-    st.from_regex(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?(Z|\+00:00)", fullmatch=True),
-)  # fmt: skip
+    st.from_regex(
+        r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?(Z|\+00:00)", fullmatch=True
+    ),
+)
 numbers = st.one_of(st.integers(0, 10**16), st.integers(-5, 5), st.booleans())
 CELLS = {
-    "created_at": times, "round": numbers, "response_ms": st.none() | numbers,
-    "choice": st.sampled_from(["a", "b", "tie", "cant_tell", "A", "c"]), "shown_first": st.sampled_from(["a", "b", ""]),
+    "created_at": times,
+    "round": numbers,
+    "response_ms": st.none() | numbers,
+    "choice": st.sampled_from(["a", "b", "tie", "cant_tell", "A", "c"]),
+    "shown_first": st.sampled_from(["a", "b", ""]),
     "question": st.sampled_from(["label", "verdict", "rating", "why"]),
     "answer": st.one_of(st.sampled_from(["yes", "no", "1", "99", "100", "1\u0663", "cant_tell"]), texts),
-}  # fmt: skip
+}
 
 
 def strategies(fields: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -97,19 +120,25 @@ def refused(act: Callable[[], object]) -> str | None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"response_ms": 10**15}, "response_ms is 1000000000000000; it must be a whole number from 0 to 999999999999999"),
+        (
+            {"response_ms": 10**15},
+            "response_ms is 1000000000000000; it must be a whole number from 0 to 999999999999999",
+        ),
         ({"round": 10**5000}, "round is a value of type int; it must be a whole number"),
         ({"round": True}, "round is True; it must be a whole number"),
         ({"response_ms": 1.5}, "response_ms is 1.5; it must be a whole number"),
         ({"annotator": "n" * 200_000}, "annotator has 200000 characters; at most 10000 can be stored"),
         ({"annotator": 7}, "annotator is 7; it must be text"),
         ({"label_a": "half \ud83d"}, "label_a holds a control character, a line break or half a character"),
-        ({"created_at": "0001-01-01T00:00:00Z"}, "created_at is '0001-01-01T00:00:00Z'; it must be UTC .* in the years 1700 to 2199"),
+        (
+            {"created_at": "0001-01-01T00:00:00Z"},
+            "created_at is '0001-01-01T00:00:00Z'; it must be UTC .* in the years 1700 to 2199",
+        ),
         ({"created_at": "\uff12026-01-31T12:00:00Z"}, "it must be UTC"),
         ({"created_at": "2026-02-30T12:00:00Z"}, "it must be UTC"),
         ({"choice": ["a"]}, "choice is .'a'.; it must be text"),
     ],
-)  # fmt: skip
+)
 def test_what_could_not_be_read_back_cannot_be_made(change: dict[str, Any], message: str) -> None:
     with pytest.raises(FeedbackError, match=message):
         Comparison(**PAIR | change)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feedback_store.csv_log import CsvLog
+from feedback_store.csv_store.log import CsvLog
+from feedback_store.csv_store.seal import ENTRY
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
-from feedback_store.judgments import Comparison
-from feedback_store.seal import ENTRY
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Comparison
 
 EDITS = 10_000
 
@@ -24,12 +24,19 @@ def comparisons(count: int) -> list[Comparison]:
     """As a simulated teacher makes them: one append of many."""
     return [
         Comparison(
-            id=f"judgment-{number}", created_at="2026-11-21T10:00:00.000Z", annotator="simulated-equal", source="simulated",
-            image_a=f"image-{number % 7}", label_a="ant", image_b=f"image-{number % 7}", label_b="bee",
-            choice=("a", "b", "tie", "cant_tell")[number % 4], response_ms=number,
+            id=f"judgment-{number}",
+            created_at="2026-11-21T10:00:00.000Z",
+            annotator="simulated-equal",
+            source="simulated",
+            image_a=f"image-{number % 7}",
+            label_a="ant",
+            image_b=f"image-{number % 7}",
+            label_b="bee",
+            choice=("a", "b", "tie", "cant_tell")[number % 4],
+            response_ms=number,
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -54,18 +61,27 @@ def refuses(store: FeedbackStore, message: str) -> None:
     ("edit", "message"),
     [
         (lambda text: text.replace(b",cant_tell,", b",b,"), r", line 5: not what was stored, and 120 bytes fewer"),
-        (lambda text: re.sub(rb"judgment-18,.*\r\n", b"", text), r", line 20: not what was stored, and \d+ bytes fewer"),
+        (
+            lambda text: re.sub(rb"judgment-18,.*\r\n", b"", text),
+            r", line 20: not what was stored, and \d+ bytes fewer",
+        ),
         (lambda text: text.replace(b"\r\n", b"\n"), r", line 1: not what was stored, and 61 bytes fewer"),
         (lambda text: b"\xef\xbb\xbf" + text, r", line 1: not what was stored;"),
         (lambda text: text.replace(b"judgment-18,", b"inserted,x\r\njudgment-18,"), r", line 20: not what was stored;"),
         (lambda text: text.replace(b"image-6,ant", b"image-5,ant"), r", line 8: not what was stored;"),
-        (lambda text: text[: text.index(b"judgment-18,")], r": \d+ bytes that were stored are gone from its end, after line 19;"),
-        (lambda text: text[: text.index(b"judgment-18,") + 7], r": \d+ bytes that were stored are gone from its end, after line 19;"),
+        (
+            lambda text: text[: text.index(b"judgment-18,")],
+            r": \d+ bytes that were stored are gone from its end, after line 19;",
+        ),
+        (
+            lambda text: text[: text.index(b"judgment-18,") + 7],
+            r": \d+ bytes that were stored are gone from its end, after line 19;",
+        ),
         (lambda text: text[:-1], r": 1 bytes that were stored are gone from its end, after line 60;"),
         (lambda text: b"", r": \d+ bytes that were stored are gone from its end, from line 1 on;"),
         (lambda text: text.replace(b",", b";"), r", line 1: not what was stored;"),
     ],
-)  # fmt: skip
+)
 def test_every_edit_of_stored_rows_is_named_and_refused(
     store: FeedbackStore, edit: Callable[[bytes], bytes], message: str
 ) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.judgments import Comparison, PerImage, label_choice, rating, verdict
-from feedback_store.store import PAIRWISE, PER_IMAGE, FeedbackStore
+from feedback_store.records import Comparison, PerImage, label_choice, rating, verdict
 
 
 def comparison(**changes: object) -> Comparison:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from feedback_store.csv_log import CsvLog
+from feedback_store.csv_store.log import CsvLog
+from feedback_store.csv_store.view import Place, View
 from feedback_store.errors import ChangedError
-from feedback_store.view import Place, View
 
 COLUMNS = ("id", "x", "y")
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
-from pipeline.images.decode import BadImage, decode
-from pipeline.images.decoders import Limits, shared
-from pipeline.images.resize import Transform
+from pipeline.data.decode import BadImage, decode
+from pipeline.data.decoder_pool import Limits, shared
+from pipeline.data.resize import Transform
 
 MAX_PIXELS = 4_000_000
 TRANSFORM = Transform(32, 40)
@@ -33,34 +33,50 @@ def samples() -> dict[str, list[bytes]]:
     exif[0x0112] = 6
     return {
         "JPEG": [
-            saved(rgb, "JPEG", exif=exif), saved(rgb, "JPEG", progressive=True), saved(rgb.convert("CMYK"), "JPEG"),
-            saved(rgb.convert("L"), "JPEG"), many_scans(32, 20),
+            saved(rgb, "JPEG", exif=exif),
+            saved(rgb, "JPEG", progressive=True),
+            saved(rgb.convert("CMYK"), "JPEG"),
+            saved(rgb.convert("L"), "JPEG"),
+            many_scans(32, 20),
         ],
         "PNG": [
-            saved(clear, "PNG", exif=exif), saved(rgb.convert("P"), "PNG", transparency=3), saved(grey16, "PNG"),
-            saved(rgb.convert("1"), "PNG"), thin(500), saved(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)]),
+            saved(clear, "PNG", exif=exif),
+            saved(rgb.convert("P"), "PNG", transparency=3),
+            saved(grey16, "PNG"),
+            saved(rgb.convert("1"), "PNG"),
+            thin(500),
+            saved(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)]),
         ],
         "WEBP": [
-            saved(clear, "WEBP", exif=exif), saved(rgb, "WEBP", lossless=True),
+            saved(clear, "WEBP", exif=exif),
+            saved(rgb, "WEBP", lossless=True),
             saved(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)]),
         ],
         "BMP": [saved(rgb, "BMP"), saved(rgb.convert("P"), "BMP"), saved(rgb.convert("1"), "BMP")],
         "GIF": [saved(rgb, "GIF"), saved(rgb, "GIF", save_all=True, append_images=[rgb.rotate(90)] * 3)],
         "TIFF": [
-            saved(rgb, "TIFF", exif=exif), saved(clear, "TIFF", compression="tiff_lzw"), saved(grey16, "TIFF"),
-            saved(rgb, "TIFF", compression="jpeg"), saved(rgb.convert("1"), "TIFF", compression="group4"),
-            saved(rgb.convert("CMYK"), "TIFF", compression="tiff_deflate"), huge_tile(64, 64),
+            saved(rgb, "TIFF", exif=exif),
+            saved(clear, "TIFF", compression="tiff_lzw"),
+            saved(grey16, "TIFF"),
+            saved(rgb, "TIFF", compression="jpeg"),
+            saved(rgb.convert("1"), "TIFF", compression="group4"),
+            saved(rgb.convert("CMYK"), "TIFF", compression="tiff_deflate"),
+            huge_tile(64, 64),
             saved(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(90)]),
         ],
-    }  # fmt: skip
+    }
 
 
 SAMPLES = samples()
 EDITS = st.lists(
-    st.tuples(st.sampled_from(["flip", "set", "header", "cut", "insert", "remove"]), st.floats(0, 1), st.integers(0, 2**32 - 1)),
+    st.tuples(
+        st.sampled_from(["flip", "set", "header", "cut", "insert", "remove"]),
+        st.floats(0, 1),
+        st.integers(0, 2**32 - 1),
+    ),
     min_size=1,
     max_size=8,
-)  # fmt: skip
+)
 
 
 def edited(data: bytes, edits: list[tuple[str, float, int]]) -> bytes:

@@ -14,12 +14,12 @@ from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio, plain_csv, trl
 from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
-from feedback_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
 from stages.feedback import rejected_text
 
 NAMES = Names({"train/ant/1.png": "img-1", "train/bee/2.png": "img-2"}, ("ant", "bee", "yes", "=wasp"))
@@ -27,10 +27,25 @@ NAMES = Names({"train/ant/1.png": "img-1", "train/bee/2.png": "img-2"}, ("ant", 
 texts = st.one_of(
     st.text(max_size=15),
     st.text(st.characters(categories=("Cs", "Cc", "Ll")), max_size=5),
-    st.sampled_from(["", "ant", "bee", "1.png", "2.png", "a", "b", "tie", "cant_tell", "yes", "3", "0001-01-01T00:00+14:00"]),
-    st.sampled_from(["http://[::1", "2026-01-31T12:00:00Z", "9" * 20, "9" * 5000, "-1", "1e5", "NaN", "=1+1", "/" * 5000, "n" * 20_000]),
+    st.sampled_from(
+        ["", "ant", "bee", "1.png", "2.png", "a", "b", "tie", "cant_tell", "yes", "3", "0001-01-01T00:00+14:00"]
+    ),
+    st.sampled_from(
+        [
+            "http://[::1",
+            "2026-01-31T12:00:00Z",
+            "9" * 20,
+            "9" * 5000,
+            "-1",
+            "1e5",
+            "NaN",
+            "=1+1",
+            "/" * 5000,
+            "n" * 20_000,
+        ]
+    ),
     st.sampled_from(["label", "verdict", "rating", "left", "id-1", "id-2", "20260101", "\u0663", "?d=train/ant/1.png"]),
-)  # fmt: skip
+)
 numbers = st.one_of(
     st.integers(-3, 9),
     st.integers(),
@@ -96,9 +111,19 @@ def imported(folder: Path, form: str, read: Callable[[], Imported]) -> None:
 
 OURS = list(dict.fromkeys([*PAIRWISE, *PER_IMAGE]))
 GOOD_CELLS = {
-    "image": "1.png", "answer": "ant", "choice": "a", "label_a": "ant", "label_b": "bee", "image_a": "1.png",
-    "image_b": "2.png", "created_at": "2026-01-31T12:00:00Z", "id": "id-1", "annotator": "ann", "source": "web", "round": "1",
-}  # fmt: skip
+    "image": "1.png",
+    "answer": "ant",
+    "choice": "a",
+    "label_a": "ant",
+    "label_b": "bee",
+    "image_a": "1.png",
+    "image_b": "2.png",
+    "created_at": "2026-01-31T12:00:00Z",
+    "id": "id-1",
+    "annotator": "ann",
+    "source": "web",
+    "round": "1",
+}
 
 
 @st.composite
@@ -139,12 +164,21 @@ def test_columns(text: str) -> None:
 
 trl_records = some_of(
     {
-        "prompt": st.sampled_from(["1.png", "Which label fits the image 2.png?", "Which image is the better example of ant?"]),
-        "chosen": st.sampled_from(["ant", "1.png"]) | texts, "rejected": st.sampled_from(["bee", "2.png"]) | texts,
-        "chosen_side": st.sampled_from(["a", "b"]), "id": texts, "created_at": texts, "annotator": texts, "round": values,
-        "shown_first": texts, "response_ms": values, "source": texts,
+        "prompt": st.sampled_from(
+            ["1.png", "Which label fits the image 2.png?", "Which image is the better example of ant?"]
+        ),
+        "chosen": st.sampled_from(["ant", "1.png"]) | texts,
+        "rejected": st.sampled_from(["bee", "2.png"]) | texts,
+        "chosen_side": st.sampled_from(["a", "b"]),
+        "id": texts,
+        "created_at": texts,
+        "annotator": texts,
+        "round": values,
+        "shown_first": texts,
+        "response_ms": values,
+        "source": texts,
     }
-)  # fmt: skip
+)
 
 
 @fuzz
@@ -159,23 +193,33 @@ def test_trl(tmp_path_factory: pytest.TempPathFactory, records: list[Any], deep:
 results = some_of(
     {
         "from_name": st.sampled_from(["better", "otherwise", "class", "rating", "verdict_choice", "rating_choice"]),
-        "to_name": st.sampled_from(["image", "label_a", "better"]), "type": st.sampled_from(["pairwise", "choices", "rating"]),
+        "to_name": st.sampled_from(["image", "label_a", "better"]),
+        "type": st.sampled_from(["pairwise", "choices", "rating"]),
         "meta": values | st.fixed_dictionaries({}, optional={"round": values, "source": values, "shown_first": values}),
-        "value": values | st.fixed_dictionaries({}, optional={"selected": texts, "choices": st.lists(texts, max_size=2) | values, "rating": numbers}),
+        "value": values
+        | st.fixed_dictionaries(
+            {}, optional={"selected": texts, "choices": st.lists(texts, max_size=2) | values, "rating": numbers}
+        ),
     }
-)  # fmt: skip
+)
 annotations = some_of(
     {
-        "id": values, "unique_id": texts, "completed_by": values | st.fixed_dictionaries({"email": values}),
-        "lead_time": numbers, "created_at": texts, "was_cancelled": st.booleans(), "result": st.lists(results, max_size=2),
+        "id": values,
+        "unique_id": texts,
+        "completed_by": values | st.fixed_dictionaries({"email": values}),
+        "lead_time": numbers,
+        "created_at": texts,
+        "was_cancelled": st.booleans(),
+        "result": st.lists(results, max_size=2),
     }
-)  # fmt: skip
+)
 tasks = some_of(
     {
-        "id": values, "annotations": st.lists(annotations, max_size=2),
+        "id": values,
+        "annotations": st.lists(annotations, max_size=2),
         "data": st.dictionaries(st.sampled_from(["image", "label", "label_a", "label_b", "image_a", "image_b"]), texts),
     }
-)  # fmt: skip
+)
 
 
 @fuzz
@@ -194,9 +238,14 @@ def test_label_studio(
 
 @fuzz
 @given(
-    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), st.text(max_size=8) | st.sampled_from(["<a>", "&x;", "$", "<!DOCTYPE"])), max_size=3),
+    changes=st.lists(
+        st.tuples(
+            st.floats(0, 1), st.integers(0, 30), st.text(max_size=8) | st.sampled_from(["<a>", "&x;", "$", "<!DOCTYPE"])
+        ),
+        max_size=3,
+    ),
     config=st.sampled_from([LABELS_CONFIG, IMAGES_CONFIG, ""]) | st.text(max_size=40),
-)  # fmt: skip
+)
 def test_labelling_configurations(changes: list[tuple[float, int, str]], config: str) -> None:
     for place, length, piece in changes:
         start = int(place * len(config))

@@ -25,7 +25,7 @@ from request_strategies import (
     nothing_logged,
 )
 
-from pipeline.web.connections import Patience
+from pipeline.ui.web.connections import Patience
 
 DOCUMENTED = frozenset({200, 303, 307, 400, 401, 403, 404, 405, 408, 413, 421, 422, 501})
 WAIT = 0.5  # seconds for a request that says it is longer than it is
@@ -40,10 +40,13 @@ def bodies(keys: list[str]) -> st.SearchStrategy[Any]:
     answer = st.fixed_dictionaries(
         {"id": IDS},
         optional={
-            "item": item, "answer": st.sampled_from(["a", "b", "tie", "cant_tell", "x", ""]), "retracts": IDS,
-            "response_ms": st.sampled_from([0, 700, 10**11]), "age_ms": st.sampled_from([0, 5, 10**11]),
+            "item": item,
+            "answer": st.sampled_from(["a", "b", "tie", "cant_tell", "x", ""]),
+            "retracts": IDS,
+            "response_ms": st.sampled_from([0, 700, 10**11]),
+            "age_ms": st.sampled_from([0, 5, 10**11]),
         },
-    )  # fmt: skip
+    )
     items = st.lists(item, max_size=4)
     return st.one_of(
         st.fixed_dictionaries({"answers": st.lists(answer, max_size=4)}),
@@ -61,16 +64,20 @@ def requests(draw: st.DrawFn, keys: list[str]) -> tuple[str | None, str, Sent]:
     body = draw(json_bodies(bodies(keys)))
     fitting = "answers" if b'"answers"' in body else "skip" if b'"items"' in body else "next"
     address = draw(st.sampled_from([*ADDRESSES, *OTHERS])) if draw(rare) else fitting
-    return who, address, Sent(
-        method=draw(st.sampled_from(METHODS)) if draw(rare) else "GET" if address in OTHERS else "POST",
-        path=draw(TEXT).replace(" ", "") if draw(rare) and draw(rare) else "",
-        host=draw(st.sampled_from(HOSTS)) if draw(rare) else "",
-        headers=draw(st.lists(ODD_HEADERS, min_size=1, max_size=2)) if draw(rare) else [],
-        body=body,
-        chunk=draw(st.sampled_from([0, 0, 0, 1, 7, 5000])),
-        cut=draw(st.integers(1, 40)) if draw(rare) else 0,
-        junk=draw(st.binary(min_size=1, max_size=20)) if draw(rare) else b"",
-    )  # fmt: skip
+    return (
+        who,
+        address,
+        Sent(
+            method=draw(st.sampled_from(METHODS)) if draw(rare) else "GET" if address in OTHERS else "POST",
+            path=draw(TEXT).replace(" ", "") if draw(rare) and draw(rare) else "",
+            host=draw(st.sampled_from(HOSTS)) if draw(rare) else "",
+            headers=draw(st.lists(ODD_HEADERS, min_size=1, max_size=2)) if draw(rare) else [],
+            body=body,
+            chunk=draw(st.sampled_from([0, 0, 0, 1, 7, 5000])),
+            cut=draw(st.integers(1, 40)) if draw(rare) else 0,
+            junk=draw(st.binary(min_size=1, max_size=20)) if draw(rare) else b"",
+        ),
+    )
 
 
 def test_requests_to_the_judging_page(tmp_path: Path) -> None:

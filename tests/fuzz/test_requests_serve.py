@@ -56,8 +56,18 @@ CHARSETS = [
     "; charset=unicode_escape",
     "; charset=x",
 ]
-NAMES = ['filename="a.png"', "filename=\"\xff.png\"", "filename*=utf-8''%ED%A0%80", 'filename="+2AA-.png"', 'filename="\\ud800"', "", 'filename=""',
-         'filename="' + "n" * 300 + '"', "filename=", 'filename="a\x00b"']  # fmt: skip
+NAMES = [
+    'filename="a.png"',
+    'filename="\xff.png"',
+    "filename*=utf-8''%ED%A0%80",
+    'filename="+2AA-.png"',
+    'filename="\\ud800"',
+    "",
+    'filename=""',
+    'filename="' + "n" * 300 + '"',
+    "filename=",
+    'filename="a\x00b"',
+]
 
 
 def picture(kind: str = "PNG") -> bytes:
@@ -106,7 +116,7 @@ def requests(draw: st.DrawFn) -> Sent:
         chunk=draw(st.sampled_from([0, 0, 0, 1, 7, 5000])),
         cut=draw(st.integers(1, 40)) if draw(rare) else 0,
         junk=draw(st.binary(min_size=1, max_size=20)) if draw(rare) else b"",
-    )  # fmt: skip
+    )
 
 
 def test_requests_to_the_server_of_predictions(tmp_path: Path) -> None:

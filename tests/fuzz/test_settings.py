@@ -20,9 +20,11 @@ MAX_MESSAGE = 20_000  # characters of a refusal
 HUGE = [2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400, 1e308, -1e308, 5e-324, math.nan, math.inf, -math.inf]
 numbers = st.one_of(st.integers(-3, 10_000), st.integers(), st.floats(), st.sampled_from(HUGE))
 texts = st.one_of(
-    st.text(max_size=40), st.text(st.characters(categories=["Cc", "Cs", "Co", "Cn", "Zl"]), max_size=5),
-    st.integers(1, 200_000).map("x".__mul__), st.sampled_from(["null", "~", "010", "1e5", ".nan", "yes", "2024-02-30", "!!int x", "$HOME", "~x"]),
-)  # fmt: skip
+    st.text(max_size=40),
+    st.text(st.characters(categories=["Cc", "Cs", "Co", "Cn", "Zl"]), max_size=5),
+    st.integers(1, 200_000).map("x".__mul__),
+    st.sampled_from(["null", "~", "010", "1e5", ".nan", "yes", "2024-02-30", "!!int x", "$HOME", "~x"]),
+)
 leaves = st.one_of(st.none(), st.booleans(), numbers, texts, st.dates())
 values = st.recursive(
     leaves,
@@ -95,9 +97,29 @@ def test_any_override(key: str, value: str, tmp_path: Path) -> None:
 
 INDICATORS = "[]{},:?-&*!|>'\"%@`#<~= \n\t0123456789.eE+_xoabntrue"
 fragments = st.one_of(
-    st.text(st.sampled_from(INDICATORS), max_size=60), st.text(max_size=30), values.map(lambda value: yaml.dump(value)),
-    st.sampled_from(["&a ", "*a", "<<: *a", "!!int ", "!!set ", "!!python/none ", "? ", "- ", "[" * 50, "{a: " * 30, "1:" * 200, "0x" + "f" * 5000, "---\n", "...\n", "%YAML 9.9\n"]),
-)  # fmt: skip
+    st.text(st.sampled_from(INDICATORS), max_size=60),
+    st.text(max_size=30),
+    values.map(lambda value: yaml.dump(value)),
+    st.sampled_from(
+        [
+            "&a ",
+            "*a",
+            "<<: *a",
+            "!!int ",
+            "!!set ",
+            "!!python/none ",
+            "? ",
+            "- ",
+            "[" * 50,
+            "{a: " * 30,
+            "1:" * 200,
+            "0x" + "f" * 5000,
+            "---\n",
+            "...\n",
+            "%YAML 9.9\n",
+        ]
+    ),
+)
 
 
 @st.composite

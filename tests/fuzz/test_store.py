@@ -7,9 +7,9 @@ from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.judgments import Comparison, Judgment, rating
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Comparison, Judgment, rating
 
 pytestmark = pytest.mark.filterwarnings("ignore::feedback_store.errors.FeedbackWarning")
 
@@ -43,9 +43,12 @@ def edited(data: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
 @fuzz
 @given(kind=st.sampled_from(["pairwise", "per_image"]), file=edits, seal=st.none() | edits, sealed=st.booleans())
 def test_a_changed_file_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, kind: str, file: list[tuple[float, int, bytes]],
-    seal: list[tuple[float, int, bytes]] | None, sealed: bool,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    file: list[tuple[float, int, bytes]],
+    seal: list[tuple[float, int, bytes]] | None,
+    sealed: bool,
+) -> None:
     store = FeedbackStore(tmp_path_factory.mktemp("store"))
     store.append(judgments(kind, 0, 5))
     log = store.pairwise if kind == "pairwise" else store.per_image

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config_collect import ReplayConfig, SimulatedConfig
+from pipeline.config.teachers import ReplayConfig, SimulatedConfig
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
-from pipeline.gold import GoldLabels
-from pipeline.images.table import ImageTable
 from stages.collect.queries import spread_over, uniform_pairs
 from stages.collect.teachers.replay import Recorded, answer_pairs, read_recorded
 from stages.collect.teachers.simulated import NAMED, Parameters, SimulatedTeacher, choose, parameters

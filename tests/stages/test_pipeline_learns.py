@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from torch import nn
 
-from pipeline.checkpoints import Checkpoints
 from pipeline.config import Config, load_config
-from pipeline.config_collect import ReplayConfig
-from pipeline.environment import Environment
+from pipeline.config.teachers import ReplayConfig
+from pipeline.data.gold_labels import folder_labels
 from pipeline.errors import UserError
-from pipeline.files import read_json
-from pipeline.gold import folder_labels
-from pipeline.models.files import load_model, weights_hash
-from pipeline.tracking import Metrics
-from pipeline.workspace import open_workspace
+from pipeline.learning.environment import Environment
+from pipeline.models.serialization import load_model, weights_hash
+from pipeline.run.atomic_files import read_json
+from pipeline.run.checkpoints import Checkpoints
+from pipeline.run.workspace import open_workspace
+from pipeline.tracking.metrics_log import Metrics
 from stages.cli import STAGES
 from stages.collect.teachers.replay import read_recorded
 from stages.ppo import run as ppo
@@ -58,9 +58,11 @@ def test_frozen_models_stay_frozen(
 ) -> None:
     """PPO changes neither reference nor reward model, BatchNorm's buffers included."""
     config = stripes_config(
-        image_folder(classes=3, train=20, test=10), tmp_path / "runs", images={"augment": {"shift": 2}},
+        image_folder(classes=3, train=20, test=10),
+        tmp_path / "runs",
+        images={"augment": {"shift": 2}},
         ppo={"augment": True, "refresh_batchnorm": True, "iterations": 3},
-    )  # fmt: skip
+    )
     run(config)
     environment = Environment.open(open_workspace(config))
     environment.check_frozen()
@@ -92,10 +94,18 @@ def test_without_any_gold_label(
         lines.append(f"{path.parent.name}{path.name},{path.parent.name}")
     (tmp_path / "votes.csv").write_text("\n".join(lines))
     config = stripes_config(
-        flat, tmp_path / "runs", images={"classes": ["a", "b"]}, reference={"labelled_per_class": 0},
-        collect={"question": "label", "teacher": "replay", "count": None, "replay": {"csv": str(tmp_path / "votes.csv")}},
+        flat,
+        tmp_path / "runs",
+        images={"classes": ["a", "b"]},
+        reference={"labelled_per_class": 0},
+        collect={
+            "question": "label",
+            "teacher": "replay",
+            "count": None,
+            "replay": {"csv": str(tmp_path / "votes.csv")},
+        },
         reward={"objective": "supervised"},
-    )  # fmt: skip
+    )
     summary = run(config)
     assert summary["reference"]["accuracy"] is None
     assert summary["policy"]["accuracy"] is None
@@ -117,16 +127,16 @@ def test_given_checkpoint_becomes_the_reference(
 ) -> None:
     root = image_folder()
     first = stripes_config(root, tmp_path / "runs")
-    importlib.import_module("stages.reference").run(first)
+    importlib.import_module("stages.reference.run").run(first)
     made = tmp_path / "runs" / "default" / "reference" / "model.safetensors"
     again = stripes_config(root, tmp_path / "other", reference={"checkpoint": str(made)})
-    importlib.import_module("stages.reference").run(again)
+    importlib.import_module("stages.reference.run").run(again)
     copied, _, _ = load_model(tmp_path / "other" / "default" / "reference" / "model.safetensors", "policy")
     original, _, _ = load_model(made, "policy")
     assert weights_hash(copied) == weights_hash(original)
     wrong = stripes_config(image_folder("three", classes=3), tmp_path / "third", reference={"checkpoint": str(made)})
     with pytest.raises(UserError, match="made for the classes a, b, not a, b, c"):
-        importlib.import_module("stages.reference").run(wrong)
+        importlib.import_module("stages.reference.run").run(wrong)
 
 
 def test_ants_and_bees(shared: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ import pytest
 
 from pipeline.config import Config, dump_config
 from pipeline.errors import Stopped
-from pipeline.files import read_json
-from pipeline.models.files import load_model, weights_hash
 from pipeline.models.reward_model import RewardModel
+from pipeline.models.serialization import load_model, weights_hash
+from pipeline.run.atomic_files import read_json
 from stages.cli import STAGES
 
 KILLS = int(os.environ.get("IMAGE_RLHF_KILLS", "3"))
@@ -35,9 +35,14 @@ def small(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Mak
 
     def make(name: str, **ppo: Any) -> Config:
         return stripes_config(
-            root, tmp_path / name, images={"augment": {"shift": 2}}, model={"backbone": "mobilenet_v3_small"}, runtime={"checkpoint_seconds": 0},
-            reward={"members": 2, "epochs": 4, "curve": [0.5]}, ppo={"iterations": 8, "batch_size": 25, "target_kl": None, **CRITIC, **ppo},
-        )  # fmt: skip
+            root,
+            tmp_path / name,
+            images={"augment": {"shift": 2}},
+            model={"backbone": "mobilenet_v3_small"},
+            runtime={"checkpoint_seconds": 0},
+            reward={"members": 2, "epochs": 4, "curve": [0.5]},
+            ppo={"iterations": 8, "batch_size": 25, "target_kl": None, **CRITIC, **ppo},
+        )
 
     return make
 
@@ -84,9 +89,11 @@ def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypat
     run(whole, *(name for name, _, _ in STAGES))
     run(broken, "reference", "collect")
     for stage, where, calls in (
-        ("train-reward", "stages.reward.fit.train_epoch", 6), ("train-reward", "stages.reward.fit.train_epoch", 4),
-        ("ppo", "stages.ppo.run.update", 5), ("ppo", "stages.ppo.run.update", 2),
-    ):  # fmt: skip
+        ("train-reward", "stages.reward.fit.train_epoch", 6),
+        ("train-reward", "stages.reward.fit.train_epoch", 4),
+        ("ppo", "stages.ppo.run.update", 5),
+        ("ppo", "stages.ppo.run.update", 2),
+    ):
         with monkeypatch.context() as patch:
             interrupt_at(patch, where, calls)
             with pytest.raises(Stopped, match="resumes from there"):

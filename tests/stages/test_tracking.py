@@ -17,9 +17,9 @@ import torch
 
 from pipeline.config import Config
 from pipeline.errors import Stopped
-from pipeline.files import read_json, sha256_of
-from pipeline.trackers import tracker as trackers
-from pipeline.trackers.tracker import Opening
+from pipeline.run.atomic_files import read_json, sha256_of
+from pipeline.tracking.metrics_log import tracker as trackers
+from pipeline.tracking.tracker import Opening
 from stages.cli import STAGES
 
 TRAINED = ("reference", "reward", "ppo")
@@ -64,7 +64,7 @@ class Disturbing:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Disturbing]:
     """What trackers there were; `tracking.tracker=mlflow` makes these."""
     Disturbing.made = []
-    monkeypatch.setitem(sys.modules, "pipeline.trackers.on_mlflow", SimpleNamespace(MLflowTracker=Disturbing))
+    monkeypatch.setitem(sys.modules, "pipeline.tracking.mlflow_tracker", SimpleNamespace(MLflowTracker=Disturbing))
     monkeypatch.setitem(trackers.PACKAGES, "mlflow", "json")
     return Disturbing.made
 
@@ -78,10 +78,16 @@ def small(
 
     def make(name: str, tracker: str) -> Config:
         return stripes_config(
-            root, tmp_path / name, model={"backbone": "mobilenet_v3_small", "trainable": "last_block"}, tracking={"tracker": tracker},
-            collect={"count": 60}, reward={"epochs": 3, "curve": []}, reference={"epochs": 3},
-            ppo={"iterations": 4, "batch_size": 24, "minibatch_size": 12}, runtime={"checkpoint_seconds": 0},
-        )  # fmt: skip
+            root,
+            tmp_path / name,
+            model={"backbone": "mobilenet_v3_small", "trainable": "last_block"},
+            tracking={"tracker": tracker},
+            collect={"count": 60},
+            reward={"epochs": 3, "curve": []},
+            reference={"epochs": 3},
+            ppo={"iterations": 4, "batch_size": 24, "minibatch_size": 12},
+            runtime={"checkpoint_seconds": 0},
+        )
 
     return make
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.config_collect import ReplayConfig
+from pipeline.config.teachers import ReplayConfig
+from pipeline.data.image_table import ImageTable
+from pipeline.data.pixel_cache import identity
 from pipeline.errors import UserError
-from pipeline.images.pixels import identity
-from pipeline.images.table import ImageTable
 
 
 @dataclass(frozen=True, eq=False)

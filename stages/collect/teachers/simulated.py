@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.config_collect import SimulatedConfig
-from pipeline.gold import GoldLabels
+from pipeline.config.teachers import SimulatedConfig
+from pipeline.data.gold_labels import GoldLabels
 from stages.collect.queries import Queries
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pipeline.config_collect import CollectConfig
+from pipeline.config.collect import CollectConfig
+from stages.collect.question_text import MEANING
 from stages.collect.tasks import Task
-from stages.collect.words import MEANING
 
-_KEYSYMS = {"ArrowLeft": "Left", "ArrowRight": "Right", "ArrowUp": "Up", "ArrowDown": "Down", "Backspace": "BackSpace", "Enter": "Return", " ": "space"}  # fmt: skip
+_KEYSYMS = {
+    "ArrowLeft": "Left",
+    "ArrowRight": "Right",
+    "ArrowUp": "Up",
+    "ArrowDown": "Down",
+    "Backspace": "BackSpace",
+    "Enter": "Return",
+    " ": "space",
+}
 _SHOWN = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", " ": "space"}
 _OWN = {
     "comparison": ("first", "second", "tie"),
@@ -30,7 +38,7 @@ class Keyboard:
         self._keys: dict[str, list[str]] = {action: getattr(settings.keys, action) for action in self._actions}
         self._action = {
             self._normal(_KEYSYMS.get(key, key)): action for action, keys in self._keys.items() for key in keys
-        }  # fmt: skip
+        }
         self.digits = ""
 
     @staticmethod

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image, ImageTk
 
-from pipeline.images.decode import BadImage
-from pipeline.images.decoders import DecodingStopped
-from pipeline.window import ENLARGED, fitted
-from stages.collect.renditions import SCREEN, ZOOMED, Renditions
+from pipeline.data.decode import BadImage
+from pipeline.data.decoder_pool import DecodingStopped
+from pipeline.ui.tk_theme import ENLARGED, fitted
+from stages.collect.image_renditions import SCREEN, ZOOMED, Renditions
 
 GAP = 12
 

@@ -9,23 +9,23 @@ from functools import partial
 from tkinter import ttk
 from uuid import uuid4
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.store import FeedbackStore
-from pipeline import hints
+from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
-from pipeline.files import printable
-from pipeline.images.table import ImageTable
-from pipeline.window import GROUND, dress, open_window
-from pipeline.workspace import Workspace
+from pipeline.run import next_command
+from pipeline.run.atomic_files import printable
+from pipeline.run.workspace import Workspace
+from pipeline.ui.tk_theme import GROUND, dress, open_window
+from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
+from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
-from stages.collect.people import annotators_of
-from stages.collect.plan import plan
-from stages.collect.renditions import Renditions
+from stages.collect.question_plan import plan
+from stages.collect.question_text import MEANING, question_text
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.keys import Keyboard, shown_key
 from stages.collect.tk.pictures import Pictures, closes_by_key, zoom
-from stages.collect.words import MEANING, question_text
 
 SIZE, GAP = "900x760", 12
 LOOK_AGAIN_MS = 3000  # while others hold all that is left
@@ -58,9 +58,14 @@ class Window:
     """One person's questions, one after the other."""
 
     def __init__(
-        self, root: tk.Tk, assignments: Assignments, renditions: Renditions, table: ImageTable, classes: tuple[str, ...],
+        self,
+        root: tk.Tk,
+        assignments: Assignments,
+        renditions: Renditions,
+        table: ImageTable,
+        classes: tuple[str, ...],
         annotator: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.root, self.assignments = root, assignments
         self.table, self.classes, self.annotator = table, classes, annotator
         self.settings = assignments.settings
@@ -207,7 +212,7 @@ class Window:
         until = self.assignments.waiting_until(self.annotator)
         if until is None:
             self.question["text"] = "All questions are answered. Thank you!"
-            self.names["text"] = f"Close the window, then go on with  {hints.make('train-reward')}"
+            self.names["text"] = f"Close the window, then go on with  {next_command.make('train-reward')}"
         else:
             self.question["text"] = "Nothing free for you just now"
             self.names["text"] = (

@@ -18,23 +18,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from feedback_store.errors import FeedbackError
-from pipeline.images.decode import BadImage
-from pipeline.images.decoders import DecodingStopped
-from pipeline.web.bodies import json_body, say_problems
-from pipeline.web.error_lines import ErrorLines
-from pipeline.web.guard import Guard, Rules
-from pipeline.web.shared import page_files
+from pipeline.data.decode import BadImage
+from pipeline.data.decoder_pool import DecodingStopped
+from pipeline.ui.web.error_lines import ErrorLines
+from pipeline.ui.web.guard import Guard, Rules
+from pipeline.ui.web.json_bodies import json_body, say_problems
+from pipeline.ui.web.static_files import page_files
 from stages.collect.assignments import Assignments
-from stages.collect.renditions import SCREEN, ZOOMED, Renditions
+from stages.collect.image_renditions import SCREEN, ZOOMED, Renditions
 from stages.collect.tasks import Answer
-from stages.collect.web.committer import Committer
-from stages.collect.web.links import OWNER, Link, Links
-from stages.collect.web.overview import Overview
-from stages.collect.web.present import Presenter
+from stages.collect.web.group_commit import Committer
+from stages.collect.web.owner_overview import Overview
+from stages.collect.web.personal_links import OWNER, Link, Links
 from stages.collect.web.storage_errors import StorageErrors
+from stages.collect.web.task_json import Presenter
 
 STATIC = Path(__file__).parent / "static"
-FILES = page_files(STATIC, ("judge.css", "judge.js", "outbox.js", "view.js", "keys.js", "owner.js", "icon.svg"))
+FILES = page_files(STATIC, ("judge.css", "judge.js", "answer_retry.js", "view.js", "keys.js", "owner.js", "icon.svg"))
 COOKIE = "link"
 MAX_BODY = 64 * 1024  # a hundred answers are a tenth of that
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
@@ -213,6 +213,10 @@ def make_app(desk: Desk) -> FastAPI:
 def _answer(entry: AnswerBody) -> Answer:
     given = datetime.now(UTC) - timedelta(milliseconds=entry.age_ms)
     return Answer(
-        id=entry.id, item=entry.item or "", answer=entry.answer, response_ms=entry.response_ms,
-        created_at=given.isoformat(timespec="milliseconds").replace("+00:00", "Z"), retracts=entry.retracts or "",
-    )  # fmt: skip
+        id=entry.id,
+        item=entry.item or "",
+        answer=entry.answer,
+        response_ms=entry.response_ms,
+        created_at=given.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        retracts=entry.retracts or "",
+    )

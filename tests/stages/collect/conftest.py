@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from live_collect import Live, Place, desk_for, draw_pictures, make_place
 
-from pipeline.web.connections import Patience
+from pipeline.ui.web.connections import Patience
 from stages.collect.web.app import Desk
 
 

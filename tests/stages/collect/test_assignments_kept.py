@@ -12,8 +12,8 @@ from desk import give, rows, take_back
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.store import FeedbackStore
 from stages.collect.tasks import Answer, Task
 
 
@@ -67,7 +67,7 @@ def test_a_full_disk_refuses_and_changes_nothing(place, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", full)
+        patch.setattr("feedback_store.csv_store.log._write_all", full)
         with pytest.raises(FeedbackError, match="No space left"):
             give(desk, "ann", tasks[1], "b", "again-later")
     assert len(rows(desk)) == 1
@@ -76,9 +76,12 @@ def test_a_full_disk_refuses_and_changes_nothing(place, monkeypatch: pytest.Monk
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["take", "answer", "answer", "answer", "undo", "skip", "release", "late", "restart", "resend"]), st.sampled_from("xyz")),
+    st.tuples(
+        st.sampled_from(["take", "answer", "answer", "answer", "undo", "skip", "release", "late", "restart", "resend"]),
+        st.sampled_from("xyz"),
+    ),
     max_size=60,
-)  # fmt: skip
+)
 
 
 @given(steps=steps, each=st.integers(1, 2))

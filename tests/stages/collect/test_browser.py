@@ -25,17 +25,30 @@ MANY = tuple(f"kind {number:02d}" for number in range(37))
 # Kind of question: the keys pressed in turn, and what each stands for given the answers on the buttons.
 KEYS: dict[str, list[tuple[str, Callable[[list[str]], str]]]] = {
     "comparison": [
-        ("1", lambda on: on[0]), ("ArrowRight", lambda on: on[2]), ("t", lambda on: "tie"), ("2", lambda on: on[2]),
-        ("ArrowLeft", lambda on: on[0]), ("c", lambda on: "cant_tell"), ("B", lambda on: "bad_image"),
+        ("1", lambda on: on[0]),
+        ("ArrowRight", lambda on: on[2]),
+        ("t", lambda on: "tie"),
+        ("2", lambda on: on[2]),
+        ("ArrowLeft", lambda on: on[0]),
+        ("c", lambda on: "cant_tell"),
+        ("B", lambda on: "bad_image"),
     ],
     "image_comparison": [
-        ("1", lambda on: on[0]), ("2", lambda on: on[1]), ("t", lambda on: "tie"), ("c", lambda on: "cant_tell"),
+        ("1", lambda on: on[0]),
+        ("2", lambda on: on[1]),
+        ("t", lambda on: "tie"),
+        ("c", lambda on: "cant_tell"),
         ("ArrowLeft", lambda on: on[0]),
     ],
-    "label": [("0", lambda on: "ant"), ("2", lambda on: "wasp"), ("1", lambda on: "bee"), ("b", lambda on: "bad_image")],
+    "label": [
+        ("0", lambda on: "ant"),
+        ("2", lambda on: "wasp"),
+        ("1", lambda on: "bee"),
+        ("b", lambda on: "bad_image"),
+    ],
     "verdict": [("y", lambda on: "yes"), ("n", lambda on: "no"), ("n", lambda on: "no"), ("c", lambda on: "cant_tell")],
     "rating": [(str(level), lambda on, level=level: str(level)) for level in range(1, 6)],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", list(KEYS))
@@ -74,7 +87,7 @@ def test_fifty_items_by_keyboard_alone(kind: str, page: Any, place: Any, live: A
             "(before) => !document.getElementById('finished').hidden || document.getElementById('question').textContent "
             "+ [...document.querySelectorAll('#stage img')].map((i) => i.getAttribute('src')) !== before",
             before["text"] + ",".join(before["images"]),
-        )  # fmt: skip
+        )
     wait_stored(page)
     page.wait_for_selector("#finished:not([hidden])")
     assert "Thank you" in page.inner_text("#question")

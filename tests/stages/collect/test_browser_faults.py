@@ -113,7 +113,7 @@ def test_a_full_disk_is_shown_and_nothing_is_lost(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", full)
+        patch.setattr("feedback_store.csv_store.log._write_all", full)
         page.keyboard.press("1")
         page.wait_for_selector("#waiting:not([hidden])")
         assert "No space left" in page.inner_text("#waiting")

@@ -14,10 +14,10 @@ import pytest
 from browsing import CHROMIUM, until
 from judging import NEXT_IMAGE, asked, wait_stored
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
-from feedback_store.store import FeedbackStore
 
-REASON = "the server cannot store answers (the file of answers was changed or removed by another program; the owner must put it right)"  # fmt: skip
+REASON = "the server cannot store answers (the file of answers was changed or removed by another program; the owner must put it right)"
 
 
 def quoted(text: bytes) -> bytes:
@@ -45,9 +45,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "line feeds": lambda path: path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n")),
 }
 KEPT = {  # rows of three that are there after `feedback check --accept`, where that takes the file
-    "deleted": 0, "renamed": 0, "truncated": 2, "emptied": 0, "byte order mark": 3, "quoted": 3, "missing line": 2,
+    "deleted": 0,
+    "renamed": 0,
+    "truncated": 2,
+    "emptied": 0,
+    "byte order mark": 3,
+    "quoted": 3,
+    "missing line": 2,
     "line feeds": 3,
-}  # fmt: skip
+}
 
 
 class Person:
@@ -112,9 +118,17 @@ def test_answers_wait_until_the_file_is_repaired(person: Any, damage: str, capfd
     assert person.send("answer-after-0", "answer-after-1").status_code == 200
     assert "Answers are stored again." in capfd.readouterr().err
     assert person.send().status_code == 200
-    assert list(store_of(person).comparisons()["id"]) == person.acknowledged == [
-        "answer-before-0", "answer-before-1", "answer-before-2", "answer-after-0", "answer-after-1",
-    ]  # fmt: skip
+    assert (
+        list(store_of(person).comparisons()["id"])
+        == person.acknowledged
+        == [
+            "answer-before-0",
+            "answer-before-1",
+            "answer-before-2",
+            "answer-after-0",
+            "answer-after-1",
+        ]
+    )
     progress = person.client.get(person.home + "session").json()["progress"]
     assert (progress["mine"], progress["done"]) == (5, 5)
 
@@ -173,7 +187,7 @@ def test_an_answer_that_reached_a_moved_file_is_stored_once(person: Any, monkeyp
 
     person.take(1)
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", moved)
+        patch.setattr("feedback_store.csv_store.log._write_all", moved)
         assert person.send("answer-after-0").status_code == 507
     path.with_suffix(".old").rename(path)
     assert person.send("answer-after-0").status_code == 200

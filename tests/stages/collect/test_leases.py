@@ -45,17 +45,21 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:6000]),
     "other columns": script("DROP TABLE leases", "CREATE TABLE leases (x, y)"),
     "no key": script(
-        "DROP TABLE leases", "CREATE TABLE leases (annotator, item, occasion, until, state, answer)",
+        "DROP TABLE leases",
+        "CREATE TABLE leases (annotator, item, occasion, until, state, answer)",
     ),
     "a view": script(
-        "DROP TABLE leases", "CREATE TABLE t (x)", "CREATE VIEW leases AS SELECT x AS state, x AS until, x AS answer FROM t"
+        "DROP TABLE leases",
+        "CREATE TABLE t (x)",
+        "CREATE VIEW leases AS SELECT x AS state, x AS until, x AS answer FROM t",
     ),
     "text for a time": script("UPDATE leases SET until = 'later'"),
     "an unknown state": script("UPDATE leases SET state = 'lost'"),
     "an index that lies": script(
-        "PRAGMA writable_schema = ON", "UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'by_state'",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET rootpage = 2 WHERE name = 'by_state'",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from stages.collect.web.links import Links
+from stages.collect.web.personal_links import Links
 
 
 def test_links_are_secret_and_outlive_a_restart(tmp_path: Path) -> None:
@@ -24,11 +24,24 @@ def test_links_are_secret_and_outlive_a_restart(tmp_path: Path) -> None:
 
 KEY, TOKEN = "0" * 64, "a" * 32
 DAMAGED_LINKS = [
-    "", "{", "[]", "null", "NaN", f'{{"key": "{KEY}"}}', '{"tokens": {}}', '{"key": 1, "tokens": {}}',
-    f'{{"key": "{KEY}", "tokens": []}}', f'{{"key": "{KEY}", "tokens": {{"": ""}}}}', f'{{"key": "{KEY}", "tokens": {{"": 1}}}}',
-    f'{{"key": "{KEY}", "tokens": {{"": "short"}}}}', f'{{"key": "{KEY[1:]}z", "tokens": {{}}}}', '{"key": "", "tokens": {}}',
-    "[" * 100_000, f'{{"key": "{KEY}", "tokens": {{"": "{TOKEN}", "ann": "{TOKEN}"}}}}', "\udcff",
-]  # fmt: skip
+    "",
+    "{",
+    "[]",
+    "null",
+    "NaN",
+    f'{{"key": "{KEY}"}}',
+    '{"tokens": {}}',
+    '{"key": 1, "tokens": {}}',
+    f'{{"key": "{KEY}", "tokens": []}}',
+    f'{{"key": "{KEY}", "tokens": {{"": ""}}}}',
+    f'{{"key": "{KEY}", "tokens": {{"": 1}}}}',
+    f'{{"key": "{KEY}", "tokens": {{"": "short"}}}}',
+    f'{{"key": "{KEY[1:]}z", "tokens": {{}}}}',
+    '{"key": "", "tokens": {}}',
+    "[" * 100_000,
+    f'{{"key": "{KEY}", "tokens": {{"": "{TOKEN}", "ann": "{TOKEN}"}}}}',
+    "\udcff",
+]
 
 
 @pytest.mark.parametrize("content", DAMAGED_LINKS, ids=range(len(DAMAGED_LINKS)))

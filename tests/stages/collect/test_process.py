@@ -21,7 +21,7 @@ import pytest
 from browsing import CHROMIUM
 from collect_process import CollectProcess, make_run, start_over
 
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
 
 STRANGERS = 1200  # connections, with a usual limit of 1,024 open files
 Start = Callable[..., CollectProcess]
@@ -62,9 +62,23 @@ def certificate(tmp_path: Path) -> list[str]:
         pytest.skip("no openssl here to make a certificate")
     key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", made, "-subj", "/CN=localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            openssl,
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            made,
+            "-subj",
+            "/CN=localhost",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return [f"collect.server.tls_certificate={made}", f"collect.server.tls_key={key}"]
 
 

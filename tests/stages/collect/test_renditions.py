@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from benchmarks.hostile import many_scans, saved
-from pipeline.images.decode import MAX_SCANS, BadImage
-from pipeline.images.decoders import DecodingStopped, Limits
-from pipeline.images.table import ImageTable
-from stages.collect.renditions import SCREEN, Renditions
+from pipeline.data.decode import MAX_SCANS, BadImage
+from pipeline.data.decoder_pool import DecodingStopped, Limits
+from pipeline.data.image_table import ImageTable
+from stages.collect.image_renditions import SCREEN, Renditions
 
 MEBIBYTE = 2**20
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.web.guard import HEADERS, Guard, Rules
+from pipeline.ui.web.guard import HEADERS, Guard, Rules
 from stages.collect.web.app import MAX_BODY, Desk, make_app
-from stages.collect.web.links import OWNER
+from stages.collect.web.personal_links import OWNER
 
 HOST = "http://127.0.0.1:8765"
 ORIGIN = {"Origin": HOST}
@@ -162,11 +162,17 @@ def test_reading_a_body_without_a_length_stops_at_the_limit() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"answers": [{}]}, {"answers": [{"id": "short"}]}, {"answers": [{"id": "a" * 8, "item": "../../etc/passwd"}]},
-        {"answers": [{"id": "a\nb" * 8}]}, {"answers": [{"id": "a" * 8, "response_ms": -1}]}, {"answers": {}, "more": 1},
-        {"answers": [{"id": "a" * 8, "item": "0" * 24, "extra": 1}]}, {"answers": [{"id": "a" * 8}] * 101},
+        {},
+        {"answers": [{}]},
+        {"answers": [{"id": "short"}]},
+        {"answers": [{"id": "a" * 8, "item": "../../etc/passwd"}]},
+        {"answers": [{"id": "a\nb" * 8}]},
+        {"answers": [{"id": "a" * 8, "response_ms": -1}]},
+        {"answers": {}, "more": 1},
+        {"answers": [{"id": "a" * 8, "item": "0" * 24, "extra": 1}]},
+        {"answers": [{"id": "a" * 8}] * 101},
     ],
-)  # fmt: skip
+)
 def test_malformed_answers_are_refused(site: Site, body: dict) -> None:  # type: ignore[type-arg]
     reply = site.browser("ann").post(site.home("ann") + "answers", json=body, headers=ORIGIN)
     assert reply.status_code == 422
@@ -175,9 +181,18 @@ def test_malformed_answers_are_refused(site: Site, body: dict) -> None:  # type:
 
 @pytest.mark.parametrize(
     "path",
-    ["images/../../../links.json", "images/..%2f..%2flinks.json", "images/%2fetc%2fpasswd", "static/../app.py",
-     "static/..%2f..%2fapp.py", "static/judge.html%00", "images/0", "images/ffffffff-0", "images/zz-0"],
-)  # fmt: skip
+    [
+        "images/../../../links.json",
+        "images/..%2f..%2flinks.json",
+        "images/%2fetc%2fpasswd",
+        "static/../app.py",
+        "static/..%2f..%2fapp.py",
+        "static/judge.html%00",
+        "images/0",
+        "images/ffffffff-0",
+        "images/zz-0",
+    ],
+)
 def test_no_path_leads_to_a_file(site: Site, path: str) -> None:
     reply = site.browser("ann").get(site.home("ann") + path)
     assert reply.status_code in (401, 403, 404)
@@ -225,7 +240,7 @@ def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_log._write_all", full)
+        patch.setattr("feedback_store.csv_store.log._write_all", full)
         refused = site.browser("ann").post(site.home("ann") + "answers", json=answer(task["key"]), headers=ORIGIN)
     assert refused.status_code == 507
     assert "No space left" in refused.json()["detail"]

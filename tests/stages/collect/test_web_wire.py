@@ -47,14 +47,33 @@ class Person:
 
 
 MALFORMED = [
-    b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"wanted": NaN}', b'{"wanted": Infinity}', b'{"wanted": -Infinity}',
-    b'{"wanted": 1e999}', b'{"wanted": 1.5}', b'{"wanted": "\\ud800"}', b'{"\\ud800": 1}', b'{"items": ["\\ud800"]}',
-    b'{"items": NaN}', b'{"answers": [NaN]}', b'{"answers": [{"id": "aaaaaaaa", "response_ms": NaN}]}',
-    b'{"answers": [{"id": "aaaaaaaa", "age_ms": 1e999}]}', b'{"answers": [{"id": "aaaaaaaa", "answer": "\\udc00"}]}',
-    b'{"answers": [{"id": "aaaaaaaa", "response_ms": %s}]}' % (b"9" * 5000), b"[" * 60_000, b'{"a":' * 10_000,
-    b'{"wanted": 1e5000}', b"9" * 5000, b'{"holding": ["%s"]}' % ("é" * 5000).encode(), b'{"wanted": true}',
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b"\xff\xfe",
+    b'{"wanted": NaN}',
+    b'{"wanted": Infinity}',
+    b'{"wanted": -Infinity}',
+    b'{"wanted": 1e999}',
+    b'{"wanted": 1.5}',
+    b'{"wanted": "\\ud800"}',
+    b'{"\\ud800": 1}',
+    b'{"items": ["\\ud800"]}',
+    b'{"items": NaN}',
+    b'{"answers": [NaN]}',
+    b'{"answers": [{"id": "aaaaaaaa", "response_ms": NaN}]}',
+    b'{"answers": [{"id": "aaaaaaaa", "age_ms": 1e999}]}',
+    b'{"answers": [{"id": "aaaaaaaa", "answer": "\\udc00"}]}',
+    b'{"answers": [{"id": "aaaaaaaa", "response_ms": %s}]}' % (b"9" * 5000),
+    b"[" * 60_000,
+    b'{"a":' * 10_000,
+    b'{"wanted": 1e5000}',
+    b"9" * 5000,
+    b'{"holding": ["%s"]}' % ("é" * 5000).encode(),
+    b'{"wanted": true}',
     b'{"\\n\\u0000": 1}',
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("address", ["next", "answers", "skip", "release"])

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from screen import needs_display
 
-from feedback_store.store import FeedbackStore
-from pipeline.config_collect import CollectConfig
+from feedback_store.csv_store.store import FeedbackStore
+from pipeline.config.collect import CollectConfig
 from stages.collect.tasks import Task
 from stages.collect.tk.keys import Keyboard
 
@@ -71,12 +71,19 @@ class Driven:
 
 
 PRESSED = {
-    "comparison": [("1", "first"), ("Right", "second"), ("t", "tie"), ("Left", "first"), ("c", "cant_tell"), ("2", "second")],
+    "comparison": [
+        ("1", "first"),
+        ("Right", "second"),
+        ("t", "tie"),
+        ("Left", "first"),
+        ("c", "cant_tell"),
+        ("2", "second"),
+    ],
     "image_comparison": [("1", "first"), ("Right", "second"), ("t", "tie"), ("b", "bad_image")],
     "label": [("0", "ant"), ("1", "bee"), ("2", "wasp"), ("c", "cant_tell")],
     "verdict": [("y", "yes"), ("n", "no"), ("n", "no")],
     "rating": [("1", "1"), ("3", "3"), ("5", "5")],
-}  # fmt: skip
+}
 
 
 @needs_display

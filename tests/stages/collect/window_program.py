@@ -8,12 +8,12 @@ from pathlib import Path
 
 from live_collect import planned
 
-from feedback_store.store import FeedbackStore
-from pipeline.config_collect import CollectConfig
-from pipeline.images.decoders import Limits
+from feedback_store.csv_store.store import FeedbackStore
+from pipeline.config.collect import CollectConfig
+from pipeline.data.decoder_pool import Limits
 from stages.collect.assignments import Assignments
+from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
-from stages.collect.renditions import Renditions
 from stages.collect.tk.window import Window
 
 folder, images, settings, classes, count = sys.argv[1:]

@@ -16,16 +16,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Config, dump_config
-from pipeline.files import write_atomically
+from pipeline.learning.objective import log_optimal_policy, standing
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.objective import log_optimal_policy, standing
-from pipeline.runtime import generator
+from pipeline.run.atomic_files import write_atomically
+from pipeline.run.runtime import generator
 from stages.cli import main
-from stages.compare.methods import _kept
+from stages.compare.baselines import _kept
 from stages.compare.report import frontier_plot, paired, verdict
 from stages.compare.run import asked, seeded
-from stages.compare.trained import ImplicitReward, dpo_pieces
+from stages.compare.trained_baselines import ImplicitReward, dpo_pieces
 
 
 def test_dpo_reaches_the_same_optimum() -> None:
@@ -67,9 +67,12 @@ def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
 def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> None:
     """All methods on two seeds; again, nothing is trained; the table, the CSVs, the plot and the words are there."""
     config = stripes_config(
-        image_folder(classes=3, train=30, test=12), tmp_path / "runs", model={"backbone": "mobilenet_v3_small"},
-        ppo={"iterations": 3, "batch_size": 60}, reward={"epochs": 3},
-    )  # fmt: skip
+        image_folder(classes=3, train=30, test=12),
+        tmp_path / "runs",
+        model={"backbone": "mobilenet_v3_small"},
+        ppo={"iterations": 3, "batch_size": 60},
+        reward={"epochs": 3},
+    )
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
     runner = CliRunner()
@@ -79,9 +82,18 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     folder = tmp_path / "runs" / "default" / "compare"
     frame = pd.read_csv(folder / "seeds.csv")
     names = [
-        "reference", "supervised", "argmax of the reward", "pi*", "best-of-n", "distillation of pi*", "DPO", "A2C",
-        "REINFORCE", "PPO, sampled", "PPO, expected",
-    ]  # fmt: skip
+        "reference",
+        "supervised",
+        "argmax of the reward",
+        "pi*",
+        "best-of-n",
+        "distillation of pi*",
+        "DPO",
+        "A2C",
+        "REINFORCE",
+        "PPO, sampled",
+        "PPO, expected",
+    ]
     assert frame["method"].tolist() == names * 2
     assert frame["seed"].tolist() == [0] * 11 + [1] * 11
     by = frame.set_index(["method", "seed"])

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.objective import kl, standing
-from pipeline.runtime import generator
-from stages.compare.exact import best_of_n, greedy, n_of_kl
+from pipeline.learning.objective import kl, standing
+from pipeline.run.runtime import generator
+from stages.compare.exact_optimum import best_of_n, greedy, n_of_kl
 
 
 def test_best_of_n_by_hand() -> None:

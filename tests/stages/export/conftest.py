@@ -36,9 +36,11 @@ def write_pictures(root: Path, **splits: int) -> Path:
 def finish(folder: Path, tree: dict[str, Any]) -> Config:
     """Run all stages."""
     small: dict[str, Any] = {
-        "runs": str(folder / "runs"), "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
-        "reward": {"epochs": 3, "curve": []}, "ppo": {"iterations": 3, "batch_size": 40, "minibatch_size": 20},
-    }  # fmt: skip
+        "runs": str(folder / "runs"),
+        "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
+        "reward": {"epochs": 3, "curve": []},
+        "ppo": {"iterations": 3, "batch_size": 40, "minibatch_size": 20},
+    }
     config = parse_config(small | tree, "test")
     for _, module, _ in STAGES:
         importlib.import_module(module).run(config)
@@ -75,9 +77,11 @@ def without_gold(tmp_path_factory: pytest.TempPathFactory) -> Config:
             "images": {"root": str(folder / "images"), "classes": list(CLASSES), "size": 32},
             "reference": {"labelled_per_class": 0},
             "collect": {
-                "teacher": "replay", "question": "label", "count": 100,
+                "teacher": "replay",
+                "question": "label",
+                "count": 100,
                 "replay": {"csv": str(folder / "answers.csv"), "annotator_column": "annotator"},
             },
             "reward": {"epochs": 3, "curve": [], "objective": "supervised"},
         },
-    )  # fmt: skip
+    )

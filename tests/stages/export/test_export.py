@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Config, ModelConfig, RuntimeConfig
+from pipeline.data.digits import write_digits
+from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
-from pipeline.images.digits import write_digits
-from pipeline.images.transforms import normalise
 from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader
 from pipeline.models.policy import final_linear
-from pipeline.predictor import Predictor
+from pipeline.models.predictor import Predictor
+from pipeline.models.serialization import ModelHeader
 from stages.export import run as stage
-from stages.export.check import TOLERANCE, Sample, check, difference
 from stages.export.graph import EXTRA, Answer, Outputs, PixelsToClasses, trace, write_onnx, write_torch
 from stages.export.run import FORMATS, run
+from stages.export.verify_export import TOLERANCE, Sample, check, difference
 
 ROOT = Path(__file__).resolve().parents[3]
 CPU = RuntimeConfig(device="cpu")
@@ -64,8 +64,10 @@ def exported(finished: Config) -> Config:
         "export      largest difference of a probability to PyTorch's, on 20 evaluation images"
     )
     assert [Path(line.split()[0]).name for line in done.stdout.splitlines()[1:]] == [
-        "model.onnx", "model.pt2", "huggingface",
-    ]  # fmt: skip
+        "model.onnx",
+        "model.pt2",
+        "huggingface",
+    ]
     return finished
 
 
@@ -77,8 +79,9 @@ def test_onnx_answers_as_the_predictor(exported: Config) -> None:
     (given,) = session.get_inputs()
     assert (given.name, given.type, given.shape) == ("pixels", "tensor(uint8)", ["batch", 32, 32, 3])
     assert [(out.name, out.shape) for out in session.get_outputs()] == [
-        ("probabilities", ["batch", 2]), ("logits", ["batch", 2]),
-    ]  # fmt: skip
+        ("probabilities", ["batch", 2]),
+        ("logits", ["batch", 2]),
+    ]
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["classes"]) == list(predictor.classes)
     assert (facts["size"], facts["resize"], facts["weights_sha256"]) == ("32", "34", predictor.weights)
@@ -174,10 +177,15 @@ def test_the_check_sees_what_is_wrong() -> None:
     assert check("it", answering(sample), sample) < 1e-6
     assert difference(answering(sample, 5e-5), sample) == pytest.approx(5e-5, rel=0.01)
     for bad in (
-        answering(sample, 2e-4), answering(sample, 2e-4, at=1), answering(sample, 2e-4, at=3), answering(sample, 2e-4, at=2),
-        answering(sample, 2e-4, at=8), answering(sample, float("nan")), answering(sample, shape=1),
+        answering(sample, 2e-4),
+        answering(sample, 2e-4, at=1),
+        answering(sample, 2e-4, at=3),
+        answering(sample, 2e-4, at=2),
+        answering(sample, 2e-4, at=8),
+        answering(sample, float("nan")),
+        answering(sample, shape=1),
         lambda pixels: (answering(sample)(pixels)[0], answering(sample)(pixels)[0] * 3),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match="does not agree"):
             check("it", bad, sample)
 

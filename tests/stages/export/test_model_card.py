@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import Config, RuntimeConfig
-from pipeline.files import read_json, write_json
-from pipeline.metrics import expected_calibration_error, wilson_interval
-from pipeline.predictor import Predictor
-from pipeline.workspace import open_workspace
-from stages.export.facts import gather, origin
+from pipeline.learning.statistics import expected_calibration_error, wilson_interval
+from pipeline.models.predictor import Predictor
+from pipeline.run.atomic_files import read_json, write_json
+from pipeline.run.workspace import open_workspace
 from stages.export.model_card import plain, render
+from stages.export.model_facts import gather, origin
 from stages.export.run import run
 
 

@@ -16,8 +16,8 @@ from policies import CLASSES, noise_images, untrained_run
 
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network
-from pipeline.models.files import ModelHeader, save_model
-from pipeline.predictor import Predictor
+from pipeline.models.predictor import Predictor
+from pipeline.models.serialization import ModelHeader, save_model
 from stages.infer.run import describe, run
 
 
@@ -73,9 +73,10 @@ def test_a_reference_without_an_opinion_names_no_class(tmp_path: Path) -> None:
     """One that saw no label takes all classes for equally likely; the first of them is not its opinion."""
     config = untrained_run(tmp_path, reference=True)
     save_model(
-        tmp_path / "runs/bugs/reference/model.safetensors", build_network(config.model, 3, 0),
+        tmp_path / "runs/bugs/reference/model.safetensors",
+        build_network(config.model, 3, 0),
         ModelHeader("policy", "resnet18", CLASSES, 16, 16),
-    )  # fmt: skip
+    )
     images = noise_images(tmp_path / "some", 3)
     table = read(run(config, str(images)).path)
     assert list(table["reference_label"]) == [""] * 3

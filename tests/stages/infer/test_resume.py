@@ -20,7 +20,7 @@ from policies import noise_images, untrained_run
 
 from pipeline.config import Config, dump_config
 from pipeline.errors import Stopped, UserError
-from pipeline.predictor import Predictor
+from pipeline.models.predictor import Predictor
 from stages.infer.run import run
 
 COUNT, BATCH = 22, 4
@@ -74,9 +74,12 @@ def journal_of(config: Config) -> Path:
 
 
 def test_goes_on_where_it_was(
-    place: tuple[Config, Path], computed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    place: tuple[Config, Path],
+    computed: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     config, images = place
     expected = uninterrupted(config, images, tmp_path)
     computed.clear()
@@ -124,14 +127,22 @@ def other_weights(images: Path, journal: Path) -> None:
 @pytest.mark.parametrize(
     ("happens", "batches"),
     [
-        (changed_file, 6), (torn_line, 4), (zeros_after_power_cut, 3), (damaged_in_the_middle, 5),
-        (another_file_before, 6), (other_weights, 6),
+        (changed_file, 6),
+        (torn_line, 4),
+        (zeros_after_power_cut, 3),
+        (damaged_in_the_middle, 5),
+        (another_file_before, 6),
+        (other_weights, 6),
     ],
-)  # fmt: skip
+)
 def test_what_changed_meanwhile_is_done_again(
-    happens: Callable[[Path, Path], None], batches: int, place: tuple[Config, Path], computed: list[int],
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    happens: Callable[[Path, Path], None],
+    batches: int,
+    place: tuple[Config, Path],
+    computed: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config, images = place
     stopped_after(3, config, images, monkeypatch)
     happens(images, journal_of(config))
@@ -170,7 +181,7 @@ def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path
     (tmp_path / "c.yaml").write_text(dump_config(config))
     arguments = ["infer", "--config", str(tmp_path / "c.yaml"), str(images)]
     slow = (
-        "import time; from pipeline.predictor import Predictor; real = Predictor.log_probs\n"
+        "import time; from pipeline.models.predictor import Predictor; real = Predictor.log_probs\n"
         "Predictor.log_probs = lambda *a: (time.sleep(0.15), real(*a))[1]\n"
         f"import sys; sys.argv = ['image-rlhf', *{arguments}]; from stages.cli import main; main()"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from stages.infer.sources import open_source
+from stages.infer.inputs import open_source
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -12,7 +12,7 @@ from policies import noise_images, untrained_run
 from screen import needs_display
 
 from pipeline.config import dump_config
-from pipeline.predictor import Predictor
+from pipeline.models.predictor import Predictor
 
 
 def wait_title(window: str, environment: dict[str, str], start: str) -> str:

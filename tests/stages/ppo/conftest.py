@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
-from pipeline.features import Features
+from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import Features
+from pipeline.learning.environment import Inputs
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.runtime import Runtime
+from pipeline.run.runtime import Runtime
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.environment import Inputs
-from pipeline.objective import kl, log_optimal_policy, objective
-from pipeline.runtime import generator
+from pipeline.learning.environment import Inputs
+from pipeline.learning.objective import kl, log_optimal_policy, objective
+from pipeline.run.runtime import generator
 from stages.ppo.loss import expected_surrogate, sampled_surrogate, score_function
 from stages.ppo.rollout import exact_baseline, make_rollout, penalised_reward
 

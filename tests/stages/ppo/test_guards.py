@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
+from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
+from pipeline.learning.environment import Inputs
+from pipeline.learning.objective import standing
 from pipeline.models.policy import log_policy
-from pipeline.objective import standing
 from stages.ppo.batchnorm import refresh_batchnorm
+from stages.ppo.guards import Keeper, OverOptimisation, check_standing
 from stages.ppo.learner import Learner
 from stages.ppo.rollout import Diverged
 from stages.ppo.update import check_ratio, update
-from stages.ppo.watch import Keeper, OverOptimisation, check_standing
 
 Make = Callable[..., Learner]
 Given = Callable[[Tensor], Inputs]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Config
-from pipeline.config_ppo import PPOConfig
-from pipeline.environment import Inputs
-from pipeline.objective import log_optimal_policy, standing
-from pipeline.runtime import generator
+from pipeline.config.ppo import PPOConfig
+from pipeline.learning.environment import Inputs
+from pipeline.learning.objective import log_optimal_policy, standing
+from pipeline.run.runtime import generator
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
 
@@ -75,9 +75,13 @@ def test_four_armed_gaussian_bandit(
     x, beta, random = torch.ones(256, 1), 0.4, generator(7)
     log_ref = torch.full((256, 4), math.log(0.25))
     config = PPOConfig(
-        estimator=estimator, baseline="mean" if estimator == "sampled" else "exact", beta=beta, iterations=150, lr=0.05,
+        estimator=estimator,
+        baseline="mean" if estimator == "sampled" else "exact",
+        beta=beta,
+        iterations=150,
+        lr=0.05,
         target_kl=None,
-    )  # fmt: skip
+    )
     learner = make_learner(zeros(1, 4), len(x), config)
     for iteration in range(config.iterations):
         learner.set_lr(iteration)
@@ -146,9 +150,7 @@ def test_two_classes_of_images(train: Callable[..., Tensor]) -> None:
     log_ref = torch.full((400, 2), math.log(0.5))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        policy = nn.Sequential(
-            nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2)
-        )  # fmt: skip
+        policy = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     config = PPOConfig(beta=0.3, iterations=60, lr=0.02, target_kl=None)
     train(policy, x[:300], log_ref[:300], reward[:300], config)
     with torch.no_grad():
@@ -178,10 +180,20 @@ def test_entropy_bonus_flattens(train: Callable[..., Tensor]) -> None:
     x = torch.eye(3)
     log_ref = torch.full((3, 3), math.log(1 / 3))
     found = [
-        standing(train(zeros(3, 3), x, log_ref, 2 * x, PPOConfig(
-            beta=0.3, iterations=60, lr=0.05, target_kl=None, entropy_bonus=bonus)), log_ref, 2 * x, 0.3).entropy
+        standing(
+            train(
+                zeros(3, 3),
+                x,
+                log_ref,
+                2 * x,
+                PPOConfig(beta=0.3, iterations=60, lr=0.05, target_kl=None, entropy_bonus=bonus),
+            ),
+            log_ref,
+            2 * x,
+            0.3,
+        ).entropy
         for bonus in (0.0, 0.5)
-    ]  # fmt: skip
+    ]
     assert found[1] > found[0] + 0.2
 
 

@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A run of every stage, images with gold labels, and a comparison's files laid beside them."""
     from stages.collect import run as collect
     from stages.ppo import run as ppo
-    from stages.reference import run as reference_run
+    from stages.reference.run import run as reference_run
     from stages.reward import run as reward
 
     folder, random = tmp_path_factory.mktemp("report"), np.random.default_rng(0)

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from feedback_store.judgments import Comparison, label_choice
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import Comparison, label_choice
 from pipeline.config import parse_config
-from pipeline.gold import GoldLabels
-from pipeline.images.table import ImageTable
-from pipeline.metrics import has_no_opinion, paired_difference, reliability
-from stages.report.again import collect_options
-from stages.report.drawing import decided, shown_classes
-from stages.report.figures import comparison, metrics
-from stages.report.judged import judged
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.data.image_table import ImageTable
+from pipeline.learning.statistics import has_no_opinion, paired_difference, reliability
+from stages.report.charts import decided, shown_classes
+from stages.report.headline import BETTER, BY_CHANCE, HARMED, HELPED, LEVEL, NO_GOLD, UNFINISHED, WORSE, headline
+from stages.report.judgment_summary import judged
+from stages.report.multi_run import differing
 from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compared, most_confused
-from stages.report.together import differing
-from stages.report.words import BETTER, BY_CHANCE, HARMED, HELPED, LEVEL, NO_GOLD, UNFINISHED, WORSE, headline
+from stages.report.report_data import comparison, metrics
+from stages.report.reproduce import collect_options
 
 
 def table(count: int) -> ImageTable:
@@ -77,13 +77,21 @@ def test_predictions_by_hand() -> None:
     assert (found["paired"]["gained"], found["paired"]["lost"]) == (1, 2)
     assert found["confusion"]["before"] == [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
     assert found["confusion"]["after"] == [[1, 1, 0], [2, 0, 0], [0, 0, 1]]
-    assert [(row["name"], row["images"], row["before"]["right"], row["after"]["right"]) for row in found["classes"]] == [
-        ("a", 2, 1, 1), ("b", 2, 1, 0), ("c", 1, 1, 1),
-    ]  # fmt: skip
+    assert [
+        (row["name"], row["images"], row["before"]["right"], row["after"]["right"]) for row in found["classes"]
+    ] == [
+        ("a", 2, 1, 1),
+        ("b", 2, 1, 0),
+        ("c", 1, 1, 1),
+    ]
     changed = found["changed"]
     assert [(one["image"], one["kind"]) for one in changed["images"]] == [
-        ("img-002", LOST), ("img-000", LOST), ("img-001", GAINED), ("img-003", OTHER), ("img-005", UNKNOWN),
-    ]  # fmt: skip
+        ("img-002", LOST),
+        ("img-000", LOST),
+        ("img-001", GAINED),
+        ("img-003", OTHER),
+        ("img-005", UNKNOWN),
+    ]
     assert changed["counts"] == {LOST: 2, GAINED: 1, OTHER: 1, UNKNOWN: 1}
     assert [one["true"] for one in changed["images"]] == ["b", "a", "a", "b", None]
     first = changed["images"][0]
@@ -131,9 +139,13 @@ def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
     assert (found["after"]["right"], found["after"]["images"]) == (4, 5)
     assert found["confusion"] == {"after": [[1, 1], [0, 3]]}
     assert [(one["image"], one["kind"]) for one in found["opinions"]["images"]] == [
-        ("img-001", "wrong"), ("img-005", UNKNOWN), ("img-003", "right"), ("img-002", "right"), ("img-000", "right"),
+        ("img-001", "wrong"),
+        ("img-005", UNKNOWN),
+        ("img-003", "right"),
+        ("img-002", "right"),
+        ("img-000", "right"),
         ("img-004", "right"),
-    ]  # fmt: skip
+    ]
     alone = compared(table(6), gold, even, None, np.arange(6))
     assert (alone["classes"], alone["confusion"], alone["opinions"]) == ([], {}, None)
 
@@ -150,12 +162,23 @@ def test_headline_against_chance(low: float, high: float, expected: str) -> None
     side = {"accuracy": (low + high) / 2, "low": low, "high": high}
     end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
     made = {
-        "evaluation": "test", "ppo": {"result": end}, "card": None, "lineage": {"missing": [], "stages": []},
+        "evaluation": "test",
+        "ppo": {"result": end},
+        "card": None,
+        "lineage": {"missing": [], "stages": []},
         "predictions": {
-            "images": 9, "known": 9, "no_opinion": True, "chance": 0.5, "commonest": 0.6, "before": None, "after": side,
-            "paired": None, "changed": None, "opinions": {},
+            "images": 9,
+            "known": 9,
+            "no_opinion": True,
+            "chance": 0.5,
+            "commonest": 0.6,
+            "before": None,
+            "after": side,
+            "paired": None,
+            "changed": None,
+            "opinions": {},
         },
-    }  # fmt: skip
+    }
     found = headline(made)
     assert found["short"] == expected
     assert "chance would be on 50.0" in found["sentences"][0]
@@ -197,9 +220,18 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
 
     def pair(number: int, choice: str, first: str = "a", **more: str) -> Comparison:
         return Comparison(
-            id=f"c{number}", annotator="ann", source="web", image_a="i", label_a="x", image_b="i", label_b=f"y{number}",
-            choice=choice, shown_first=first, response_ms=1000 * number, **more,
-        )  # fmt: skip
+            id=f"c{number}",
+            annotator="ann",
+            source="web",
+            image_a="i",
+            label_a="x",
+            image_b="i",
+            label_b=f"y{number}",
+            choice=choice,
+            shown_first=first,
+            response_ms=1000 * number,
+            **more,
+        )
 
     store.append([pair(1, "a"), pair(2, "b"), pair(3, "cant_tell"), pair(4, "a", retracts="c2")])
     answers = (("i", "ann", "x"), ("i", "bob", "x"), ("j", "ann", "x"), ("j", "bob", "z"))
@@ -230,10 +262,20 @@ def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
     from stages.compare.report import markdown, verdict
 
     columns = {"KL": 0.5, "J": 0.1, "attained": 0.9, "attained held-out": 0.8, "ECE": 0.1, "images": 10, "note": ""}
-    frame = pd.DataFrame([
-        {"method": method, "seed": seed, "accuracy": accuracy + 0.01 * seed, "seconds": 1.0, "reward seconds": 2.0, **columns}
-        for method, accuracy in (("reference", 0.7), ("PPO, expected", 0.9)) for seed in (0, 1)
-    ])  # fmt: skip
+    frame = pd.DataFrame(
+        [
+            {
+                "method": method,
+                "seed": seed,
+                "accuracy": accuracy + 0.01 * seed,
+                "seconds": 1.0,
+                "reward seconds": 2.0,
+                **columns,
+            }
+            for method, accuracy in (("reference", 0.7), ("PPO, expected", 0.9))
+            for seed in (0, 1)
+        ]
+    )
     config = parse_config({"images": {"source": "digits"}}, "test")
     (tmp_path / "compare.md").write_text(markdown(config, frame) + "\n\n" + verdict(frame) + "\n")
     found = comparison(tmp_path / "compare.md")
@@ -256,21 +298,30 @@ def test_only_settings_that_differ_are_listed() -> None:
 @pytest.mark.parametrize(
     ("paired", "policy", "expected"),
     [
-        ({"p": 0.01, "difference": 0.1}, True, HELPED), ({"p": 0.01, "difference": -0.1}, True, HARMED),
-        ({"p": 0.2, "difference": 0.1}, True, LEVEL), (None, True, NO_GOLD), (None, False, UNFINISHED),
+        ({"p": 0.01, "difference": 0.1}, True, HELPED),
+        ({"p": 0.01, "difference": -0.1}, True, HARMED),
+        ({"p": 0.2, "difference": 0.1}, True, LEVEL),
+        (None, True, NO_GOLD),
+        (None, False, UNFINISHED),
     ],
-)  # fmt: skip
+)
 def test_headline(paired: dict[str, float] | None, policy: bool, expected: str) -> None:
     side = {"accuracy": 0.5, "low": 0.4, "high": 0.6}
     known = 100 if paired else 0
     end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
     made = {
-        "evaluation": "test", "ppo": {"result": end} if policy else None, "card": None,
+        "evaluation": "test",
+        "ppo": {"result": end} if policy else None,
+        "card": None,
         "predictions": {
-            "images": 100, "known": known, "no_opinion": False, "before": side if paired else None, "after": side if paired and policy else None,
+            "images": 100,
+            "known": known,
+            "no_opinion": False,
+            "before": side if paired else None,
+            "after": side if paired and policy else None,
             "changed": {"all": 3} if policy else None,
             "paired": {"gained": 1, "lost": 2, "low": -0.1, "high": 0.1, **paired} if paired else None,
         },
         "lineage": {"missing": [] if policy else [{"stage": "ppo", "target": "ppo"}], "stages": []},
-    }  # fmt: skip
+    }
     assert headline(made)["short"] == expected

@@ -14,10 +14,10 @@ from browsing import CHROMIUM, shot
 from reporting import CLASSES, copied, figures_of, invoke, outside, page_of
 
 from pipeline.config import Config, RuntimeConfig, dump_config, parse_config
-from pipeline.files import read_json, write_json
-from pipeline.gold import GoldLabels
-from pipeline.predictor import Predictor
-from pipeline.workspace import open_workspace
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.models.predictor import Predictor
+from pipeline.run.atomic_files import read_json, write_json
+from pipeline.run.workspace import open_workspace
 from stages.report import run as report
 from stages.report.predictions import compared
 
@@ -57,7 +57,7 @@ def test_nothing_is_scored_twice(finished: Config, monkeypatch: pytest.MonkeyPat
     def never(*arguments: Any) -> None:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr("pipeline.scores.score", never)
+    monkeypatch.setattr("pipeline.data.score_tables.score", never)
     assert report.run(finished) == [page_of(finished)]
 
 
@@ -138,9 +138,11 @@ def test_weights_have_the_name_they_have_elsewhere(finished: Config) -> None:
     stages = {stage["stage"]: stage["weights"] for stage in figures_of(finished)["lineage"]["stages"]}
     run, cpu = finished.runs / "small", RuntimeConfig(device="cpu")
     assert stages == {
-        "reference": Predictor.load(run / "reference" / "model.safetensors", cpu).weights, "collect": None,
-        "reward": None, "ppo": Predictor.load(run, cpu).weights,
-    }  # fmt: skip
+        "reference": Predictor.load(run / "reference" / "model.safetensors", cpu).weights,
+        "collect": None,
+        "reward": None,
+        "ppo": Predictor.load(run, cpu).weights,
+    }
     assert f"weights <code>{stages['ppo']}</code>" in page_of(finished).read_text()
 
 

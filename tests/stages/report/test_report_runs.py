@@ -13,15 +13,15 @@ import yaml
 from browsing import CHROMIUM, shot
 from reporting import copied, figures_of, invoke, outside, page_of, small_config, stripes
 
-from feedback_store.judgments import label_choice
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import label_choice
 from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
-from pipeline.files import read_json
-from pipeline.workspace import open_workspace
+from pipeline.run.atomic_files import read_json
+from pipeline.run.workspace import open_workspace
 from stages.report import run as report
-from stages.report.together import together
-from stages.report.words import BETTER, BY_CHANCE, WORSE
+from stages.report.headline import BETTER, BY_CHANCE, WORSE
+from stages.report.multi_run import together
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -97,7 +97,7 @@ def test_names_too_long_for_a_file_name_are_hashed(finished: Config) -> None:
 def unlabelled(tmp_path: Path) -> Config:
     """A flat folder of images, class names in the configuration, judgments of people: no gold anywhere."""
     from stages.ppo import run as ppo
-    from stages.reference import run as reference_run
+    from stages.reference.run import run as reference_run
     from stages.reward import run as reward
 
     random, upright = np.random.default_rng(1), {}
@@ -106,22 +106,28 @@ def unlabelled(tmp_path: Path) -> Config:
         stripes(bool(n % 2), random).save(tmp_path / "flat" / f"{n}.png")
         upright[f"{n}.png"] = bool(n % 2)
     config = small_config(
-        tmp_path / "runs", tmp_path / "flat",
-        images={"classes": ["lying", "upright"]}, reference={"labelled_per_class": 0},
-        collect={"question": "label", "teacher": "people"}, reward={"objective": "supervised"},
-    )  # fmt: skip
+        tmp_path / "runs",
+        tmp_path / "flat",
+        images={"classes": ["lying", "upright"]},
+        reference={"labelled_per_class": 0},
+        collect={"question": "label", "teacher": "people"},
+        reward={"objective": "supervised"},
+    )
     reference_run(config)
     ws = open_workspace(config)
     train = ws.table.rows("train")
     FeedbackStore(ws.run.feedback).append(
         [
             label_choice(
-                ws.table.ids[row], "upright" if upright[ws.table.paths[row]] else "lying",
-                annotator="ann", source="web", response_ms=900,
+                ws.table.ids[row],
+                "upright" if upright[ws.table.paths[row]] else "lying",
+                annotator="ann",
+                source="web",
+                response_ms=900,
             )
             for row in train
         ]
-    )  # fmt: skip
+    )
     reward.run(config)
     ppo.run(config, force=True)
     return config
@@ -187,9 +193,11 @@ def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     assert cells["chance"] == ["50.0\u00a0%"] * 2
     assert cells["paired difference, points [95 %]"] == ["–"] * 2
     reasons = {stage["stage"]: stage["reasons"] for stage in made["lineage"]["stages"]}
-    assert reasons["ppo"] == ["the images, or which of them are held out, are others now",
-                              "reference, which it was made from, is not up to date",
-                              "reward, which it was made from, is not up to date"]  # fmt: skip
+    assert reasons["ppo"] == [
+        "the images, or which of them are held out, are others now",
+        "reference, which it was made from, is not up to date",
+        "reward, which it was made from, is not up to date",
+    ]
 
 
 @pytest.mark.parametrize("given", ["{runs}/small {runs}/other", "{runs}/small/ other", "./small other"])

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feedback_store.judgments import Comparison, Judgment, label_choice
-from feedback_store.store import FeedbackStore
+from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.records import Comparison, Judgment, label_choice
 from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.run.atomic_files import read_json
 from stages.ppo import run as ppo
-from stages.reference import run as reference_run
+from stages.reference.run import run as reference_run
 from stages.reward import run as reward
-from stages.reward.verdict import CHANCE
+from stages.reward.card_verdict import CHANCE
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
 
 def answers(config: Config, answer: Callable[[str, int], str | list[str]], times: int = 1) -> FeedbackStore:
     """A label choice (or several) of every training image, by what `answer` makes of its true class and its number."""
-    from pipeline.gold import folder_labels
-    from pipeline.workspace import open_workspace
+    from pipeline.data.gold_labels import folder_labels
+    from pipeline.run.workspace import open_workspace
 
     ws = open_workspace(config)
     gold, store = folder_labels(ws.table, ws.classes), FeedbackStore(ws.run.feedback)
@@ -120,7 +120,7 @@ def test_one_person_who_is_always_right(config: Config) -> None:
 )
 def test_odd_judgments_train_or_say_why_not(config: Config, kind: str) -> None:
     """Never NaN, never a silent constant."""
-    from pipeline.workspace import open_workspace
+    from pipeline.run.workspace import open_workspace
 
     store, ids = FeedbackStore(config.runs / config.name / "feedback"), open_workspace(config).table.ids
     train = [str(ids[row]) for row in open_workspace(config).table.rows("train")]

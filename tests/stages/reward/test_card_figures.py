@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.card_plots import drawn
-from pipeline.metrics import wilson_interval
+from pipeline.learning.statistics import wilson_interval
+from pipeline.ui.card_plots import drawn
+from stages.reward.card_verdict import CHANCE, MORE, READY, more_judgments, next_hundred, verdict
 from stages.reward.evaluate import Predictions, accuracy_interval, calibration, ceiling, chance
 from stages.reward.judgment_set import COMPARISON, LABEL, JudgmentSet
 from stages.reward.likelihoods import TIE, A, B
-from stages.reward.verdict import CHANCE, MORE, READY, more_judgments, next_hundred, verdict
 
 
 def test_accuracy_interval_of_one_judgment_an_image_is_wilsons() -> None:
@@ -153,22 +153,29 @@ def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[
     """What `drawn` looks at, of a card."""
     reliable = {"ece": 0.1, "bins": [{"confidence": 0.8, "accuracy": 0.7, "judgments": 9}]}
     return {
-        "verdict": {"short": MORE}, "curve": {"points": []}, "scores": [],
+        "verdict": {"short": MORE},
+        "curve": {"points": []},
+        "scores": [],
         "heldout": {"judgments": 2 * fitted_on, "log_loss": before, "log_loss_calibrated": after, "chance": 0.5},
         "calibration": {"before": reliable, "after": reliable, "temperature": 0.7, "fitted_on": fitted_on},
         "ceiling": {"plug_in": 1.0, "leave_one_out": 1.0, "judgments": 2 * items, "items": items},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
     ("before", "after", "fitted_on", "says"),
     [
-        (0.185, 0.955, 15, "did not help: a temperature fitted on 15 judgments, one half of the held-out ones, which are too few"),
+        (
+            0.185,
+            0.955,
+            15,
+            "did not help: a temperature fitted on 15 judgments, one half of the held-out ones, which are too few",
+        ),
         (0.185, 0.955, 500, "0.185 became 0.955"),
         (0.300, 0.200, 15, "says nothing (at least 50 are needed)"),
         (0.300, 0.200, 500, None),
     ],
-)  # fmt: skip
+)
 def test_calibration_that_is_no_improvement_is_not_shown_as_one(
     before: float, after: float, fitted_on: int, says: str | None
 ) -> None:

@@ -11,19 +11,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
-from feedback_store.judgments import Comparison, Judgment, label_choice, rating, verdict
-from feedback_store.store import FeedbackStore
+from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
 from pipeline.config import AugmentConfig, parse_config
+from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
-from pipeline.features import Features
 from pipeline.models.backbone import Split
-from pipeline.runtime import generator, start
-from pipeline.tracking import Metrics
+from pipeline.run.runtime import generator, start
+from pipeline.tracking.metrics_log import Metrics
 from stages.reward import likelihoods as p
 from stages.reward.fit import Member, _decay_toward, fit, resampled
 from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet, read_judgments, split_by_image
-from stages.reward.latent import Latent, Shape, log_likelihood, mean_nll
+from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
 from stages.reward.likelihoods import NO, TIE, YES, B
 
 POSITION = {"img-0": 0, "img-1": 1, "img-2": 2, "img-3": 3}
@@ -52,11 +52,19 @@ def label(image: str, answer: str) -> Judgment:
 
 def test_answers_become_tensors(tmp_path: Path) -> None:
     store = stored(
-        tmp_path, pair("img-1", "ant", "cat", "b"), pair("img-2", "bee", "ant", "tie"), pair("img-2", "bee", "ant", "cant_tell"),
-        pair("img-2", "bee", "ant", "bad_image"), pair("img-9", "bee", "ant", "a"), label("img-3", "cat"), label("img-3", "cant_tell"),
-        verdict("img-0", "bee", "yes", **WHO), verdict("img-0", "cat", "no", **WHO), rating("img-1", "bee", 4, **WHO),
+        tmp_path,
+        pair("img-1", "ant", "cat", "b"),
+        pair("img-2", "bee", "ant", "tie"),
+        pair("img-2", "bee", "ant", "cant_tell"),
+        pair("img-2", "bee", "ant", "bad_image"),
+        pair("img-9", "bee", "ant", "a"),
+        label("img-3", "cat"),
+        label("img-3", "cant_tell"),
+        verdict("img-0", "bee", "yes", **WHO),
+        verdict("img-0", "cat", "no", **WHO),
+        rating("img-1", "bee", 4, **WHO),
         verdict("img-0", "ant", "bad_image", **WHO),
-    )  # fmt: skip
+    )
     with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image is not there .*; 1 such"):
         j = read_judgments(store, POSITION, CLASSES, "joint")
     assert j.kind.tolist() == [COMPARISON, COMPARISON, LABEL, VERDICT, VERDICT, RATING]

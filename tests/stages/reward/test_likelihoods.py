@@ -86,8 +86,11 @@ def test_no_overflow_and_every_distribution_sums_to_one(scale: float) -> None:
     r_a, r_b = torch.tensor([scale, -scale, 0.0]), torch.tensor([-scale, scale, 0.0])
     zero = torch.tensor(0.0)
     for log_p in (
-        p.bradley_terry(r_a, r_b), p.davidson(r_a, r_b, zero), p.label_choice(torch.stack([r_a, r_b], -1)),
-        p.verdict(r_a, zero), p.ordinal(r_a, torch.tensor([-2.0, 0.0, 3.0])),
-    ):  # fmt: skip
+        p.bradley_terry(r_a, r_b),
+        p.davidson(r_a, r_b, zero),
+        p.label_choice(torch.stack([r_a, r_b], -1)),
+        p.verdict(r_a, zero),
+        p.ordinal(r_a, torch.tensor([-2.0, 0.0, 3.0])),
+    ):
         assert torch.isfinite(log_p).all()
         assert torch.allclose(log_p.exp().sum(-1), torch.ones(3), atol=1e-5)

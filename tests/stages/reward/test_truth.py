@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.reward import latent as latent_module
+from stages.reward import likelihood_parameters as latent_module
 from stages.reward import likelihoods as p
 from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet
-from stages.reward.latent import Latent, Shape, log_likelihood
+from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood
 
 IMAGES, CLASSES = 60, 4
 
@@ -164,7 +164,7 @@ right_ordinal = p.ordinal
         ("verdict", lambda r, tau: right_verdict(r, -tau), test_verdicts),
         ("ordinal", wrong_ordinal, test_binned_ratings_and_their_cut_points),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_likelihood_fails_these_tests(name: str, wrong, test, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     """Answers are drawn by the right one and learned by the wrong one."""
     right = getattr(p, name)

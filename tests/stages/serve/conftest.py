@@ -79,9 +79,11 @@ class Process:
         command = [sys.executable, "-m", "stages.cli", "serve", "--config", str(config)]
         self.process = subprocess.Popen(
             [*command, *(["--set", " ".join(overrides)] if overrides else [])],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
         self.lines: list[str] = []
         assert self.process.stdout
         for line in self.process.stdout:

@@ -204,9 +204,13 @@ def test_wide_phone_dark_and_large_text(browser: Any, live: Any, picture: Callab
     """Nothing is cut off or to be scrolled sideways, whatever the screen."""
     server = live(classes=("ant", "a class with a rather long name", "Donaudampfschifffahrtsgesellschaftskapitän"))
     for name, size, scheme in (
-        ("wide", (1280, 900), "light"), ("wide-dark", (1280, 900), "dark"), ("phone", (390, 844), "light"),
-        ("phone-dark", (390, 844), "dark"), ("zoomed", (640, 400), "light"), ("narrow", (320, 568), "light"),
-    ):  # fmt: skip
+        ("wide", (1280, 900), "light"),
+        ("wide-dark", (1280, 900), "dark"),
+        ("phone", (390, 844), "light"),
+        ("phone-dark", (390, 844), "dark"),
+        ("zoomed", (640, 400), "light"),
+        ("narrow", (320, 568), "light"),
+    ):
         with closing(
             browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
         ) as context:

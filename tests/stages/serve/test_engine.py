@@ -13,9 +13,9 @@ from PIL import Image, ImageFile, WebPImagePlugin
 
 from benchmarks.hostile import bomb, largest, wide_webp
 from pipeline.config import Config
-from pipeline.images.decode import BadImage, decode
-from pipeline.images.decoding_process import DecodingProcess
-from pipeline.predictor import Predictor
+from pipeline.data.decode import BadImage, decode
+from pipeline.data.decoder_process import DecodingProcess
+from pipeline.models.predictor import Predictor
 from stages.serve.app import Desk
 from stages.serve.engine import Engine, Full, Outcome, Unusable
 from stages.serve.metrics import Metrics

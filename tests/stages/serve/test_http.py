@@ -20,10 +20,16 @@ HOST = "http://127.0.0.1:8080"
 SECRET = "a-token-of-enough-letters"
 RAW = {"Content-Type": "application/octet-stream"}
 CHUNKED = {
-    "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
-    "scheme": "http", "root_path": "", "http_version": "1.1",
+    "type": "http",
+    "method": "POST",
+    "path": "/predict",
+    "raw_path": b"/predict",
+    "query_string": b"",
+    "scheme": "http",
+    "root_path": "",
+    "http_version": "1.1",
     "headers": [(b"host", b"localhost"), (b"content-type", b"image/png"), (b"transfer-encoding", b"chunked")],
-}  # fmt: skip
+}
 Client = Callable[..., TestClient]
 
 
@@ -101,10 +107,12 @@ def test_other_content_types_are_refused(client: Client, picture: Callable[..., 
         ({"Content-Type": "multipart/form-data"}, b"x"),
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"rubbish"),
         ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\nno name\r\n--x--\r\n"),
-        ({"Content-Type": "multipart/form-data; boundary=x"},
-         b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nno file\r\n--x--\r\n'),
+        (
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nno file\r\n--x--\r\n',
+        ),
     ],
-)  # fmt: skip
+)
 def test_malformed_forms_are_refused(client: Client, headers: dict[str, str], content: bytes) -> None:
     reply = client().post("/predict", content=content, headers=headers)
     assert reply.status_code == 422, reply.text

@@ -20,7 +20,7 @@ from serving import read_all, request
 
 from benchmarks.hostile import bomb
 from pipeline.config import Config
-from pipeline.run_folder import RunFolder
+from pipeline.run.run_folder import RunFolder
 from stages.cli import main
 from stages.serve.run import load, memory_limit
 

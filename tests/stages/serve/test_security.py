@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.config_use import ServeConfig
+from pipeline.config.serve import ServeConfig
 from pipeline.errors import UserError
 from stages.serve.app import FILES
 from stages.serve.run import TOKEN, token_of
@@ -25,9 +25,15 @@ def test_a_token_is_asked_for(client: Client, picture: Callable[..., bytes], mon
     one = client()
     for path in ("/", "/static/serve.js", "/healthz", "/openapi.json"):
         assert one.get(path).status_code == 200, path
-    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {SECRET}"}, {"Authorization": SECRET},
-             {"Authorization": f"Bearer {SECRET}x"}, {"Authorization": f"Bearer {SECRET[:-1]}"},
-             {"Authorization": b"Bearer \xff\xfe"}]  # fmt: skip
+    wrong = [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": SECRET},
+        {"Authorization": f"Bearer {SECRET}x"},
+        {"Authorization": f"Bearer {SECRET[:-1]}"},
+        {"Authorization": b"Bearer \xff\xfe"},
+    ]
     for headers in wrong:
         for method, path in (("POST", "/predict"), ("GET", "/model"), ("GET", "/metrics")):
             reply = one.request(method, path, headers=headers)

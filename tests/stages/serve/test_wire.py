@@ -14,7 +14,7 @@ import pytest
 from request_strategies import nothing_logged
 from serving import read_all, request
 
-from pipeline.web.http_rules import FREE_CHUNKS, MIN_CHUNK
+from pipeline.ui.web.http_rules import FREE_CHUNKS, MIN_CHUNK
 
 Server = Callable[..., Any]
 CHUNKED = request().replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")

@@ -1,7 +1,7 @@
 // The page: a queue of questions whose images are loaded already, and one key press an answer.
 
 import { actionOf } from "./keys.js";
-import { get, Outbox, post } from "./outbox.js";
+import { get, Outbox, post } from "./answer_retry.js";
 import { View } from "./view.js";
 
 const AHEAD = 8; // questions held besides the one on the screen

@@ -1,7 +1,7 @@
 // The owner's page: progress and quality, brought up to date by itself.
 
 import { element } from "./dom.js";
-import { get } from "./outbox.js";
+import { get } from "./answer_retry.js";
 
 const $ = (id) => document.getElementById(id);
 const EVERY = 3000;

@@ -1,0 +1,244 @@
+"""One durable, append-only CSV file: UTF-8, RFC 4180, one row a line.
+
+A row is acknowledged only after fsync. Writers of several processes take turns behind a file lock. What a power cut
+left of a last line is set aside in a file beside it. Every row is sealed by a checksum (`feedback_store.csv_store.seal`), and
+nothing is appended to a file that is not what was stored (`feedback_store.csv_store.view`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from feedback_store.csv_store.accept import accept_file
+from feedback_store.csv_store.durable_write import end_of_last_line, sync_folder
+from feedback_store.csv_store.durable_write import write_all as _write_all
+from feedback_store.csv_store.known_rows import Row
+from feedback_store.csv_store.line import line_of
+from feedback_store.csv_store.parse import parse_added
+from feedback_store.csv_store.seal import Seal
+from feedback_store.csv_store.view import Check, Place, View, checked, must_be_as_sealed, stamp
+from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
+
+READ_WAITS = 10.0  # seconds that reading waits for a writer before it judges what it sees
+
+
+class CsvLog:
+    """Rows of strings under fixed columns, of which the first is a unique id. Safe to share between threads.
+
+    Args:
+        path: the CSV file; made, with its header, by the first append.
+        columns: names, in order; one named `retracts` holds the id of the row that a row takes back, or nothing.
+        check: raises FeedbackError for the first row whose cells are not what they must be.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], check: Check | None = None) -> None:
+        self.path = path
+        self.columns = tuple(columns)
+        self.seal = Seal(path.with_name(path.name + ".seal"))
+        self._check = check
+        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._thread = threading.Lock()
+        self._view = View(path, columns, self.seal, check)
+
+    @property
+    def was_stored(self) -> bool:
+        """Whether there are rows, or a seal of rows that are gone."""
+        return self.path.is_file() or len(self.seal.entries()) > 0
+
+    def append(self, rows: Sequence[Row]) -> int:
+        """Store rows whose ids are not stored yet, with one fsync; returns how many were new.
+
+        A row that takes back what is taken back already is not stored again.
+
+        Raises:
+            ChangedError: the file is gone, changed or unreadable.
+            FeedbackError: a row takes back one that does not exist, or the disk refused. Nothing stored has changed.
+        """
+        with self._thread:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+            except OSError as error:
+                raise self._not_stored(error) from error
+            try:
+                self._view.refresh()
+                fresh = self._view.rows.new_of(rows)
+                if fresh:
+                    self._write(fresh)
+            except OSError as error:
+                raise self._not_stored(error) from error
+            finally:
+                self._lock.release()
+        return len(fresh)
+
+    def _not_stored(self, error: OSError) -> FeedbackError:
+        return FeedbackError(f"{self.path}: the judgment was not stored ({error.strerror}); fix that and send it again")
+
+    def look(self) -> None:
+        """Learn what was stored since the last look.
+
+        Raises:
+            ChangedError: the file is gone, changed or unreadable, so that nothing can be appended to it.
+        """
+        with self._thread:
+            self._look()
+
+    def _look(self) -> None:
+        now = self._view.now
+        try:
+            if (stamp(self.path), stamp(self.seal.path)) != (now.csv, now.seal):
+                with self._lock:  # so that no row is seen that its writer may still have to take back
+                    self._view.refresh()
+        except OSError as error:
+            raise ChangedError(f"{self.path}: cannot be read ({error.strerror}); fix that") from error
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        known = self._view.now
+        data = b"".join(line_of(row) for row in rows)
+        if not known.size:
+            data = line_of(self.columns) + data
+        with self.path.open("a+b", buffering=0) as file:
+            self._must_be_named(file.fileno(), known.csv[2] if known.csv else 0)
+            self._set_tail_aside(file, known.size)
+            entries = known.entries
+            if known.sealed < known.size:  # rows that another program added, or whose seal a power cut tore off
+                entries += self.seal.add(self._bytes(known.sealed, known.size), known.sealed, entries)
+            try:
+                _write_all(file.fileno(), data)
+                os.fsync(file.fileno())
+                self._must_be_named(file.fileno(), known.size + len(data))
+                entries += self.seal.add(data, known.size, entries)
+            except OSError:
+                file.truncate(known.size)
+                raise
+        if not known.size:
+            sync_folder(self.path.parent)
+        self._view.appended(data, rows, entries)
+
+    def _must_be_named(self, handle: int, size: int) -> None:
+        """The open file must be the one that has the log's name, and of this size, or nobody reads what is written to it."""
+        written, named = os.fstat(handle), stamp(self.path)
+        if (written.st_dev, written.st_ino, written.st_size) != (*named[:2], size):
+            raise ChangedError(
+                f"{self.path}: another program changed or moved the file while an answer was written; put it back and send "
+                "the answer again"
+            )
+
+    def _bytes(self, start: int, end: int | None = None) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read() if end is None else file.read(end - start)
+
+    def _set_tail_aside(self, file: io.FileIO, whole: int) -> None:
+        """What follows the last whole line was never acknowledged: a power cut left it."""
+        torn = self._bytes(whole)
+        if not torn:
+            return
+        aside = self.path.with_name(f"{self.path.name}.torn-{whole}")
+        with aside.open("ab") as keep:
+            keep.write(torn + b"\n")
+            keep.flush()
+            os.fsync(keep.fileno())
+        file.truncate(whole)
+        os.fsync(file.fileno())
+        self._warn(f"the last line was torn; set aside in {aside.name}")
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.path}: {what}", FeedbackWarning, stacklevel=4)
+
+    def rows_since(self, place: Place) -> tuple[list[dict[str, str]], Place]:
+        """Whole rows below a place, and the place to go on from.
+
+        If its generation is another than the given place's, rows that were read are no longer in the file, and the
+        rows returned are all there are.
+
+        Raises:
+            ChangedError: the file is gone, changed or unreadable.
+        """
+        with self._thread:
+            self._look()
+            if place == self._view.place:
+                return [], place
+            try:
+                with self._lock:  # no writer is at work; another program may be
+                    self._look()
+                    reached = self._view.place
+                    offset = place.offset if place.generation == reached.generation else 0
+                    data, same = self._bytes(offset, reached.offset), stamp(self.path) == self._view.now.csv
+            except OSError as error:
+                raise ChangedError(f"{self.path}: cannot be read ({error.strerror}); fix that") from error
+        if not same:
+            raise ChangedError(f"{self.path}: another program changed it while it was read; look again")
+        frame = parse_added(data if offset else data[data.find(b"\n") + 1 :], self.columns, self.path, 2).frame
+        cells = (frame[name].tolist() for name in self.columns)
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*cells, strict=True)], reached
+
+    def read(self) -> pd.DataFrame:
+        """All whole rows as strings, with the columns of this log; empty if nothing was stored.
+
+        Raises:
+            ChangedError: the file is gone, or bytes of it are not what was stored.
+            FeedbackError: wrong header, a row with too many or too few cells or a bad one, an id that stands twice.
+        """
+        try:
+            return self._read(final=False)
+        except (FeedbackError, _TornError):
+            pass
+        try:  # a writer may have been at work: look again while none can be
+            with self._lock.acquire(timeout=READ_WAITS):
+                return self._read(final=True)
+        except (Timeout, OSError):  # a folder that only can be read
+            return self._read(final=True)
+
+    def _read(self, *, final: bool) -> pd.DataFrame:
+        entries = self.seal.entries()  # before the rows, since rows are written before their entry
+        if not self.path.is_file():
+            if len(entries):
+                raise ChangedError(self._view.gone())
+            return pd.DataFrame({name: pd.Series(dtype=str) for name in self.columns})
+        data = self.path.read_bytes()
+        whole = end_of_last_line(data)
+        must_be_as_sealed(data, entries, self.path)
+        if whole < len(data) and not final:
+            raise _TornError
+        if not whole:
+            frame = pd.DataFrame({name: pd.Series(dtype=str) for name in self.columns})
+        else:
+            frame = checked(data[:whole], self.columns, self.path, self._check).frame
+        if whole < len(data):
+            self._warn("the last line is torn and left out")
+        return frame
+
+    def unsealed(self) -> int:
+        """Number of rows that are not sealed: added by another program, or by a version or a copy without a seal."""
+        entries = self.seal.entries()
+        sealed = int(entries["end"][-1]) if len(entries) else 0
+        rows = self.path.read_bytes()[sealed:].count(b"\n") if self.path.is_file() else 0
+        return rows - 1 if rows and not sealed else rows  # without the header
+
+    def accept(self) -> Path | None:
+        """Take the file as it is now for what was stored: its owner changed it on purpose.
+
+        Returns:
+            the copy of the file before, if it had to be rewritten (see `feedback_store.csv_store.accept`).
+
+        Raises:
+            FeedbackError: the file cannot be read; nothing was changed.
+        """
+        try:
+            with self._thread, self._lock:
+                return accept_file(self.path, self.seal, self.columns, self._check)
+        except OSError as error:
+            raise FeedbackError(f"{self.path}: it could not be sealed anew ({error.strerror}); fix that") from error
+
+
+class _TornError(Exception):
+    """The last line is not whole: a power cut left it, or it is being written."""

@@ -1,0 +1,27 @@
+"""The typed configuration: one frozen section per stage; unknown keys are refused by name."""
+
+from pipeline.config.images import AugmentConfig, ImagesConfig
+from pipeline.config.load import dump_config, known_keys, load_config, parse_config, read_tree, settings_table
+from pipeline.config.model import ModelConfig
+from pipeline.config.reference import ReferenceConfig
+from pipeline.config.reward import RewardConfig
+from pipeline.config.root import Config
+from pipeline.config.runtime import RuntimeConfig
+from pipeline.config.training import TrainingConfig
+
+__all__ = [
+    "AugmentConfig",
+    "Config",
+    "ImagesConfig",
+    "ModelConfig",
+    "ReferenceConfig",
+    "RewardConfig",
+    "RuntimeConfig",
+    "TrainingConfig",
+    "dump_config",
+    "known_keys",
+    "load_config",
+    "parse_config",
+    "read_tree",
+    "settings_table",
+]

@@ -1,0 +1,60 @@
+"""Settings of stage one, first half: who answers, what is asked, and the page people answer on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config.base import Fraction, Question, Section, expand_path
+from pipeline.config.keyboard import KeysConfig
+from pipeline.config.server import ServerConfig
+from pipeline.config.teachers import ReplayConfig, SimulatedConfig
+
+
+class CollectConfig(Section):
+    folder: Path | None = Field(None, description="where judgments are kept; default: runs/<name>/feedback")
+    question: Question = Field(
+        "comparison", description="which of two labels, which of two images, class, verdict, 1 to 5"
+    )
+    teacher: Literal["people", "simulated", "replay"] = Field(
+        "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"
+    )
+    count: int | None = Field(
+        1000, ge=1, le=1_000_000, description="judgments to have in all; null: all that a replay holds"
+    )
+    simulated: SimulatedConfig = SimulatedConfig()
+    replay: ReplayConfig = ReplayConfig()
+    ui: Literal["web", "tk"] = Field("web", description="a page in the browser, or a window")
+    annotators: list[str] = Field(
+        [], max_length=1000, description="who judges, one link each; default: the name you are logged in by"
+    )
+    judgments_per_item: int = Field(1, ge=1, le=1000, description="different people who answer each question")
+    repeat_fraction: Fraction = Field(
+        0.05, description="share of questions asked the same person twice, for consistency"
+    )
+    gold_fraction: Fraction = Field(0.0, description="share of questions whose answer the reference's labels tell")
+    lease_minutes: float = Field(
+        15, gt=0, le=525_600, description="how long a question stays with the person it was given to"
+    )
+    rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="a rating is 1 to this")
+    show_others: bool = Field(False, description="show what other people answered; biases judgments")
+    show_model: bool = Field(False, description="show the reference's opinion; biases judgments")
+    keys: KeysConfig = KeysConfig()
+    server: ServerConfig = ServerConfig()
+
+    _paths = field_validator("folder", mode="before")(expand_path)
+
+    @field_validator("annotators")
+    @classmethod
+    def _names(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not re.fullmatch(r"[^\W_][\w .@-]{0,63}", name):
+                raise ValueError(
+                    f"{name!r}: a name has 1 to 64 letters, digits, spaces, . _ @ or -, and starts with a letter"
+                )
+        if len(set(names)) != len(names):
+            raise ValueError("the same name stands twice")
+        return names

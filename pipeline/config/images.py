@@ -1,0 +1,55 @@
+"""Settings of the images: where they are, how they are read, and how training views are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE, Fraction, Section, expand_path
+
+
+class AugmentConfig(Section):
+    """Random views of training images, with `trainable: all`; what is measured or predicted is never augmented."""
+
+    shift: int = Field(0, ge=0, le=1024, description="largest translation, in pixels, each way")
+    flip: bool = Field(False, description="mirror left to right with probability 1/2")
+
+
+class ImagesConfig(Section):
+    source: Literal["digits", "folder"] = Field("folder", description="embedded digits, or a folder of images")
+    root: Path | None = Field(None, description="the folder; for digits, where to write them (runs/.cache/digits)")
+    classes: list[str] | None = Field(
+        None, max_length=MAX_CLASSES, description="class names, for a folder whose sub-folders do not name them"
+    )
+    exclude: list[str] = Field([], description="globs, relative to the root, of files to leave out")
+    size: int = Field(224, ge=8, le=MAX_IMAGE_SIZE, description="side in pixels of the square the network sees")
+    resize: int | None = Field(
+        None, ge=8, le=MAX_IMAGE_SIZE, description="shorter side before the centre crop; default: size"
+    )
+    heldout_fraction: Fraction = Field(0.2, description="held out by content hash when there is no val/ or test/")
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(  # above that Pillow refuses, too
+        100_000_000, description="a larger image is left out unread"
+    )
+    max_megabytes: int = Field(100, ge=1, le=16_384, description="a larger file is left out unread")
+    augment: AugmentConfig = AugmentConfig()
+
+    _paths = field_validator("root", mode="before")(expand_path)
+
+    @field_validator("classes")
+    @classmethod
+    def _classes(cls, names: list[str] | None) -> list[str] | None:
+        if names is not None and (len(names) < 2 or len(set(names)) != len(names) or not all(names)):
+            raise ValueError("needs at least two distinct, non-empty class names")
+        return names
+
+    @model_validator(mode="after")
+    def _sizes(self) -> ImagesConfig:
+        if self.source == "folder" and self.root is None:
+            raise ValueError("images.root is needed: the folder that holds the images")
+        if self.resize is not None and self.resize < self.size:
+            raise ValueError("resize must not be smaller than size, or the centre crop would run over the edge")
+        if self.augment.shift >= self.size:
+            raise ValueError("augment.shift must be smaller than size, or nothing of the image would be left")
+        return self

@@ -1,0 +1,19 @@
+"""Settings of `make infer`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config.base import Probability, Section
+
+
+class InferConfig(Section):
+    batch_size: int = Field(64, ge=1, le=4096, description="images a forward pass")
+    workers: int = Field(2, ge=1, le=256, description="processes that decode images while the network computes")
+    format: Literal["csv", "jsonl", "parquet"] = Field("csv", description="of the predictions, where no file is named")
+    top_k: int = Field(0, ge=0, le=1_000_000, description="the likeliest so many classes; 0: every class")
+    abstain_below: Probability = Field(0.0, description="say `abstain` where the confidence is lower; 0: never")
+    reference: bool = Field(False, description="the reference's opinion beside the policy's")
+    sheet: int = Field(0, ge=0, le=1000, description="images on a contact sheet beside the predictions; 0: none")

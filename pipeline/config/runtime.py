@@ -1,0 +1,19 @@
+"""Settings of the machine: device, threads, decoding time, checkpoints."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.config.base import Section
+
+
+class RuntimeConfig(Section):
+    device: str = Field("auto", description="auto, cpu, cuda or mps")
+    decode_seconds: float = Field(30.0, gt=0, le=86_400, description="processor time to decode one image, at most")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; default: as many as torch finds")
+    checkpoint_seconds: float = Field(
+        20.0,
+        ge=0,
+        le=1e9,
+        description="least time between two checkpoints; a stopped stage saves at once whatever this says",
+    )

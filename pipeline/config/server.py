@@ -1,0 +1,41 @@
+"""Settings of the server of the page on which people answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.config.base import Section, expand_path
+from pipeline.config.hosts import AcceptedHost, ListenAddress
+
+
+class ServerConfig(Section):
+    """Where the page is served. Over SSH: `ssh -L 8765:127.0.0.1:8765 host`, then open the printed link here."""
+
+    host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is the whole network")
+    port: Annotated[int, Field(ge=0, lt=65536)] = Field(8765, description="0: any free one")
+    open_browser: bool = Field(True, description="open the page when it is ready, where there is a screen")
+    allowed_hosts: list[AcceptedHost] = Field(
+        [], description="names besides localhost that the page may be reached by; `*` is any"
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file; serves https together with tls_key")
+    tls_key: Path | None = None
+    connections: int = Field(
+        1024, ge=1, le=1_000_000, description="held at once; beyond it the slowest to send is closed"
+    )
+    read_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=86_400,
+        description="within which a request's headers must have come in, and its body within as long again",
+    )
+
+    _paths = field_validator("tls_certificate", "tls_key", mode="before")(expand_path)
+
+    @model_validator(mode="after")
+    def _both(self) -> ServerConfig:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together: give both or none")
+        return self

@@ -1,0 +1,42 @@
+"""Settings of the teachers that answer in place of people: simulated, and replayed from a CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config.base import Probability, Section, expand_path
+
+
+class SimulatedConfig(Section):
+    """The simulated teacher (METHOD 6, after B-Pref). A name sets the parameters; a parameter given wins."""
+
+    name: Literal["oracle", "mistake", "noisy", "skip", "equal", "custom"] = "oracle"
+    beta: float | None = Field(None, ge=-1, le=1e6, description="rationality; -1 is perfectly rational")
+    eps_mistake: Probability | None = None
+    eps_skip: float | None = Field(None, ge=0, le=1e6)
+    eps_equal: float | None = Field(None, ge=0, le=1e6)
+
+    @field_validator("beta")
+    @classmethod
+    def _beta(cls, beta: float | None) -> float | None:
+        if beta is not None and beta != -1 and beta < 0:
+            raise ValueError("needs -1 (perfectly rational) or a number not below 0")
+        return beta
+
+
+class ReplayConfig(Section):
+    """Recorded human judgments: a CSV whose columns name image, label and, if known, annotator."""
+
+    csv: Path | None = None
+    root: Path | None = Field(None, description="folder the image column is relative to; default: images.root")
+    image_column: str = "image"
+    label_column: str = "label"
+    annotator_column: str | None = None
+    votes_per_image: int | None = Field(
+        None, ge=1, le=1_000_000, description="use the first so many labels of each image"
+    )
+
+    _paths = field_validator("csv", "root", mode="before")(expand_path)

@@ -1,0 +1,243 @@
+"""Decoding in processes of their own, each of which may be killed: no image can block, crash or fill this one.
+
+Each image has a limit of processor time and memory. With `reserve`, for servers, an image that takes long never holds
+up the others: it is set aside after a fraction of a second, and one process is kept free of such images.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
+from pipeline.data.decoder_process import DecodingProcess
+from pipeline.data.resize import Transform
+from pipeline.data.decoder_worker import Header
+
+BYTES_PER_PIXEL = 22  # at most, measured over all formats: a WebP with transparency and a rotation takes most
+SLACK_BYTES = 32 * 2**20  # of an image besides pixels and file: metadata, and what an allocator keeps
+START_BYTES = 64 * 2**20  # of a process before its first image
+QUICK_SECONDS = 1.0  # of processor time, after which an image is one that takes long
+DECODE_SECONDS = 30.0  # of processor time for one image, where no setting says otherwise
+JOIN_SECONDS = 5.0  # a killed process ends at once, unless the system is stuck
+
+
+class DecodingStopped(Exception):
+    """The image was not decoded because the decoders were closed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one image may take: pixels of the file's header, seconds of processor time to decode it."""
+
+    pixels: int
+    seconds: float
+
+    def memory(self, data: int) -> int:
+        """Bytes that decoding a file of `data` bytes may take, besides the file itself."""
+        return self.pixels * BYTES_PER_PIXEL + 2 * data + SLACK_BYTES
+
+    def process_memory(self, data: int) -> int:
+        """Bytes that a decoding process may take in all."""
+        return START_BYTES + data + self.memory(data)
+
+
+@dataclass(eq=False)
+class _Job:
+    work: str
+    arguments: dict[str, Any]
+    data: bytes
+    limits: Limits
+    quick: bool
+    made: Callable[[Header, bytes], Any]  # the future's result from the process's answer
+    future: Future[Any] = field(default_factory=Future)
+
+    @property
+    def seconds(self) -> float:
+        return min(QUICK_SECONDS, self.limits.seconds) if self.quick else self.limits.seconds
+
+    def header(self) -> Header:
+        return {
+            "work": self.work,
+            "arguments": self.arguments,
+            "max_pixels": self.limits.pixels,
+            "seconds": self.seconds,
+            "memory": self.limits.memory(len(self.data)),
+            "quick": self.quick,
+        }
+
+
+class Decoders:
+    """A fixed number of decoding processes, started when they are first needed. Safe to share between threads.
+
+    Args:
+        processes: images that are decoded at the same time.
+        reserve: keep one process more, for images that are decoded quickly.
+    """
+
+    def __init__(self, processes: int, reserve: bool = False) -> None:
+        self._reserve, self._max_slow = reserve, processes
+        self._jobs: deque[_Job] = deque()
+        self._slow: deque[_Job] = deque()  # those known to take long
+        self._slow_running, self._closed = 0, False
+        self._changed = threading.Condition()
+        self._processes = [DecodingProcess() for _ in range(processes + reserve)]
+        self._threads: list[threading.Thread] = []
+
+    def pixels(self, data: bytes, transform: Transform, limits: Limits) -> np.ndarray:
+        """What a network sees of an image file's bytes: uint8 [size, size, 3].
+
+        Raises:
+            BadImage: it cannot be used; the message says why.
+            DecodingStopped: `close` was called meanwhile.
+        """
+        return self.submit_pixels(data, transform, limits).result()
+
+    def submit_pixels(self, data: bytes, transform: Transform, limits: Limits) -> Future[np.ndarray]:
+        """As `pixels`, without waiting."""
+        shape = (transform.size, transform.size, 3)
+        arguments = {"size": transform.size, "resize": transform.resize}
+        made = lambda _, pixels: np.frombuffer(pixels, np.uint8).reshape(shape)  # noqa: E731
+        return self._submit("pixels", arguments, data, limits, made)
+
+    def rendition(self, data: bytes, side: int, limits: Limits) -> tuple[str, bytes]:
+        """Media type and bytes of a PNG or JPEG that a browser shows, its longer side at most `side` pixels.
+
+        Raises:
+            BadImage, DecodingStopped: as `pixels`.
+        """
+        made = lambda header, payload: (header["media_type"], payload)  # noqa: E731
+        return self._submit("rendition", {"side": side}, data, limits, made).result()
+
+    def warm_up(self) -> None:
+        """Have every process running.
+
+        Raises:
+            RuntimeError: none can be started.
+        """
+        for process in self._processes:
+            process.start()
+
+    def close(self) -> None:
+        """Kill all processes; what was not finished ends with `DecodingStopped`."""
+        with self._changed:
+            self._closed = True
+            waiting = [*self._jobs, *self._slow]
+            self._jobs.clear()
+            self._slow.clear()
+            self._changed.notify_all()
+        for process in self._processes:
+            process.end()
+        for job in waiting:
+            _fail(job, DecodingStopped())
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+        for process in self._processes:
+            process.discard()
+
+    def _submit(
+        self, work: str, arguments: dict[str, Any], data: bytes, limits: Limits, made: Callable[[Header, bytes], Any]
+    ) -> Future[Any]:
+        job = _Job(work, arguments, data, limits, self._reserve, made)
+        with self._changed:
+            if self._closed:
+                raise DecodingStopped
+            self._start()
+            self._jobs.append(job)
+            self._changed.notify_all()
+        return job.future
+
+    def _start(self) -> None:
+        if self._threads:
+            return
+        work = [threading.Thread(target=self._work, args=(process,), daemon=True) for process in self._processes]
+        self._threads = [*work, threading.Thread(target=self._watch, daemon=True)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, process: DecodingProcess) -> None:
+        """One process's thread: hand it one job after the other."""
+        while job := self._next():
+            try:
+                if job.future.running() or job.future.set_running_or_notify_cancel():
+                    self._finish(job, *process.ask(job.header(), job.data, job.seconds))
+            except Exception as error:  # the thread must outlive any job
+                _fail(job, DecodingStopped() if self._closed else error)
+            finally:
+                with self._changed:
+                    self._slow_running -= not job.quick
+                    self._changed.notify_all()
+
+    def _next(self) -> _Job | None:
+        """The next job: one that may be quick if there is any; None when the decoders are closed."""
+        with self._changed:
+            while not self._closed:
+                job = None
+                if self._jobs:
+                    job = self._jobs.popleft()
+                elif self._slow and self._slow_running < self._max_slow:
+                    job = self._slow.popleft()
+                if job:
+                    self._slow_running += not job.quick
+                    return job
+                self._changed.wait()
+            return None
+
+    def _finish(self, job: _Job, header: Header, payload: bytes) -> None:
+        """Resolve a job's future; one that takes too long to be quick waits in the other queue."""
+        if "slow" not in header:
+            _resolve(job, header, payload)
+            return
+        with self._changed:
+            if job.quick and not self._closed:
+                self._slow.append(replace(job, quick=False))
+                return
+        reason = f"takes more than {job.limits.seconds:g} s of processor time to decode"
+        _fail(job, DecodingStopped() if self._closed else TooSlow(reason))
+
+    def _watch(self) -> None:
+        """Kill processes that are stuck: waiting for something, so that their processor time stands still."""
+        with self._changed:
+            while not self._closed:
+                self._changed.wait(1.0)
+                for process in self._processes:
+                    if process.deadline < time.monotonic():
+                        process.kill()
+
+
+@cache
+def shared() -> Decoders:
+    """The decoders of whatever is no server in this process: one process per core."""
+    made = Decoders(os.cpu_count() or 1)
+    atexit.register(made.close)
+    return made
+
+
+def _resolve(job: _Job, header: Header, payload: bytes) -> None:
+    if "fault" in header:
+        _fail(job, RuntimeError(f"a fault in the decoding process: {header['fault']}"))
+    elif "limit" in header:
+        large = TooManyPixels(header["size"], header["limit"])
+        large.args = (header["bad"],)
+        _fail(job, large)
+    elif "costly" in header:
+        _fail(job, TooCostly(header["costly"]))
+    elif "bad" in header:
+        _fail(job, BadImage(header["bad"]))
+    else:
+        job.future.set_result(job.made(header, payload))
+
+
+def _fail(job: _Job, error: Exception) -> None:
+    if not job.future.done():
+        job.future.set_exception(error)

@@ -1,0 +1,113 @@
+"""One decoding process and the pipe to it; started when it is needed, and anew after it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from pipeline.data.decode import TooCostly
+from pipeline.data.decoder_worker import Header, read_message, write_message
+
+WALL_FACTOR, WALL_MORE = 10, 30.0  # how long a process may take by the clock: so many times its limit, and so much more
+ROOT = Path(__file__).parents[2]  # what the process imports this project from
+
+
+class DecodingProcess:
+    """For one thread that asks, starts and discards; `kill` and `end` may be called from any.
+
+    Attributes:
+        deadline: by the monotonic clock, when the present job must be done at the latest.
+    """
+
+    def __init__(self) -> None:
+        self.deadline = float("inf")
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._guard = threading.Lock()
+        self._ended = False
+
+    def ask(self, header: Header, data: bytes, seconds: float) -> tuple[Header, bytes]:
+        """The process's answer to a request; `{"slow": True}` if it used up its processor time.
+
+        Raises:
+            TooCostly: the image, or whoever killed it, ended the process.
+            RuntimeError: the process cannot be started.
+        """
+        popen = self.start()
+        assert popen.stdin
+        assert popen.stdout
+        self.deadline = time.monotonic() + WALL_FACTOR * seconds + WALL_MORE
+        try:
+            write_message(popen.stdin, header, data)
+            made = read_message(popen.stdout)
+        except OSError:  # the pipe broke: it was killed while it read
+            made = None
+        expired = self.deadline < time.monotonic()
+        self.deadline = float("inf")
+        if made is not None:
+            return made
+        code = self.discard()
+        if expired or code == -getattr(signal, "SIGPROF", 0):
+            return {"slow": True}, b""
+        raise TooCostly(f"ended the decoding process (code {code})")
+
+    def kill(self) -> None:
+        """End what it is doing; the next request starts a new one."""
+        with self._guard:
+            if self._popen:
+                self._popen.kill()
+
+    def end(self) -> None:
+        """End it for good."""
+        with self._guard:
+            self._ended = True
+        self.kill()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process, running.
+
+        Raises:
+            RuntimeError: it cannot be started, or was ended for good.
+        """
+        with self._guard:
+            if self._ended:
+                raise RuntimeError("the decoding process was ended")
+            if self._popen is not None and self._popen.poll() is None:
+                return self._popen
+        self.discard()
+        with self._guard:
+            self._popen = popen = self._spawn()
+        assert popen.stdout
+        if read_message(popen.stdout) is None:
+            raise RuntimeError(f"python -m pipeline.data.decoder_worker ended with code {self.discard()}")
+        return popen
+
+    @staticmethod
+    def _spawn() -> subprocess.Popen[bytes]:
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.data.decoder_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what libraries print of damaged files
+            env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def discard(self) -> int:
+        """End the process and forget it; returns its exit code, 0 if there is none."""
+        with self._guard:
+            popen, self._popen = self._popen, None
+        if popen is None:
+            return 0
+        popen.kill()
+        code = popen.wait()
+        for stream in (popen.stdin, popen.stdout):
+            with contextlib.suppress(OSError):  # what it still holds cannot be sent any more
+                if stream:
+                    stream.close()
+        return code

@@ -1,0 +1,102 @@
+"""Prefix outputs: what the frozen part of a network makes of every image, computed once into a memory map.
+
+With an empty prefix (`trainable: all`) the features are the images themselves, normalised as they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pipeline.data.cached_array import cached_array
+from pipeline.config import AugmentConfig
+from pipeline.run.atomic_files import short_hash, writing
+from pipeline.data.pixel_cache import Pixels
+from pipeline.data.resize import Transform
+from pipeline.data.transforms import augment, normalise
+from pipeline.models.backbone import Split
+from pipeline.models.serialization import weights_hash
+
+BATCH = 128
+
+
+class Features:
+    """What a suffix is fed, by row number of the image table.
+
+    Args:
+        pixels: uint8 images.
+        prefix: frozen network, or None.
+        stored: [N, ...] float32 prefix outputs, if they were computed before.
+        device: where batches are put.
+    """
+
+    def __init__(
+        self, pixels: Pixels, prefix: torch.nn.Module | None, stored: np.ndarray | None, device: torch.device
+    ) -> None:
+        self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """rows [B] to features [B, ...]; deterministic."""
+        if self.stored is not None:
+            features = torch.from_numpy(self.stored[rows.numpy()]).to(self.device)
+            return features.contiguous(memory_format=torch.channels_last) if features.dim() == 4 else features
+        return self.encode(self.pixels.batch(rows))
+
+    def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
+        """As `batch`, of randomly moved and mirrored images; stored prefix outputs cannot be, and come unchanged."""
+        if self.prefix is not None or not (config.shift or config.flip):
+            return self.batch(rows)
+        return self.encode(augment(self.pixels.batch(rows), config, random))
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 images [B, H, W, 3] that need not be the table's to features [B, ...]."""
+        images = normalise(pixels.to(self.device))
+        return images if self.prefix is None else self.prefix(images)
+
+
+def load_features(
+    split: Split,
+    pixels: Pixels,
+    ids: np.ndarray,
+    transform: Transform,
+    cache: Path,
+    limit_mb: float,
+    device: torch.device,
+) -> Features:
+    """Features of all images of a table, from the cache if they were computed before.
+
+    The cache key covers what they depend on: the prefix's weights, the images' content in order, the transform. Outputs
+    that would take more than `limit_mb` are not stored but computed again for each batch.
+    """
+    source = Features(pixels, split.prefix, None, device)
+    if split.prefix is None:
+        return source
+    example = source.batch(torch.tensor([0]))[0]
+    if example.numel() * 4 * len(source) > limit_mb * 2**20:
+        return source
+    key = short_hash(weights_hash(split.prefix), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
+    shape = (len(source), *example.shape)
+    path = cache / "features" / f"{key}.npy"
+    stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
+    return Features(pixels, split.prefix, stored, device)
+
+
+def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:
+    """Write the outputs for every image to a .npy file of that shape.
+
+    Written in order, not through a memory map: on a full disk that would end the process with SIGBUS.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with writing(path), path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
+            file.write(source.batch(rows).cpu().numpy().astype("<f4", copy=False).tobytes())

@@ -1,0 +1,86 @@
+"""GoldLabels: the true classes, kept apart from the images on purpose.
+
+Only the simulated teacher, the reference's few labelled images and evaluation are handed this object. Reward and PPO
+functions have no argument it would fit, so they cannot learn from it by mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.run.atomic_files import printable
+from pipeline.data.image_table import SPLITS, ImageTable
+
+
+@dataclass(frozen=True, eq=False)
+class GoldLabels:
+    """True class of each image of a table; -1 where it is not known.
+
+    Attributes:
+        classes: names, in the order of the models' outputs.
+        labels: [N] int64.
+    """
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """[N] bool."""
+        return self.labels >= 0
+
+    def utility(self, rows: np.ndarray) -> np.ndarray:
+        """Gold utility g(x, a) [B, C]: 1 for the true class, 0 otherwise."""
+        if not self.known[rows].all():
+            raise ValueError("gold utility asked for an image without a gold label")
+        return np.eye(len(self.classes))[self.labels[rows]]
+
+    def by_image(self, ids: np.ndarray) -> dict[str, str]:
+        """True class of every image whose class is known, by id.
+
+        Args:
+            ids: [N] of the table's images.
+        """
+        return {ids[row]: self.classes[self.labels[row]] for row in np.flatnonzero(self.known)}
+
+
+def _folder_class(path: str) -> str | None:
+    """The class is the first folder below the split's (or the root's)."""
+    parts = path.split("/")[:-1]
+    if parts and parts[0] in SPLITS:
+        parts = parts[1:]
+    return parts[0] if parts else None
+
+
+def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, ...]:
+    """Class names: those configured, otherwise the sub-folders' names in alphabetical order.
+
+    Raises:
+        UserError: fewer than two classes, or a folder whose name cannot be a class's.
+    """
+    if configured:
+        return tuple(configured)
+    names = sorted({name for path in table.paths if (name := _folder_class(path))})
+    for name in names:
+        if printable(name) != name:
+            raise UserError(
+                f"{table.root}: the class folder {printable(name)} has a name with bytes that are not UTF-8, or with "
+                "control characters; rename it"
+            )
+    if len(names) == 1:
+        raise UserError(f"{table.root}: one class only, '{names[0]}'; a classifier needs at least two class folders")
+    if not names:
+        raise UserError(
+            f"{table.root}: no class folders; name the classes in the configuration: images.classes: [ant, bee]"
+        )
+    return tuple(names)
+
+
+def folder_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
+    """Gold labels from folder names; images outside a class's folder have none."""
+    index = {name: number for number, name in enumerate(classes)}
+    labels = [index.get(_folder_class(path) or "", -1) for path in table.paths]
+    return GoldLabels(classes, np.array(labels, dtype=np.int64))

@@ -1,0 +1,169 @@
+"""Decode once: every usable image, transformed to uint8, in one memory map that all stages and runs share.
+
+The cache lives below the runs folder, one sub-folder for each transform. It is content-addressed and only ever grows;
+deleting it loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from pipeline.config import ImagesConfig
+from pipeline.errors import UserError
+from pipeline.run.atomic_files import read_json, write_json
+from pipeline.data.decode import BadImage, TooCostly, TooSlow, read_file
+from pipeline.data.decoder_pool import DECODE_SECONDS, Limits, shared
+from pipeline.data.resize import Transform
+
+
+class Scanned(NamedTuple):
+    """What one file turned out to be: an image's id, or None and the reason."""
+
+    image: str | None
+    reason: str
+
+
+def identity(data: bytes) -> str:
+    """The id of an image file: `img-` (so that no spreadsheet takes it for a number) and 16 digits of SHA-256."""
+    return "img-" + hashlib.sha256(data).hexdigest()[:16]
+
+
+class PixelCache:
+    """Maps content id to a row of one [rows, size, size, 3] uint8 file. Scan inside `with`; read at any time."""
+
+    def __init__(
+        self, folder: Path, config: ImagesConfig, limit_mb: float, decode_seconds: float = DECODE_SECONDS
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.transform = Transform.of(config)
+        self.limits = Limits(config.max_pixels, decode_seconds)
+        self.shape = (config.size, config.size, 3)
+        self._bytes = int(np.prod(self.shape))
+        self._limit = int(limit_mb * 2**20)
+        self._guard = threading.Lock()
+        self._lock = FileLock(folder / "lock")
+        self._load()
+
+    @classmethod
+    def open(
+        cls, cache: Path, config: ImagesConfig, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
+    ) -> PixelCache:
+        limits = f"{config.max_pixels}-{config.max_megabytes}"
+        folder = cache / "pixels" / f"{Transform.of(config).key}-{limits}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, config, limit_mb, decode_seconds)
+
+    def _load(self) -> None:
+        self._files: dict[str, list[object]] = {}
+        self._rows: dict[str, int] = {}
+        self._changed = False
+        try:
+            state = read_json(self.folder / "index.json")
+            stored = (self.folder / "pixels.u8").stat().st_size // self._bytes
+            if sorted(state["rows"].values()) == list(range(len(state["rows"]))) and len(state["rows"]) <= stored:
+                self._files, self._rows = dict(state["files"]), dict(state["rows"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # there is none, or it is damaged: all is decoded anew
+
+    def __enter__(self) -> PixelCache:
+        self._lock.acquire()
+        self._load()  # another process may have added to it while we waited
+        self._handle = os.open(self.folder / "pixels.u8", os.O_RDWR | os.O_CREAT)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._changed:
+                os.fsync(self._handle)  # the index must never name a row that is not on disk
+                write_json(self.folder / "index.json", {"files": self._files, "rows": self._rows})
+        finally:
+            os.close(self._handle)
+            self._lock.release()
+
+    def scan(self, path: Path) -> Scanned:
+        """Identity of one file; its pixels are decoded and stored unless its content is known already. Thread-safe."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            return Scanned(None, f"unreadable: {error.strerror}")
+        key, stamp = os.path.abspath(path), [status.st_size, status.st_mtime_ns]
+        known = self._files.get(key)
+        if known and known[:2] == stamp:
+            return Scanned(known[2], known[3])  # type: ignore[arg-type]
+        try:
+            scanned = self._read(path)
+        except TooCostly as costly:  # not remembered: there may be more time or memory next time
+            setting = " (runtime.decode_seconds)" if isinstance(costly, TooSlow) else ""
+            return Scanned(None, f"{costly}{setting}")
+        with self._guard:
+            self._files[key] = [*stamp, *scanned]
+            self._changed = True
+        return scanned
+
+    def _read(self, path: Path) -> Scanned:
+        try:
+            data = read_file(path, self.config.max_megabytes * 2**20)
+            image = identity(data)
+            if image not in self._rows:
+                self._store(image, shared().pixels(data, self.transform, self.limits))
+        except TooCostly:
+            raise
+        except BadImage as bad:
+            return Scanned(None, str(bad))
+        return Scanned(image, "")
+
+    def _store(self, image: str, pixels: np.ndarray) -> None:
+        with self._guard:
+            if image in self._rows or (len(self._rows) + 1) * self._bytes > self._limit:
+                return
+            row = self._rows[image] = len(self._rows)
+        os.pwrite(self._handle, pixels.tobytes(), row * self._bytes)
+
+    def reader(self, root: Path, ids: np.ndarray, paths: np.ndarray) -> Pixels:
+        """Rows of a table as a source of batches."""
+        return Pixels(self, root, ids, paths)
+
+
+class Pixels:
+    """uint8 images [N, size, size, 3] of a table, by row number; what the cache had no room for is decoded again."""
+
+    def __init__(self, cache: PixelCache, root: Path, ids: np.ndarray, paths: np.ndarray) -> None:
+        self._cache, self._root, self._paths = cache, root, paths
+        self._row = np.array([cache._rows.get(i, -1) for i in ids], dtype=np.int64)
+        stored = (cache.folder / "pixels.u8").stat().st_size // cache._bytes
+        self._map = (
+            np.memmap(cache.folder / "pixels.u8", np.uint8, "r", shape=(stored, *cache.shape)) if stored else None
+        )
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """rows [B] to uint8 [B, size, size, 3]."""
+        where = self._row[rows.numpy()]
+        if self._map is not None and (where >= 0).all():
+            return torch.from_numpy(self._map[where])
+        return torch.from_numpy(np.stack([self._one(int(row)) for row in rows]))
+
+    def _one(self, row: int) -> np.ndarray:
+        if self._row[row] >= 0 and self._map is not None:
+            return np.asarray(self._map[self._row[row]])
+        cache, path = self._cache, self._root / self._paths[row]
+        try:
+            data = read_file(path, cache.config.max_megabytes * 2**20)
+            return shared().pixels(data, cache.transform, cache.limits)
+        except BadImage as bad:
+            raise UserError(f"{path}: {bad}; it was usable when the images were listed, put it back") from bad

@@ -1,0 +1,116 @@
+"""What a policy acts in: images, the frozen reward of every class, and the frozen reference.
+
+Scores of the table's images are made once (METHOD 5). Views that are drawn for a rollout are scored as they come, by
+the same frozen networks, as a language model's reward model scores answers it has never seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.feature_cache import BATCH, Features
+from pipeline.data.transforms import augment
+from pipeline.errors import UserError
+from pipeline.models.policy import log_policy
+from pipeline.models.reward_model import RewardModel
+from pipeline.models.serialization import weights_hash
+from pipeline.run.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Images to act on: rows of the table, or views of them that were drawn for the occasion.
+
+    A view is drawn once and kept, so that every epoch sees what the policy acted on and the ratio starts at 1.
+    """
+
+    features: Features
+    rows: Tensor
+    views: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, part: Tensor) -> Tensor:
+        """Features of the images at positions `part`."""
+        if self.views is None:
+            return self.features.batch(self.rows[part])
+        return self.features.encode(self.views[part])
+
+
+@dataclass(frozen=True, eq=False)
+class Environment:
+    """Both frozen networks and their tables.
+
+    Attributes:
+        log_ref, reward: [N, C] log pi_ref and r~ of all images.
+        spread: [N, C] standard deviation of the ensemble's rewards; None for a reward model of one network.
+        reference, reward_model: the frozen networks.
+        hashes: of both, weights and buffers, as they were when loaded.
+    """
+
+    ws: Workspace
+    log_ref: Tensor
+    reward: Tensor
+    spread: Tensor | None
+    reference: nn.Module
+    reward_model: RewardModel
+    hashes: tuple[str, str]
+
+    @classmethod
+    def open(cls, ws: Workspace) -> Environment:
+        """Load both frozen models and their tables.
+
+        Raises:
+            UserError: a model is missing or was made for other classes.
+        """
+        model, header = RewardModel.load(ws.run.require("reward", "model.safetensors"))
+        if header.classes != ws.classes:
+            raise UserError(
+                f"the reward model knows the classes {', '.join(header.classes)}, not {', '.join(ws.classes)}"
+            )
+        reference = ws.load_policy(ws.run.require("reference", "model.safetensors")).to(ws.runtime.device)
+        utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
+        model.to(ws.runtime.device).requires_grad_(False)
+        reference.requires_grad_(False)
+        table = model.rewards(utilities, ws.log_reference).cpu()
+        # Centred over all classes alike: centred under the reference, it would vanish wherever that is sure of itself.
+        alike = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
+        spread = model.spread(utilities, alike).cpu() if len(utilities) > 1 else None
+        hashes = (weights_hash(reference), weights_hash(model))
+        return cls(ws, ws.log_reference, table, spread, reference, model, hashes)
+
+    def check_frozen(self) -> None:
+        """Raise RuntimeError if reference or reward model, BatchNorm's buffers included, are not what they were."""
+        for name, network, before in zip(
+            ("reference", "reward model"), (self.reference, self.reward_model), self.hashes, strict=True
+        ):
+            if weights_hash(network) != before:
+                raise RuntimeError(f"the frozen {name} was changed while the policy learned; its figures mean nothing")
+
+    def inputs(
+        self, features: Features, rows: Tensor, random: torch.Generator, views: bool
+    ) -> tuple[Inputs, Tensor, Tensor]:
+        """Images, with log pi_ref [B, C] and r~ [B, C] of each.
+
+        Args:
+            views: draw a view of each by images.augment, where the features are the images themselves.
+        """
+        if not (views and features.prefix is None):
+            return Inputs(features, rows), self.log_ref[rows], self.reward[rows]
+        inputs = Inputs(features, rows, augment(features.pixels.batch(rows), self.ws.config.images.augment, random))
+        log_ref = log_policy(forward(self.reference, inputs))
+        utilities = [forward(network, inputs) for network in self.reward_model.networks]
+        return inputs, log_ref, self.reward_model.rewards(utilities, log_ref)
+
+
+@torch.no_grad()
+def forward(network: nn.Module, inputs: Inputs) -> Tensor:
+    """Outputs [B, C], on the CPU, of a network in eval mode."""
+    network.eval()
+    parts = torch.arange(len(inputs)).split(BATCH)
+    return torch.cat([network(inputs.batch(part)).float().cpu() for part in parts])

@@ -1,0 +1,165 @@
+"""A trained policy, ready to use: three lines from a run's folder to predictions.
+
+from pipeline.models.predictor import Predictor
+predictor = Predictor.load("runs/digits")
+print(predictor.predict("photo.jpg").label)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.config import ImagesConfig, RuntimeConfig
+from pipeline.data.decode import decode, read_file, to_rgb
+from pipeline.data.transforms import normalise
+from pipeline.errors import UserError
+from pipeline.learning.statistics import EVEN
+from pipeline.models.policy import log_policy
+from pipeline.models.serialization import ModelHeader, load_model, weights_hash
+from pipeline.run.runtime import start
+
+Source = str | Path | bytes | Image.Image
+POLICY, REFERENCE = "ppo/model.safetensors", "reference/model.safetensors"  # in a run
+EXPORTED = "model.safetensors"  # in an exported folder
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the policy says of one image.
+
+    Attributes:
+        label: the likeliest class.
+        confidence: its probability.
+        entropy: of the probabilities, in nats; 0 is certain, log C is no idea.
+        probabilities: of every class, in the model's order.
+    """
+
+    label: str
+    confidence: float
+    entropy: float
+    probabilities: dict[str, float]
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, classes: Sequence[str]) -> Prediction:
+        """From probabilities [C]."""
+        best = int(probabilities.argmax())
+        entropy = float(-(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum())
+        named = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
+        return cls(classes[best], float(probabilities[best]), entropy, named)
+
+    @property
+    def has_opinion(self) -> bool:
+        """Whether any class is likelier than another: a reference that saw no label says the same of all."""
+        return max(self.probabilities.values()) - min(self.probabilities.values()) >= EVEN
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` likeliest classes and their probabilities, the likeliest first; equals in the model's order."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
+
+
+class Predictor:
+    """A policy network with all that is needed to use it: class names, transform, device.
+
+    Attributes:
+        classes: names, in the order of the network's outputs.
+        weights: SHA-256 over the weights, and so a name for what this predicts.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        header: ModelHeader,
+        device: torch.device | None = None,
+        max_pixels: int | None = None,
+        max_megabytes: int | None = None,
+    ) -> None:
+        self.header = header
+        self.classes = header.classes
+        self.weights = weights_hash(network)
+        self.device = device or torch.device("cpu")
+        self.network = network.to(self.device).eval().requires_grad_(False)
+        limits = ImagesConfig.model_fields
+        self.max_pixels: int = max_pixels or limits["max_pixels"].default
+        self.max_bytes: int = (max_megabytes or limits["max_megabytes"].default) * 2**20
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        runtime: RuntimeConfig | None = None,
+        max_pixels: int | None = None,
+        max_megabytes: int | None = None,
+    ) -> Predictor:
+        """A policy from a run's folder, an exported folder, or a model file.
+
+        Raises:
+            UserError: there is none, it is damaged, or it is not the file that the manifest beside it names.
+        """
+        path = Path(path).expanduser()
+        if path.suffix in (".onnx", ".pt2"):
+            raise UserError(f"{path}: for other programs; load the run's folder, or the exported folder huggingface")
+        if path.is_dir():
+            tried = [path / POLICY, path / EXPORTED]
+            found = next((file for file in tried if file.is_file()), None)
+            if found is None:
+                raise UserError(
+                    f"{path}: no policy here; a run has {POLICY} once `make ppo` is done, an export {EXPORTED}"
+                )
+            path = found
+        network, header, _ = load_model(path, "policy")
+        return cls(network, header, start(runtime or RuntimeConfig()).device, max_pixels, max_megabytes)
+
+    def prepare(self, source: Source) -> np.ndarray:
+        """What the network sees of a file, a file's bytes or a Pillow image: uint8 [size, size, 3], to be stacked for `log_probs`.
+
+        Raises:
+            BadImage: it cannot be used; the message says why.
+        """
+        if isinstance(source, Image.Image):
+            return self.header.transform(to_rgb(source))
+        if not isinstance(source, bytes):
+            source = self.read(Path(source))
+        return self.header.transform(decode(source, self.max_pixels))
+
+    def read(self, path: Path) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            BadImage: it is no regular file, cannot be read, or is larger than the limit.
+        """
+        return read_file(path, self.max_bytes)
+
+    @torch.no_grad()
+    def log_probs(self, pixels: np.ndarray | Tensor) -> Tensor:
+        """log pi(.|x) [B, C], on the CPU, of uint8 pixels [B, size, size, 3]."""
+        if pixels.ndim != 4:
+            raise ValueError(f"pixels are [B, size, size, 3], these {list(pixels.shape)}; stack what prepare() gives")
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(np.require(pixels, requirements="W"))
+        batch = pixels.to(self.device)
+        return log_policy(self.network(normalise(batch))).cpu()
+
+    def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:
+        """Predictions for images, each a path, a file's bytes or a Pillow image; for a single one, its prediction.
+
+        Raises:
+            BadImage: one of them cannot be used.
+        """
+        if isinstance(images, str | Path | bytes | Image.Image):
+            return self._predict([images])[0]
+        return self._predict(images)
+
+    def _predict(self, images: Sequence[Source]) -> list[Prediction]:
+        made: list[Prediction] = []
+        for first in range(0, len(images), BATCH):
+            pixels = np.stack([self.prepare(one) for one in images[first : first + BATCH]])
+            made += [Prediction.of(row, self.classes) for row in self.log_probs(pixels).exp().numpy()]
+        return made

@@ -1,0 +1,103 @@
+"""Models on disk: one safetensors file that says in its header what it is, and needs no configuration to be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from pipeline.config import ModelConfig
+from pipeline.errors import UserError
+from pipeline.models.architecture import network_shape, refused_size
+from pipeline.models.backbone import build_network
+from pipeline.models.header import KEY, ModelHeader
+from pipeline.models.weight_checks import difference, first_not_finite
+from pipeline.run import manifest
+from pipeline.run.atomic_files import Damaged, write_atomically
+
+__all__ = ["ModelHeader", "damaged", "load_model", "save_model", "weights_hash"]
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over every parameter and buffer, names included: equal if and only if the weights are, bit for bit."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_model(path: Path, network: nn.Module, header: ModelHeader, extra: dict[str, Tensor] | None = None) -> None:
+    """Write weights under torchvision's names, plus `extra` tensors such as the reward model's scale, atomically.
+
+    Raises:
+        UserError: a weight is NaN or Inf; no stage after this one could use the model.
+    """
+    tensors = {**network.state_dict(), **(extra or {})}
+    if name := first_not_finite(tensors):
+        raise UserError(f"{path}: training diverged: '{name}' has NaN or Inf; lower the learning rate of the stage")
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_atomically(path, save(plain, metadata=header.metadata()))
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """What is said of a model file that cannot be used; the stage whose folder it is in makes it again."""
+    return UserError(f"{path}: damaged model file: {reason}; {manifest.remedy(path.parent.name)}")
+
+
+def load_model(path: Path, kind: str) -> tuple[nn.Module, ModelHeader, dict[str, Tensor]]:
+    """Read a file of `save_model`: the network in eval mode, its header, and the tensors beside the network's own.
+
+    A file that lies in a finished stage's folder must have the hash that the stage's manifest names. Without a manifest
+    (an exported folder, a copy) there is no hash to compare. NaN and Inf are refused in any case.
+
+    Raises:
+        UserError: missing, changed, damaged, or a file of another kind.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no model file {path}")
+    manifest.verify_beside(path)
+    metadata, tensors = _read(path)
+    if KEY not in metadata:
+        raise UserError(f"{path}: not a model of image-rlhf (its header is missing); use it as model.weights instead")
+    try:
+        header = ModelHeader.of(metadata)
+        if header.kind != kind:
+            raise UserError(f"{path}: this is a {header.kind} model; a {kind} model is needed")
+        return _restored(header, tensors), header, tensors
+    except Damaged as error:
+        raise damaged(path, str(error)) from None
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    path.open("rb").close()  # what the system refuses is an OSError with the file's name, not a damaged file
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from error
+
+
+def _restored(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Module:
+    """The network that a header describes, with its weights taken out of `tensors`.
+
+    Shapes are compared before memory for the network is taken: a damaged header may describe one of any size.
+
+    Raises:
+        Damaged: they do not fit together, or a weight is NaN or Inf.
+    """
+    shape = network_shape(header.backbone, len(header.classes))
+    own = {name: tensors.pop(name) for name in shape.state_dict() if name in tensors}
+    if reason := difference(shape, own):
+        raise Damaged(f"{reason}, for a {header.backbone} of {len(header.classes)} classes")
+    if reason := refused_size(header.backbone, header.size):
+        raise Damaged(f"{header.backbone} cannot take images of {header.size} pixels ({reason})")
+    if name := first_not_finite(own) or first_not_finite(tensors):
+        raise Damaged(f"'{name}' has NaN or Inf")
+    network = build_network(ModelConfig(backbone=header.backbone, weights="none"), len(header.classes), seed=0)
+    network.load_state_dict(own, strict=False)  # old files lack BatchNorm's counters
+    return network

@@ -1,0 +1,224 @@
+"""What a killed stage goes on from: the state of its loop, on disk whole or not at all.
+
+The two newest states are kept, each under a name that holds the hash of its content; a damaged one is named and the
+one before is used. Since a state holds everything that changes, random streams included, a run that was interrupted
+ends with the same weights, bit for bit, as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import click
+import numpy as np
+import torch
+
+from pipeline.errors import Stopped
+from pipeline.run.atomic_files import writing
+from pipeline.run.signals import came, exit_code, stoppable, uninterrupted
+
+KEPT = 2
+State = dict[str, Any]
+
+
+class _Hashed:
+    """A file to write to, the SHA-256 of what was written, and why the system refused to write more, if it did."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+        self.refused: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.digest.update(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save(state: State, path: Path) -> str:
+    """Write a state, synced; returns the SHA-256 of the file, taken while it is written: states are large.
+
+    No signal may come through: torch's writer is C++, which makes another error of an exception in `write`.
+    """
+    with writing(path), path.open("wb") as file:
+        hashed = _Hashed(file)
+        try:
+            torch.save(state, hashed)  # type: ignore[arg-type]  # it only needs to write
+        except RuntimeError:
+            if hashed.refused:  # torch reports its own confusion instead
+                raise hashed.refused from None
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+    return hashed.digest.hexdigest()
+
+
+class Checkpoints:
+    """States of one loop; used as a context manager around it.
+
+    On Ctrl-C or SIGTERM inside the context the newest state offered is written before `Stopped` leaves it.
+
+    Args:
+        folder: where they are; None keeps nothing.
+        key: describes what the state belongs to (inputs, settings); those of another key are no use and are deleted.
+        seconds: least time between two writes.
+        what: how a message names the loop.
+        writes: whether this process is the one that writes.
+    """
+
+    def __init__(
+        self, folder: Path | None, key: str, seconds: float = 0.0, what: str = "", writes: bool = True
+    ) -> None:
+        self.folder, self.key, self.seconds, self.what = folder, key, seconds, what
+        self.writes = writes and folder is not None
+        self.one_of_several = False
+        self._offered: tuple[int, State] | None = None
+        self._written = -1
+        self._last = time.monotonic()
+
+    def of(self, part: str) -> Checkpoints:
+        """Those of one loop of several in the stage; `clear` of the whole clears them all."""
+        folder = self.folder / part if self.folder else None
+        made = Checkpoints(folder, self.key, self.seconds, f"{part} {self.what}", self.writes)
+        made.one_of_several = True  # what it ends with is needed until the whole stage ends
+        return made
+
+    def latest(self) -> State | None:
+        """The newest state that is whole, with this process's random streams set to what they were; or None.
+
+        Damaged files are named and set aside, those of another key are deleted.
+        """
+        for path in reversed(self._files()):
+            try:
+                payload = path.read_bytes()
+                if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
+                    raise ValueError("its content is not what was written")
+                saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                if self.writes:
+                    click.echo(f"warning: {path} is damaged ({error}); going on from the one before", err=True)
+                    path.rename(path.with_suffix(".damaged"))
+                continue
+            if saved["key"] == self.key:
+                _restore_streams(saved["streams"])
+                self._written = saved["position"]
+                return saved["state"]
+            if self.writes:
+                path.unlink()
+        return None
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*-*.pt")) if self.folder else []
+
+    def offer(self, position: int, state: Callable[[], State]) -> None:
+        """Remember a state, made by `state` and not changed any more, and write it if the last write is long enough ago.
+
+        Raises:
+            KeyboardInterrupt: a signal came before whose exception was lost on its way.
+        """
+        if not self.writes:
+            return
+        self._offered = (position, {"state": state(), "streams": _streams()})
+        if stop := came():
+            raise stop
+        if time.monotonic() - self._last >= self.seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Write the newest state offered, unless that is done, and delete all but the two newest.
+
+        A signal that comes meanwhile takes effect when the state is on disk.
+
+        Raises:
+            OSError: the disk is full or refuses; the states written before are kept.
+            KeyboardInterrupt: a signal came.
+        """
+        with uninterrupted():
+            self._write()
+
+    def _write(self) -> None:
+        if self._offered is None or self._offered[0] <= self._written or self.folder is None:
+            return
+        position, held = self._offered
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / ".writing"
+        try:
+            digest = _save({"key": self.key, "position": position, **held}, partial)
+            partial.replace(self.folder / f"{position:08}-{digest[:16]}.pt")
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        self._written, self._last = position, time.monotonic()
+        for old in self._files()[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all of them."""
+        if self.writes and self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Checkpoints:
+        self._stoppable = stoppable()
+        self._stoppable.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        stop = error if isinstance(error, KeyboardInterrupt) else came() if error else None
+        try:
+            if stop and self.writes:
+                with uninterrupted(then_stop=False):
+                    self._write()
+            elif error is None and self.one_of_several:
+                self.write()
+        except KeyboardInterrupt as late:  # it came while the last state was written, which is on disk now
+            stop = late
+        finally:
+            self._stoppable.__exit__(None, None, None)
+        if stop:
+            done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
+            raise Stopped(f"stopped{done}; the same command resumes from there", exit_code(stop)) from None
+
+
+def _streams() -> State:
+    """The state of every global random stream, as what `torch.load(weights_only=True)` takes."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global stream is the one that libraries use
+    numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy_state, "python": random.getstate()}
+
+
+@contextmanager
+def untouched_streams() -> Iterator[None]:
+    """Whatever is done inside, every global random stream goes on as if it had not been."""
+    before = _streams()
+    try:
+        yield
+    finally:
+        _restore_streams(before)
+
+
+def _restore_streams(saved: State) -> None:
+    torch.set_rng_state(saved["torch"])
+    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(saved["cuda"])
+    kind, keys, *rest = saved["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(saved["python"])

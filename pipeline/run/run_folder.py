@@ -1,0 +1,250 @@
+"""runs/<name>/<stage>/: where a stage writes, what it was made from, and whether it is still up to date.
+
+A finished stage has a manifest: the hash of every input file, of the configuration it depends on and of every output.
+The manifest is written last, so that an interrupted stage has none and is simply run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import torchvision
+
+from pipeline.config import Config, dump_config
+from pipeline.errors import UserError
+from pipeline.run import next_command
+from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
+from pipeline.run.checkpoints import Checkpoints
+from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, read_manifest, remedy
+from pipeline.run.runtime import Runtime, peak_memory_mb
+from pipeline.tracking.metrics_log import Metrics
+from pipeline.tracking.tracker import Tracking, open_tracking, require_package
+
+__all__ = ["SECTIONS", "TARGETS", "RunFolder", "StageFolder"]
+
+# The sections of the configuration each stage depends on.
+SECTIONS = {
+    "reference": ("images", "model", "reference"),
+    "collect": ("images", "collect"),
+    "reward": ("images", "model", "reward"),
+    "ppo": ("images", "model", "ppo"),
+}
+
+_WARNED: set[tuple[Path, str]] = set()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """All stages of one run."""
+
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        return self.config.runs / self.config.name
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images, features and tables, shared by all runs; safe to delete."""
+        return self.config.runs / ".cache"
+
+    @property
+    def feedback(self) -> Path:
+        return self.config.collect.folder or self.path / "feedback"
+
+    def stage(self, name: str) -> StageFolder:
+        return StageFolder(self, name)
+
+    def prepare(self) -> None:
+        """Make the run's folder.
+
+        Raises:
+            UserError: that is impossible.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"runs: the folder {self.path} cannot be made ({error.strerror}); set runs to a folder that can be written to"
+            ) from None
+
+    def require(self, stage: str, file: str) -> Path:
+        """A file that an earlier stage made, with the hash it had then.
+
+        Raises:
+            UserError: it is missing or was changed; the message names it and the target that makes it.
+        """
+        path = self.path / stage / file
+        manifest = read_manifest(self.path / stage)
+        if manifest is None or not path.is_file():
+            raise UserError(
+                f"{path} is missing: run `{next_command.make(TARGETS[stage])}` first (run '{self.config.name}')"
+            )
+        manifest.verify(file)
+        self._warn_if_stale(manifest)
+        return path
+
+    def read(self, stage: str, file: str, *required: str) -> dict[str, Any]:
+        """A JSON object that an earlier stage made.
+
+        Args:
+            required: keys that it must have.
+
+        Raises:
+            UserError: it is missing, was changed, or is damaged.
+        """
+        path = self.require(stage, file)
+        try:
+            return read_object(path, *required)
+        except Damaged as error:
+            raise UserError(f"{path}: damaged ({error}); {remedy(stage)}") from None
+
+    def _warn_if_stale(self, manifest: Manifest) -> None:
+        """Say, once a process, that an earlier stage was made with settings other than those in force."""
+        folder = self.stage(manifest.stage)
+        if (folder.path, folder.settings) not in _WARNED and manifest.settings != folder.settings:
+            _WARNED.add((folder.path, folder.settings))
+            click.echo(
+                f"warning: {folder.path} was made with other settings (see its config.yaml); "
+                f"`{next_command.make(TARGETS[manifest.stage])}` makes it anew with the present ones",
+                err=True,
+            )
+
+    def write_summary(self) -> dict[str, Any]:
+        """summary.json: the results of every finished stage, assembled anew from their own result.json files.
+
+        A damaged one is named and left out.
+        """
+        summary: dict[str, Any] = {
+            "name": self.config.name,
+            "seed": self.config.seed,
+            "folder": str(self.path),
+            "seconds": {},
+            "peak_rss_mb": 0.0,
+        }
+        for stage in ("reference", "collect", "reward", "ppo", "infer"):
+            path = self.path / stage / RESULT
+            if not path.is_file():
+                continue
+            try:
+                result = _result(path)
+            except Damaged as error:
+                click.echo(
+                    f"warning: {path} is damaged ({error}) and left out of summary.json; {remedy(stage)}", err=True
+                )
+                continue
+            summary["seconds"][stage] = result.pop("seconds")
+            summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
+            summary.update(result)
+        write_json(self.path / "summary.json", summary)
+        return summary
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """A result.json; raises Damaged."""
+    result = read_object(path, "seconds", "peak_rss_mb")
+    if not all(isinstance(result[name], int | float) for name in ("seconds", "peak_rss_mb")):
+        raise Damaged("'seconds' or 'peak_rss_mb' is not a number")
+    return result
+
+
+@dataclass
+class StageFolder:
+    """One stage's folder: opened when the stage starts, closed by `finish`."""
+
+    run: RunFolder
+    name: str
+    started: float = field(default_factory=time.perf_counter)
+    tracking: Tracking | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.run.path / self.name
+
+    @property
+    def settings(self) -> str:
+        """Hash of the settings this stage depends on."""
+        config = self.run.config.model_dump(mode="json")
+        relevant = {name: config[name] for name in ("seed", *SECTIONS[self.name])}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+    def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
+        return {"inputs": inputs, "settings": self.settings, "versions": _versions()}
+
+    def is_current(self, inputs: dict[str, str]) -> bool:
+        """Whether the stage finished with exactly these inputs and settings, and its outputs still stand untouched."""
+        try:
+            made = read_manifest(self.path)
+            if made is None or made.settings != self.settings:
+                return False
+            if made.inputs != inputs or made.versions != _versions():
+                return False
+            names = (*made.outputs, RESULT)
+            if not all((self.path / name).is_file() for name in names):
+                return False
+            reason = next((found for name in names if (found := made.changed(name))), "")
+            _result(self.path / RESULT)
+        except (UserError, Damaged) as error:
+            reason = str(error)
+        if reason:
+            click.echo(f"warning: {self.path} is made again: {reason}", err=True)
+        return not reason
+
+    def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:
+        """Where this stage's loop saves its state, as long as inputs and settings are these; `force` does a finished
+        stage anew.
+
+        Args:
+            what: `iteration` or the like, for messages.
+        """
+        seconds = self.run.config.runtime.checkpoint_seconds
+        made = Checkpoints(self.path / "checkpoints", self._key(inputs), seconds, what, runtime.is_main)
+        if force and (self.path / NAME).is_file():  # one that was forced and stopped goes on
+            made.clear()
+        runtime.wait()
+        return made
+
+    def _key(self, inputs: dict[str, str]) -> str:
+        return short_hash(json.dumps(self._described(inputs), sort_keys=True))
+
+    def metrics(self, inputs: dict[str, str], runtime: Runtime) -> Metrics:
+        """metrics.csv, TensorBoard's events and the tracker's run; the run of an interrupted stage goes on with it."""
+        if not runtime.is_main:
+            return Metrics(None)
+        self.tracking = open_tracking(self.run.config, self.name, self.path, self._key(inputs))
+        return Metrics(self.path / "metrics.csv", self.tracking)
+
+    def begin(self) -> None:
+        """Declare the stage unfinished: what stands in its folder no longer counts.
+
+        Raises:
+            UserError: the tracker that the configuration asks for is not installed.
+        """
+        require_package(self.run.config)
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / NAME).unlink(missing_ok=True)
+        write_atomically(self.path / "config.yaml", dump_config(self.run.config).encode())
+
+    def finish(self, inputs: dict[str, str], outputs: Iterable[str], result: dict[str, Any]) -> None:
+        """Write result.json, the manifest and the run's summary; then tell the tracker."""
+        seconds = round(time.perf_counter() - self.started, 2)
+        result = {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)}
+        write_json(self.path / RESULT, result)
+        made = {name: sha256_of(self.path / name) for name in outputs}
+        described = {"stage": self.name, **self._described(inputs), "outputs": made}
+        write_json(self.path / NAME, {**described, "result": sha256_of(self.path / RESULT)})
+        self.run.write_summary()
+        if self.tracking:
+            self.tracking.finish(result)
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "torchvision": torchvision.__version__}

@@ -1,0 +1,79 @@
+"""Self-contained pages: one look for all of them, text from outside always escaped, pictures and plots inside the file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from pipeline.data.decode import BadImage, decode, read_file
+from pipeline.run.atomic_files import printable
+
+TEMPLATES = Path(__file__).with_name("templates")
+THUMBNAIL = 160  # pixels of the longer side
+MAX_BYTES = 2**30  # of a file that a thumbnail is made of
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """0.123 as 12.3 %, which no line break parts; a dash for nothing."""
+    return "–" if value is None else f"{100 * value:.{places}f}\u00a0%"
+
+
+def points(value: float | None, places: int = 1) -> str:
+    """A difference of two shares, 0.123 as +12.3; a dash for nothing."""
+    return "–" if value is None else f"{100 * value:+.{places}f}".replace("-", "−")
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """0.1234 as 0.123; a dash for nothing."""
+    return "–" if value is None else f"{value:.{places}f}".replace("-", "−")
+
+
+def render(folder: Path, template: str, **values: object) -> str:
+    """A page from a template in `folder`, which may extend or import those in pipeline/templates.
+
+    Args:
+        values: what the template reads; text in it is escaped, `Markup` (plots) is not.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "percent": percent,
+        "points": points,
+        "number": number,
+        "printable": printable,
+    }
+    environment.filters.update(filters)
+    return environment.get_template(template).render(**values)
+
+
+def data_address(data: bytes, kind: str) -> str:
+    """Bytes as an address that holds them; `kind` is their media type, as image/png."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def thumbnail(path: Path, max_pixels: int) -> str | None:
+    """A small JPEG or PNG of an image file as a data address; None if it is gone or cannot be read.
+
+    Args:
+        max_pixels: a larger image is not decoded.
+    """
+    try:
+        picture = decode(read_file(path, MAX_BYTES), max_pixels)
+    except BadImage:
+        return None
+    small = max(picture.size) <= THUMBNAIL
+    scale = THUMBNAIL / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    out = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).save(out, "PNG" if small else "JPEG", quality=85)
+    return data_address(out.getvalue(), f"image/{'png' if small else 'jpeg'}")

@@ -1,0 +1,124 @@
+"""The commands that make a run, stage by stage, and those that run several stages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import click
+
+from pipeline.config import Config, parse_config
+from pipeline.run import next_command
+from stages.cli.options import configured, force_option
+
+# Command, module and help of each stage, in the order of the pipeline. Modules are imported when they are run: torch
+# takes seconds, and --help should not.
+STAGES = (
+    (
+        "reference",
+        "stages.reference.run",
+        "Train the reference policy on a few labelled images a class, and freeze it.",
+    ),
+    ("collect", "stages.collect.run", "Ask for judgments and append them to the feedback store."),
+    ("train-reward", "stages.reward.run", "Train the reward model on the judgments."),
+    ("ppo", "stages.ppo.run", "Align the policy with PPO against the frozen reward model."),
+)
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def run_stage(name: str, module: str, config: Config, force: bool) -> None:
+    """Run one stage and say in a line what it made, or that there was nothing to do."""
+    from pipeline.run.run_folder import RunFolder
+
+    stage = importlib.import_module(module)
+    changed = stage.run(config, force)
+    if _is_main_process():
+        note = "" if changed else f"  (up to date; `{next_command.make(name)} FORCE=1` does it again)"
+        click.echo(stage.describe(RunFolder(config).write_summary()) + note)
+
+
+def _command(name: str, module: str, text: str) -> click.Command:
+    @click.command(name, help=text)
+    @configured
+    @force_option
+    def command(config: Config, force: bool) -> None:
+        run_stage(name, module, config, force)
+
+    return command
+
+
+@click.command()
+@configured
+@force_option
+@click.option(
+    "--teacher",
+    type=click.Choice(["people", "simulated", "replay"]),
+    default="people",
+    show_default=True,
+    help="Who answers: people on a page or in a window, or a teacher that stands in for them.",
+)
+@click.option("--annotators", help="Names of those who judge, with commas between; each gets a link of their own.")
+@click.option("--ui", type=click.Choice(["web", "tk"]), help="A page in the browser, or a window.")
+def collect(config: Config, force: bool, teacher: str, annotators: str | None, ui: str | None) -> None:
+    """Ask for judgments and append them to the feedback store."""
+    changed: dict[str, Any] = {"teacher": teacher}
+    if annotators is not None:
+        changed["annotators"] = [name.strip() for name in annotators.split(",") if name.strip()]
+    if ui is not None:
+        changed["ui"] = ui
+    tree = config.model_dump(mode="json")
+    tree["collect"] |= changed
+    name, module, _ = next(stage for stage in STAGES if stage[0] == "collect")
+    run_stage(name, module, parse_config(tree, "collect"), force)
+
+
+@click.command()
+@configured
+@force_option
+def run(config: Config, force: bool) -> None:
+    """All stages up to ppo in one process, then the reference beside the aligned policy."""
+    from pipeline.run.run_folder import RunFolder
+    from stages.summary_table import comparison_table
+
+    for name, module, _ in STAGES:
+        run_stage(name, module, config, force)
+    if _is_main_process():
+        click.echo(comparison_table(RunFolder(config).write_summary()))
+
+
+@click.command()
+@configured
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Runs, each with a seed of its own."
+)
+@click.option("--only", multiple=True, help="A method by its name in the table; may be given several times.")
+def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
+    """Hold PPO against what a sceptic would use instead, on the same judgments and seeds."""
+    from pipeline.data.feature_cache import Features
+    from pipeline.learning.environment import Environment
+    from pipeline.models.backbone import Split
+    from pipeline.run.checkpoints import Checkpoints
+    from pipeline.tracking.metrics_log import Metrics
+    from stages.compare import run as stage
+    from stages.compare.baselines import Learners
+    from stages.ppo.run import optimise
+    from stages.reward.run import fit_policy
+
+    def prepare(one: Config) -> None:
+        stand_in = one.collect.teacher in stage.STAND_INS
+        for name, module, _ in STAGES[:3]:
+            if name != "collect" or stand_in:
+                importlib.import_module(module).run(one)
+
+    def align(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> int:
+        return optimise(environment, pieces, features, metrics, Checkpoints(None, "")).images
+
+    learners = Learners(prepare, fit_policy, align)
+    click.echo(stage.run(config, seeds, learners, list(only)))
+
+
+COMMANDS = (*(_command(*stage) for stage in STAGES if stage[0] != "collect"), collect, run, compare)

@@ -1,0 +1,104 @@
+"""What people are asked: the items of a run, and those among images whose class is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.errors import UserError
+from pipeline.run.runtime import generator
+from pipeline.run.workspace import Workspace
+from stages.collect.items import Item, distinct, items_of
+from stages.collect.queries import Queries, draw
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Distinct items in the order they are asked, gold items to mix in, and the class names."""
+
+    items: list[Item]
+    gold: list[Item]
+    classes: tuple[str, ...]
+
+
+def labelled_rows(ws: Workspace) -> dict[int, int]:
+    """Class number of each image the reference was given the label of, by row."""
+    labelled = pd.read_csv(ws.run.require("reference", "labelled.csv"), dtype=str, keep_default_na=False)
+    number = {name: n for n, name in enumerate(ws.classes)}
+    pairs = zip(labelled["image"], labelled["label"], strict=True)
+    return {ws.table.position[image]: number[label] for image, label in pairs if image in ws.table.position}
+
+
+def pool_of(ws: Workspace) -> np.ndarray:
+    """Training images that the reference was not given labels of.
+
+    Raises:
+        UserError: there are none.
+    """
+    known = labelled_rows(ws)
+    train = ws.table.rows("train")
+    pool = train[[row not in known for row in train]]
+    if not len(pool):
+        raise UserError(
+            "no image is left to be judged: the reference was given the labels of all; lower reference.labelled_per_class"
+        )
+    return pool
+
+
+def plan(ws: Workspace) -> Plan:
+    """The items of this run; the same ones each time, and with a larger `collect.count` the same ones first.
+
+    Raises:
+        UserError: nothing to ask about, or gold items asked for and no image's class known.
+    """
+    settings = ws.config.collect
+    pool = torch.from_numpy(pool_of(ws))
+    wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
+    queries = draw(settings.question, pool, wanted, ws.log_reference, generator(ws.config.seed, 10))
+    items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
+    return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)
+
+
+def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
+    known = labelled_rows(ws)
+    if not known:
+        raise UserError(
+            "collect.gold_fraction: gold items need images whose class is known, and the reference was given none; set it "
+            "to 0, or raise reference.labelled_per_class"
+        )
+    labels = np.full(len(ws.table), -1)
+    labels[list(known)] = list(known.values())
+    random = generator(ws.config.seed, 12)
+    pool = torch.tensor(sorted(known))
+    queries = draw(ws.config.collect.question, pool, max(wanted, len(pool)), ws.log_reference, random)
+    queries = _decidable(queries, GoldLabels(ws.classes, labels), random)
+    return [replace(item, gold=True) for item in distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))]
+
+
+def _decidable(queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
+    """Questions that the known classes answer: one side of a comparison is made the right one, the other wrong."""
+    truth = torch.from_numpy(gold.labels)[queries.rows_a]
+    if queries.kind == "comparison":
+        wrong = torch.where(queries.label_a == truth, queries.label_b, queries.label_a)
+        first = torch.rand(len(queries), generator=random) < 0.5
+        return Queries(
+            queries.kind,
+            queries.rows_a,
+            torch.where(first, truth, wrong),
+            queries.rows_b,
+            torch.where(first, wrong, truth),
+        )
+    if queries.kind == "image_comparison":
+        other = torch.from_numpy(gold.labels)[queries.rows_b]
+        label = torch.where(torch.rand(len(queries), generator=random) < 0.5, truth, other)
+        kept = truth != other
+        return Queries(queries.kind, queries.rows_a[kept], label[kept], queries.rows_b[kept], label[kept])
+    if queries.kind == "verdict":
+        right = torch.rand(len(queries), generator=random) < 0.5
+        label = torch.where(right, truth, queries.label_a)
+        return Queries(queries.kind, queries.rows_a, label, queries.rows_b, queries.label_b)
+    return queries

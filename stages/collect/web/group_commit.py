@@ -1,0 +1,70 @@
+"""Answers that come at the same time share one fsync; each is acknowledged only after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+from feedback_store.errors import FeedbackError
+from feedback_store.records import Judgment
+from stages.collect.assignments import Assignments
+from stages.collect.tasks import Accepted
+
+log = logging.getLogger(__name__)
+
+
+class Committer:
+    """While one batch is on its way to the disk, the next one gathers."""
+
+    def __init__(self, assignments: Assignments) -> None:
+        self._assignments = assignments
+        self._waiting: list[tuple[Accepted, asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "committer")
+
+    async def commit(self, accepted: Accepted) -> None:
+        """Returns when everything in `accepted` is on disk and counted.
+
+        Raises:
+            FeedbackError: the disk refused, or a file is not what was stored; send all of it again.
+        """
+        if not accepted.judgments and not accepted.late:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((accepted, done))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+        await done
+
+    async def finish(self) -> None:
+        """Wait for what is under way; called when the server stops."""
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            judgments = [judgment for accepted, _ in batch for judgment in accepted.judgments]
+            late = [judgment for accepted, _ in batch for judgment in accepted.late]
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._assignments.write, judgments, late)
+            except Exception as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(
+                            error if isinstance(error, FeedbackError) else FeedbackError(f"not stored: {error}")
+                        )
+            else:
+                self._settle(judgments)
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    def _settle(self, judgments: list[Judgment]) -> None:
+        """Count what is on disk. Whatever goes wrong here, nobody is told that it was not stored."""
+        try:
+            self._assignments.settle(judgments)
+        except Exception:
+            log.exception("answers were stored, but not counted yet; they are when the server is started again")

@@ -1,0 +1,96 @@
+"""What else one could train on the same judgments: distillation of pi*, and DPO's implicit reward (METHOD 9)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pipeline.data.feature_cache import Features
+from pipeline.learning.environment import Environment, forward
+from pipeline.learning.objective import log_optimal_policy, standing
+from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
+from pipeline.models.backbone import Split
+from pipeline.models.policy import log_policy
+from pipeline.run.runtime import generator, minibatches
+from pipeline.tracking.metrics_log import Metrics
+
+
+class ImplicitReward(nn.Module):
+    """DPO's utility (Rafailov et al. 2023): u(x, a) = beta (log pi(a|x) - log pi_ref(a|x)), [B, C].
+
+    Judgments are likelihoods under it as under a reward model's; the policy that maximises them needs no PPO. `beta` is
+    in units of the judgments' utility, that is PPO's times the reward model's scale, so that both mean the same optimum.
+    """
+
+    def __init__(self, policy: nn.Module, reference: nn.Module, beta: float) -> None:
+        super().__init__()
+        self.policy, self.reference, self.beta = policy, reference.requires_grad_(False).eval(), beta
+
+    def train(self, mode: bool = True) -> ImplicitReward:
+        """The reference stays frozen, BatchNorm's buffers included."""
+        super().train(mode)
+        self.reference.eval()
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.no_grad():
+            log_ref = log_policy(self.reference(features))
+        return self.beta * (log_policy(self.policy(features)) - log_ref)
+
+
+def dpo_pieces(pieces: Split, beta: float) -> Split:
+    """Pieces whose suffix is the implicit reward of the policy in `pieces`, which starts at the reference."""
+    implicit = ImplicitReward(pieces.suffix, copy.deepcopy(pieces.suffix), beta)
+    return Split(pieces.network, pieces.prefix, implicit)
+
+
+def distil(environment: Environment, pieces: Split, features: Features, metrics: Metrics, rollouts: int) -> int:
+    """Cross-entropy to pi* on `rollouts` rollouts' images; returns how many images that were.
+
+    Views are drawn and scored, rollout by rollout, as PPO's are; then each is learned from once, in train mode, as
+    supervised learning does.
+    """
+    ws, config = environment.ws, environment.ws.config.ppo
+    random = generator(ws.config.seed, 40)
+    rows = ws.rows("train")
+    rollout = len(rows) / -(-len(rows) // config.batch_size)  # images; minibatches are nearly equal
+    total = rollouts * math.ceil(rollout / config.minibatch_size)
+    suffix = ws.runtime.prepare(pieces.suffix)
+    optimiser = adamw(pieces.suffix.parameters(), ws.config.reward.lr)
+    step = images = 0
+    queue: list[Tensor] = []
+    for _ in tqdm(range(rollouts), "distillation", unit="rollout", leave=False, disable=None):
+        queue = queue or list(minibatches(rows, config.batch_size, random))
+        inputs, log_ref, reward = environment.inputs(features, queue.pop(), random, config.augment)
+        log_pi = log_policy(forward(pieces.suffix, inputs))
+        metrics.add(images=images, **asdict(standing(log_pi, log_ref, reward, config.beta)))
+        target = log_optimal_policy(log_ref, reward, config.beta).exp()
+        suffix.train()
+        for part in minibatches(torch.arange(len(inputs)), config.minibatch_size, random):
+            set_lr(optimiser, ws.config.reward.lr * warmup_cosine(step, total, config.warmup_fraction))
+            log_new = log_policy(suffix(inputs.batch(part)))
+            loss = -(target[part].to(log_new.device) * log_new).sum(-1).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            step, images = step + 1, images + len(part)
+    pieces.suffix.eval()
+    return images
+
+
+def ppo_variants(rollouts: int) -> dict[str, dict[str, Any]]:
+    """Settings of the one loop for each method; those that go once through a rollout make `rollouts` of them."""
+    once = {"epochs": 1, "clip": None, "target_kl": None, "iterations": rollouts}
+    plain = {"surrogate": "ratio", "baseline": "exact", "temperature": 1.0}
+    return {
+        "A2C": {**plain, **once, "estimator": "critic"},
+        "REINFORCE": {**plain, **once, "estimator": "sampled", "surrogate": "score", "baseline": "mean"},
+        "PPO, sampled": {**plain, "estimator": "sampled"},
+        "PPO, expected": {**plain, "estimator": "expected"},
+    }

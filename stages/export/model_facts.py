@@ -1,0 +1,130 @@
+"""What the model card says, gathered from what the run left behind; nothing is measured a second time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feedback_store import agreement
+from feedback_store.csv_store.store import FeedbackStore
+from pipeline.data.gold_labels import GoldLabels, folder_labels
+from pipeline.learning.statistics import expected_calibration_error, has_no_opinion, wilson_interval
+from pipeline.models.policy import log_policy
+from pipeline.run.workspace import Workspace
+from pipeline.ui.card_plots import calibration_doubts
+
+STAND_INS = ("simulated", "replay")  # sources of judgments that nobody gave to this project
+
+
+@dataclass(frozen=True)
+class Share:
+    """A proportion with its 95 % Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+    total: int
+
+    @classmethod
+    def of(cls, successes: int, total: int) -> Share:
+        return cls(successes / total, *wilson_interval(successes, total), total)
+
+
+def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
+    """All that the template is given.
+
+    Args:
+        policy: the policy's file.
+        weights: hash of its weights.
+    """
+    run = ws.run
+    results = {
+        stage: run.read(stage, "result.json", key)[key]
+        for stage, key in (("reference", "reference"), ("reward", "reward"), ("ppo", "policy"))
+    }
+    card = run.read("reward", "card.json")
+    gold = folder_labels(ws.table, ws.classes)
+    evaluation = ws.table.rows("evaluation")
+    known = evaluation[gold.known[evaluation]]
+    return {
+        "name": ws.config.name,
+        "seed": ws.config.seed,
+        "classes": list(ws.classes),
+        "backbone": ws.config.model.backbone,
+        "trainable": ws.config.model.trainable,
+        "size": ws.transform.size,
+        "resize": ws.transform.resize,
+        "weights": weights,
+        "images": {split: len(ws.table.rows(split)) for split in ("train", "val", "test")},
+        "evaluated": len(known),
+        "reference": results["reference"],
+        "reference_words": origin(ws, results["reference"]["labelled_images"]),
+        "no_opinion": has_no_opinion(ws.log_reference[evaluation]),
+        "reward": card,
+        "doubts": calibration_doubts(card),
+        "policy": results["ppo"],
+        "estimator": results["ppo"]["estimator"],
+        "judgments": judgments(FeedbackStore(run.feedback)),
+        "accuracy": accuracies(results, len(known)) if len(known) else None,
+        **(on_gold(policy_scores(ws, policy), gold, known) if len(known) else {"ece": None, "by_class": []}),
+        "torch": torch.__version__,
+    }
+
+
+def origin(ws: Workspace, labelled: int) -> str:
+    """Where the reference came from, as its stage's manifest has it."""
+    if labelled:
+        return f"trained on {labelled} labelled images"
+    if "checkpoint" in ws.run.read("reference", "manifest.json", "inputs")["inputs"]:
+        return "that was trained elsewhere and given to it"
+    return "without an opinion (every class equally likely)"
+
+
+def accuracies(results: dict[str, Any], total: int) -> dict[str, Share]:
+    """Accuracy on the evaluation images of reference, reward model's best class, and policy, from the stages' results."""
+    found = {
+        "reference": results["reference"]["accuracy"],
+        "reward": results["reward"]["argmax_accuracy"],
+        "policy": results["ppo"]["accuracy"],
+    }
+    return {name: Share.of(round(value * total), total) for name, value in found.items() if value is not None}
+
+
+def policy_scores(ws: Workspace, policy: Path) -> Tensor:
+    """log pi [N, C] of every image: from the cache, where PPO's own evaluation left it."""
+    return log_policy(ws.scores(*ws.cut(ws.load_policy(policy))))
+
+
+def on_gold(log_pi: Tensor, gold: GoldLabels, known: np.ndarray) -> dict[str, Any]:
+    """The policy's calibration error, and its accuracy on the images of each class that has some.
+
+    Args:
+        known: rows of the evaluation images whose class is known.
+    """
+    labels = gold.labels[known]
+    right = log_pi[known].argmax(-1).numpy() == labels
+    by_class = [
+        (name, Share.of(int(right[labels == number].sum()), int((labels == number).sum())))
+        for number, name in enumerate(gold.classes)
+        if (labels == number).any()
+    ]
+    return {"ece": expected_calibration_error(log_pi[known], torch.from_numpy(labels)), "by_class": by_class}
+
+
+def judgments(store: FeedbackStore) -> dict[str, Any]:
+    """How many of which kind by how many people, how far they agree, and where they came from. No names: the card is public."""
+    pairs, per_image = store.comparisons(), store.per_image_judgments()
+    found = agreement.quality(pairs, per_image)
+    sources = [*pairs["source"], *per_image["source"]]
+    return {
+        "total": len(sources),
+        "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
+        "kinds": agreement.as_json(found)["questions"],
+        "sources": {name: sources.count(name) for name in sorted(set(sources))},
+        "stand_ins": sum(source in STAND_INS for source in sources),
+    }

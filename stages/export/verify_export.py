@@ -1,0 +1,67 @@
+"""An export is held against the policy it was made from, on real images, before anybody can use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.errors import UserError
+from pipeline.models.predictor import Predictor
+from pipeline.run.workspace import Workspace
+from stages.export.graph import Answer
+
+TOLERANCE = 1e-4  # largest difference of a probability
+IMAGES = 64
+BATCHES = (1, 3)  # besides all at once: a graph may have taken the number of images it was traced with for a constant
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Real images and what the policy says of them.
+
+    Attributes:
+        pixels: uint8 [n, size, size, 3].
+        probabilities: [n, C].
+    """
+
+    pixels: np.ndarray
+    probabilities: np.ndarray
+
+    @classmethod
+    def of(cls, ws: Workspace, predictor: Predictor) -> Sample:
+        """Up to 64 of the run's evaluation images, evenly among them."""
+        rows = ws.rows("evaluation")
+        rows = rows[torch.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).round().long()]
+        pixels = ws.pixels.batch(rows).numpy()
+        return cls(pixels, predictor.log_probs(pixels).exp().numpy())
+
+
+def difference(answer: Answer, sample: Sample) -> float:
+    """The largest difference of any probability, over batches of 1, of 3, and of all images; NaN if one is NaN."""
+    worst = [0.0]
+    for size in (*BATCHES, len(sample.pixels)):
+        for first in range(0, len(sample.pixels), size):
+            expected = sample.probabilities[first : first + size]
+            probabilities, logits = answer(sample.pixels[first : first + size])
+            if probabilities.shape != expected.shape or logits.shape != expected.shape:
+                return float("inf")
+            from_logits = torch.from_numpy(logits).double().softmax(-1).numpy()
+            worst += [float(np.abs(found - expected).max()) for found in (probabilities, from_logits)]
+    return float(np.max(worst))
+
+
+def check(what: str, answer: Answer, sample: Sample) -> float:
+    """`difference`, where it is small enough.
+
+    Raises:
+        UserError: it is not.
+    """
+    found = difference(answer, sample)
+    if not found <= TOLERANCE:
+        raise UserError(
+            f"{what} does not agree with PyTorch: on {len(sample.pixels)} evaluation images a probability differs by up to "
+            f"{found:.2g}, and {TOLERANCE:g} is the most allowed; nothing was exported"
+        )
+    return found

@@ -1,0 +1,30 @@
+"""Calibration of the reference: temperature scaling on held-out folds of its labelled images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.data.score_tables import score
+from pipeline.learning.statistics import fit_temperature
+from pipeline.run.runtime import generator
+from pipeline.run.workspace import Workspace
+from pipeline.tracking.metrics_log import Metrics
+from stages.reference.training import fit_labels, fresh_network
+
+
+def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> float:
+    """Temperature fitted on held-out folds of the labelled images; 1 where the configuration asks for none."""
+    folds = min(ws.config.reference.calibration_folds, int(labels.bincount().min()) if len(labels) else 0)
+    if folds < 2:
+        return 1.0
+    order = torch.argsort(torch.rand(len(rows), generator=generator(ws.config.seed, 4)))
+    order = order[torch.argsort(labels[order], stable=True)]  # each fold gets its share of each class
+    logits = torch.zeros(len(rows), len(ws.classes))
+    for fold in range(folds):
+        held = torch.zeros(len(rows), dtype=torch.bool)
+        held[order[fold::folds]] = True
+        pieces, features = fresh_network(ws)
+        fit_labels(ws, pieces, features, rows[~held], labels[~held], ws.config.reference, Metrics(None))
+        logits[held] = score(pieces.suffix, features, rows[held])
+    return fit_temperature(logits, labels)

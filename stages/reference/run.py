@@ -1,0 +1,124 @@
+"""Stage 0: the reference policy pi_ref.
+
+Supervised training on a few labelled images a class, then temperature scaling, then frozen. The temperature is fitted
+on held-out folds of the same few images: everything after this stage multiplies pi_ref by evidence (METHOD 3), so it
+has to be as sure of itself as it is right, and a network that has memorised fifty images is far surer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.config import Config
+from pipeline.data.feature_cache import Features
+from pipeline.data.gold_labels import GoldLabels, folder_labels
+from pipeline.errors import UserError
+from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
+from pipeline.models.backbone import Split
+from pipeline.models.policy import divide_logits, log_policy
+from pipeline.models.serialization import save_model
+from pipeline.run.atomic_files import sha256_of, write_atomically
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.runtime import generator
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
+from stages.reference.calibration import calibration_temperature
+from stages.reference.training import fit_labels, fresh_network
+
+
+@one_process("reference")
+def run(config: Config, force: bool = False) -> bool:
+    """Make runs/<name>/reference/. Returns whether there was anything to do."""
+    stage = RunFolder(config).stage("reference")
+    ws = open_workspace(config)
+    gold = folder_labels(ws.table, ws.classes)
+    labelled = choose_labelled(ws, gold)
+    inputs = _inputs(ws, gold, labelled)
+    if stage.is_current(inputs) and not force:
+        return False
+    if ws.runtime.is_main:
+        stage.begin()
+    with stage.metrics(inputs, ws.runtime) as metrics:
+        if config.reference.checkpoint:
+            (pieces, features), temperature = ws.cut(ws.load_policy(config.reference.checkpoint)), 1.0
+        else:
+            rows, labels = torch.from_numpy(labelled), torch.from_numpy(gold.labels[labelled])
+            pieces, features = fresh_network(ws)
+            temperature = calibration_temperature(ws, rows, labels)
+            if len(rows):
+                fit_labels(ws, pieces, features, rows, labels, config.reference, metrics)
+                divide_logits(pieces, temperature)
+    if ws.runtime.is_main:
+        save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
+        listed = pd.DataFrame(
+            {"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]}
+        )
+        write_atomically(stage.path / "labelled.csv", listed.to_csv(index=False).encode())
+        result = evaluate(ws, pieces, features, gold) | {
+            "temperature": temperature,
+            "labelled_images": len(labelled),
+            "given": config.reference.checkpoint is not None,
+        }
+        stage.finish(inputs, ["model.safetensors", "labelled.csv", "metrics.csv"], {"reference": result})
+    ws.runtime.wait()
+    return True
+
+
+def choose_labelled(ws: Workspace, gold: GoldLabels) -> np.ndarray:
+    """Row numbers of `labelled_per_class` training images of each class, drawn with the run's seed.
+
+    Raises:
+        UserError: a class has fewer labelled training images than that.
+    """
+    wanted = 0 if ws.config.reference.checkpoint else ws.config.reference.labelled_per_class
+    random = generator(ws.config.seed, 1)
+    train = ws.table.rows("train")
+    chosen = []
+    for number, name in enumerate(ws.classes):
+        rows = train[gold.labels[train] == number]
+        if len(rows) < wanted:
+            raise UserError(
+                f"reference.labelled_per_class is {wanted}, but class '{name}' has {len(rows)} labelled training images in "
+                f"{ws.table.root}; add some in train/{name}/, lower the number (0 starts from no opinion), or give a "
+                "trained policy as reference.checkpoint"
+            )
+        chosen.append(rows[torch.randperm(len(rows), generator=random)[:wanted].numpy()])
+    return np.sort(np.concatenate(chosen))
+
+
+def _inputs(ws: Workspace, gold: GoldLabels, labelled: np.ndarray) -> dict[str, str]:
+    pairs = " ".join(f"{ws.table.ids[row]}={gold.labels[row]}" for row in labelled)
+    inputs = {"images": ws.table.fingerprint, "labelled": hashlib.sha256(pairs.encode()).hexdigest()}
+    if checkpoint := ws.config.reference.checkpoint:
+        inputs["checkpoint"] = sha256_of(checkpoint) if checkpoint.is_file() else ""
+    return inputs | ws.weights_input()
+
+
+def evaluate(ws: Workspace, pieces: Split, features: Features, gold: GoldLabels) -> dict[str, Any]:
+    """Accuracy, log loss and calibration on the evaluation images that have gold labels."""
+    log_probs = log_policy(ws.scores(pieces, features))
+    rows = ws.table.rows("evaluation")
+    known = rows[gold.known[rows]]
+    if not len(known):
+        return {"accuracy": None, "log_loss": None, "ece": None}
+    labels = torch.from_numpy(gold.labels[known])
+    return {
+        "accuracy": gold_accuracy(log_probs, gold, rows),
+        "log_loss": float(-log_probs[known].gather(1, labels[:, None]).mean()),
+        "ece": expected_calibration_error(log_probs[known], labels),
+    }
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """One line for the terminal."""
+    made = summary["reference"]
+    accuracy = "no true labels to test on" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}"
+    if not made["labelled_images"] and not made["given"]:
+        accuracy = "no opinion: every class is equally likely"
+    return click.style("reference", bold=True) + f"  {accuracy}, {made['labelled_images']} labelled images"

@@ -1,0 +1,96 @@
+"""All figures of one run, read from what its stages left; nothing is trained, and nothing scored that was scored before."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from feedback_store.csv_store.store import FeedbackStore
+from pipeline.config import dump_config
+from pipeline.data.gold_labels import folder_labels
+from pipeline.models.policy import log_policy
+from pipeline.run.workspace import Workspace
+from pipeline.tracking.metrics_log import Row
+from stages.report.judgment_summary import judged
+from stages.report.lineage import by_people, finished, lineage
+from stages.report.predictions import compared
+from stages.report.reproduce import commands
+
+Figures = dict[str, Any]
+
+
+def figures(ws: Workspace) -> Figures:
+    """Everything the report shows but pictures, as it is saved in report.json.
+
+    Raises:
+        UserError: there is no reference yet, or a model was made for other classes.
+    """
+    gold = folder_labels(ws.table, ws.classes)
+    before = ws.log_reference
+    after, made = None, finished(ws.run.stage("ppo"))
+    if made:
+        after = log_policy(ws.scores(*ws.cut(ws.load_policy(ws.run.require("ppo", "model.safetensors")))))
+    rows = ws.table.rows("evaluation")
+    found = {
+        "name": ws.config.name,
+        "seed": ws.config.seed,
+        "classes": list(ws.classes),
+        "evaluation": "test" if (ws.table.splits == "test").any() else "val",
+        "predictions": compared(ws.table, gold, before, after, rows),
+        "judged": judged(FeedbackStore(ws.run.feedback), gold.by_image(ws.table.ids)),
+        "reference": ws.run.read("reference", "result.json", "reference")["reference"],
+        "card": _of(ws, "reward", "card.json"),
+        "ppo": _ppo(ws) if made else None,
+        "compare": comparison(ws.run.path / "compare" / "compare.md"),
+        "lineage": lineage(ws),
+        "config": dump_config(ws.config),
+        "commands": commands(ws),
+        "by_people": by_people(ws),
+    }
+    plain: Figures = _plain(found)
+    return plain
+
+
+def _of(ws: Workspace, stage: str, file: str) -> Any:
+    return ws.run.read(stage, file) if finished(ws.run.stage(stage)) else None
+
+
+def _ppo(ws: Workspace) -> dict[str, Any]:
+    """What PPO ended with, and its metrics by iteration."""
+    return {
+        "result": ws.run.read("ppo", "result.json", "policy")["policy"],
+        "rows": metrics(ws.run.require("ppo", "metrics.csv")),
+        "settings": ws.config.ppo.model_dump(mode="json"),
+    }
+
+
+def metrics(path: Path) -> list[Row]:
+    """Rows of a metrics.csv, each without the cells that are empty or no finite number."""
+    frame = pd.read_csv(path)
+    return [{str(k): float(v) for k, v in row.items() if np.isfinite(v)} for row in frame.to_dict("records")]
+
+
+def comparison(path: Path) -> dict[str, Any] | None:
+    """The table that `make compare` wrote: what it is about, its cells, its verdict; None if there is none."""
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    text = [line for line in lines if line and not line.startswith("|")]
+    if len(table) < 3 or not text:
+        return None
+    return {"about": text[0], "heads": table[0], "rows": table[2:], "verdict": " ".join(text[1:])}
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers, None for those that are none: JSON knows neither NumPy's nor NaN."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,98 @@
+"""Library use: a policy from a folder, predictions in a line; and the lines that the README shows."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from policies import CLASSES, noise_images, untrained_run
+
+from pipeline.data.decode import BadImage
+from pipeline.data.transforms import normalise
+from pipeline.errors import UserError
+from pipeline.models.predictor import Prediction, Predictor
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_prediction_by_hand() -> None:
+    said = Prediction.of(np.array([0.25, 0.5, 0.25]), CLASSES)
+    assert said.label == "bee"
+    assert said.confidence == 0.5
+    assert said.entropy == pytest.approx(1.5 * math.log(2))
+    assert said.top(2) == [("bee", 0.5), ("ant", 0.25)]
+    certain = Prediction.of(np.array([0.0, 1.0, 0.0]), CLASSES)
+    assert certain.entropy == 0
+
+
+def test_it_is_the_network_on_the_transformed_image(tmp_path: Path) -> None:
+    untrained_run(tmp_path)
+    path = sorted(noise_images(tmp_path / "some", 3).iterdir())[2]
+    predictor = Predictor.load(tmp_path / "runs" / "bugs")
+    assert predictor.classes == CLASSES
+    with Image.open(path) as image:
+        pixels = predictor.header.transform(image.convert("RGB"))
+    logits = predictor.network(normalise(torch.from_numpy(pixels[None].copy())))
+    expected = torch.softmax(logits, -1)[0].tolist()
+    assert list(predictor.predict(path).probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_paths_bytes_and_images_one_or_many(tmp_path: Path) -> None:
+    untrained_run(tmp_path)
+    images = sorted(noise_images(tmp_path / "some", 70).iterdir())
+    predictor = Predictor.load(str(tmp_path / "runs" / "bugs"))
+    one = predictor.predict(str(images[0]))
+    assert isinstance(one, Prediction)
+    with Image.open(images[0]) as opened:
+        for same in (images[0], images[0].read_bytes(), opened):
+            assert predictor.predict(same).probabilities == pytest.approx(one.probabilities, abs=1e-6)
+    many = predictor.predict(images)
+    assert len(many) == 70
+    for path, said in zip(images, many, strict=True):
+        assert said.probabilities == pytest.approx(predictor.predict(path).probabilities, abs=1e-5)
+    assert predictor.predict([]) == []
+
+
+def test_bad_images_say_why(tmp_path: Path) -> None:
+    untrained_run(tmp_path)
+    predictor = Predictor.load(tmp_path / "runs" / "bugs")
+    with pytest.raises(BadImage, match="No such file"):
+        predictor.predict("nowhere.png")
+    with pytest.raises(BadImage, match="not an image"):
+        predictor.predict(b"hello")
+    out = io.BytesIO()
+    Image.new("RGB", (100, 100)).save(out, "PNG")
+    small = Predictor.load(tmp_path / "runs" / "bugs", max_pixels=9999)
+    with pytest.raises(BadImage, match="too large"):
+        small.predict(out.getvalue())
+
+
+def test_what_can_be_loaded(tmp_path: Path) -> None:
+    untrained_run(tmp_path)
+    run = tmp_path / "runs" / "bugs"
+    weights = Predictor.load(run).weights
+    assert Predictor.load(run / "ppo" / "model.safetensors").weights == weights
+    assert Predictor.load(run / "ppo").weights == weights, "a folder that holds model.safetensors, as an export does"
+    assert Predictor.load(run / "reference").weights != weights
+    (tmp_path / "empty").mkdir()
+    for path, message in ((tmp_path / "empty", "no policy here"), (tmp_path / "gone", "no model file")):
+        with pytest.raises(UserError, match=message):
+            Predictor.load(path)
+
+
+def test_the_readmes_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """They run as they stand, in a folder that has such a run and such a photo."""
+    untrained_run(tmp_path)
+    (tmp_path / "runs" / "bugs").rename(tmp_path / "runs" / "digits")
+    sorted(noise_images(tmp_path / "some", 1).iterdir())[0].rename(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(from pipeline\.predictor .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) == 3
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.split()[0] in CLASSES

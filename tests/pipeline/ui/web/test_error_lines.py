@@ -1,0 +1,115 @@
+"""Errors in the terminal are few, whoever causes them, and none is left out without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.ui.web.error_lines import KINDS, PER_PERIOD, PERIOD, ErrorLines
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """What asyncio and uvicorn log in the test and a filter lets through."""
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    handler, loggers = Keep(), [logging.getLogger(name) for name in ("asyncio", "uvicorn.error")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield records
+    for logger in loggers:
+        logger.removeHandler(handler)
+
+
+def test_lines_of_one_kind_are_counted_beyond_the_first(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = ErrorLines(clock)
+    for _ in range(1000):
+        errors.echo("error: the disk is full")
+    errors.echo("error: something else")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[: PER_PERIOD - 1] == ["error: the disk is full"] * (PER_PERIOD - 1)
+    assert lines[PER_PERIOD - 1 :] == [
+        "error: the disk is full (more like this are counted, not shown, for 60 s)",
+        "error: something else",
+    ]
+    clock.now = PERIOD
+    errors.echo("error: the disk is full")
+    assert capsys.readouterr().err == "error: the disk is full (995 more like this before)\n"
+
+
+def test_made_up_kinds_are_one_kind(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = ErrorLines(clock)
+    for number in range(10 * KINDS):
+        errors.echo(f"error: {number}")
+    assert len(capsys.readouterr().err.splitlines()) == KINDS + PER_PERIOD
+
+
+def test_at_the_end_the_rest_is_counted(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = ErrorLines(clock)
+    with errors.on_loggers():
+        for _ in range(PER_PERIOD + 7):
+            errors.echo("error")
+        capsys.readouterr()
+    assert capsys.readouterr().err == "7 more errors like those above were not shown\n"
+    with ErrorLines(clock).on_loggers():
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_connections_that_cannot_be_accepted_are_one_sentence(logged: list[logging.LogRecord]) -> None:
+    """asyncio's own loop, told that there are no more open files: it logs a line and a traceback for each."""
+
+    class NoFiles(socket.socket):
+        def accept(self) -> tuple[socket.socket, object]:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async def serve() -> None:
+        listener = NoFiles()
+        listener.bind(("127.0.0.1", 0))
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, sock=listener, backlog=500)
+        with socket.create_connection(listener.getsockname()):
+            while not logged:
+                await asyncio.sleep(0.01)
+        server.close()
+
+    with ErrorLines().on_loggers():
+        asyncio.run(serve())
+    assert len(logged) <= PER_PERIOD
+    said = logged[0].getMessage()
+    assert said.startswith("Too many open files: new connections wait; raise the limit of open files")
+    assert "\n" not in said
+    assert logged[0].exc_info is None
+
+
+def test_tracebacks_of_one_kind_are_few(logged: list[logging.LogRecord]) -> None:
+    logger = logging.getLogger("uvicorn.error")
+    with ErrorLines().on_loggers():
+        for number in range(100):
+            try:
+                raise ValueError("a bug" if number % 2 else "another")
+            except ValueError as error:
+                logger.error("Exception in ASGI application\n", exc_info=error)
+    assert len(logged) == 2 * PER_PERIOD
+    logger.error("afterwards nothing is left of it")
+    assert len(logged) == 2 * PER_PERIOD + 1
