@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browsing import CHROMIUM
 from PIL import Image
+from support.browser import CHROMIUM
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 THREADS = torch.get_num_threads()

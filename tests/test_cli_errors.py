@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from policies import noise_images, untrained_run
+from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import dump_config
 from stages.cli import main

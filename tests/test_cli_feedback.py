@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from feedback_cli import COMMAND, command, make_workplace, named
+from support.command_line import COMMAND, command, make_workplace, named
 
 
 @pytest.fixture(scope="module")

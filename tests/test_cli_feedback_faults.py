@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from feedback_cli import command, make_workplace, named
+from support.command_line import command, make_workplace, named
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 from conftest import stripes
 from numpy.random import default_rng
-from policies import noise_images, untrained_run
+from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import ImagesConfig, dump_config
 from pipeline.data.gold_labels import class_names

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import fuzz
 
 from feedback_store.csv_store.checks import check_pairwise, check_per_image
 from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row

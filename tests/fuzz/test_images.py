@@ -7,10 +7,10 @@ import io
 
 import numpy as np
 import pytest
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.fuzzing import bounded, fuzz
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
 from pipeline.data.decode import BadImage, decode

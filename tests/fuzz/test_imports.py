@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import bounded, fuzz
 
 from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
 from feedback_store.errors import FeedbackError

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from live_collect import Live, draw_pictures, make_place
-from request_strategies import (
+from support.collect_server import Live, draw_pictures, make_place
+from support.fuzzing import bounded, fuzz
+from support.request_strategies import (
     HOSTS,
     METHODS,
     ODD_HEADERS,

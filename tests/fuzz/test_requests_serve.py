@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import httpx
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
-from live_serve import Live, desk_of, make_served
 from PIL import Image
-from request_strategies import HOSTS, METHODS, ODD_HEADERS, TEXT, Sent, check_answers, exchange, nothing_logged
+from support.fuzzing import bounded, fuzz
+from support.request_strategies import HOSTS, METHODS, ODD_HEADERS, TEXT, Sent, check_answers, exchange, nothing_logged
+from support.serve_server import Live, desk_of, make_served
 
 DOCUMENTED = frozenset({200, 307, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 501, 503})
 WAIT = 0.5  # seconds for a request that says it is longer than it is

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import bounded, fuzz
 
 from pipeline.config import Config, dump_config, known_keys, load_config, parse_config
 from pipeline.errors import UserError

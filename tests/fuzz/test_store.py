@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fuzzing import bounded, fuzz
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzzing import bounded, fuzz
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError

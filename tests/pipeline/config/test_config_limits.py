@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzzing import bounded
+from support.fuzzing import bounded
 
 from pipeline.config import dump_config, load_config, parse_config
 from pipeline.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzing import bounded, peak_bytes, reset_peak
+from support.fuzzing import bounded, peak_bytes, reset_peak
 from PIL import Image, ImageOps
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin

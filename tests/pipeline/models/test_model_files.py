@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from fuzzing import bounded
 from safetensors.torch import load_file, save_file
+from support.fuzzing import bounded
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from policies import CLASSES, noise_images, untrained_run
+from support.untrained_runs import CLASSES, noise_images, untrained_run
 
 from pipeline.data.decode import BadImage
 from pipeline.data.transforms import normalise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from policies import noise_images
+from support.untrained_runs import noise_images
 
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, dump_config, parse_config

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_collect import Live, Place, desk_for, draw_pictures, make_place
+from support.collect_server import Live, Place, desk_for, draw_pictures, make_place
 
 from pipeline.ui.web.connections import Patience
 from stages.collect.web.app import Desk

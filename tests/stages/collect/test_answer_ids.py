@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from desk import give, rows
+from support.answering import give, rows
 
 from stages.collect.tasks import Accepted, Answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from desk import give, rows, take_back
+from support.answering import give, rows, take_back
 
 from stages.collect.tasks import Answer
 

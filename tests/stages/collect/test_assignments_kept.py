@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from desk import give, rows, take_back
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.answering import give, rows, take_back
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browsing import CHROMIUM, shot, until
-from judging import NEXT_IMAGE, asked, wait_stored
+from support.browser import CHROMIUM, shot, until
+from support.judging_page import NEXT_IMAGE, asked, wait_stored
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: the page was not tested in a browser"

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from browsing import CHROMIUM, shot
-from judging import asked, wait_stored
+from support.browser import CHROMIUM, shot
+from support.judging_page import asked, wait_stored
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: the page was not tested in a browser"

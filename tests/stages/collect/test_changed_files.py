@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from browsing import CHROMIUM, until
-from judging import NEXT_IMAGE, asked, wait_stored
+from support.browser import CHROMIUM, until
+from support.judging_page import NEXT_IMAGE, asked, wait_stored
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError

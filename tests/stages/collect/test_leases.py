@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import give, rows
 from fastapi.testclient import TestClient
+from support.answering import give, rows
 
 from feedback_store.errors import FeedbackWarning
 from stages.collect.leases import Lease, Leases, LeasesError

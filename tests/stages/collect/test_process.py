@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from browsing import CHROMIUM
-from collect_process import CollectProcess, make_run, start_over
+from support.browser import CHROMIUM
+from support.collect_process import CollectProcess, make_run, start_over
 
 from feedback_store.csv_store.store import FeedbackStore
 

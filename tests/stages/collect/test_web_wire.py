@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import read_all
+from support.raw_http import read_all
 
 Server = Callable[..., Any]
 

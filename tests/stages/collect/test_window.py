@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from screen import needs_display
+from support.display import needs_display
 
 from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config.collect import CollectConfig

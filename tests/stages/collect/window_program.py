@@ -6,7 +6,7 @@ import sys
 import tkinter as tk
 from pathlib import Path
 
-from live_collect import planned
+from support.collect_server import planned
 
 from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config.collect import CollectConfig

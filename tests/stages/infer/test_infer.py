@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from policies import CLASSES, noise_images, untrained_run
+from support.untrained_runs import CLASSES, noise_images, untrained_run
 
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network

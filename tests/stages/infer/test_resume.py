@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from policies import noise_images, untrained_run
+from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import Config, dump_config
 from pipeline.errors import Stopped, UserError

@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from policies import noise_images, untrained_run
-from screen import needs_display
+from support.display import needs_display
+from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import dump_config
 from pipeline.models.predictor import Predictor

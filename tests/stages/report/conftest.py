@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reporting import CLASSES, FILE, small_config, stripes
+from support.report_runs import CLASSES, FILE, small_config, stripes
 
 from pipeline.config import Config
 

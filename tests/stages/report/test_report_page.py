@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from browsing import CHROMIUM, shot
-from reporting import CLASSES, copied, figures_of, invoke, outside, page_of
+from support.browser import CHROMIUM, shot
+from support.report_runs import CLASSES, copied, figures_of, invoke, outside, page_of
 
 from pipeline.config import Config, RuntimeConfig, dump_config, parse_config
 from pipeline.data.gold_labels import GoldLabels

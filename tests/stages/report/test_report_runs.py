@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from browsing import CHROMIUM, shot
-from reporting import copied, figures_of, invoke, outside, page_of, small_config, stripes
+from support.browser import CHROMIUM, shot
+from support.report_runs import copied, figures_of, invoke, outside, page_of, small_config, stripes
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import label_choice

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from live_serve import Live, desk_of, make_served
 from PIL import Image
+from support.serve_server import Live, desk_of, make_served
 
 from pipeline.config import Config
 from stages.serve.app import Desk, make_app

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from browsing import CHROMIUM, shot, until
+from support.browser import CHROMIUM, shot, until
 
 from pipeline.models.policy import final_linear
 from stages.serve.run import TOKEN

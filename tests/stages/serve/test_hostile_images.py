@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from fuzzing import peak_bytes
+from support.fuzzing import peak_bytes
 
 from benchmarks.hostile import huge_tile, many_scans, thin
 from pipeline.config import Config

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
-from serving import read_all, request
+from support.raw_http import read_all, request
 
 from benchmarks.hostile import bomb
 from pipeline.config import Config

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from request_strategies import nothing_logged
-from serving import read_all, request
+from support.raw_http import read_all, request
+from support.request_strategies import nothing_logged
 
 from pipeline.ui.web.http_rules import FREE_CHUNKS, MIN_CHUNK
 

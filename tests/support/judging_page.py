@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from browsing import until
+from support.browser import until
 
 NEXT_IMAGE = "(src) => document.querySelector('#stage img')?.getAttribute('src') !== src"
 
