@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from conftest import stripes
 from numpy.random import default_rng
+from support.images import stripes
 from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import ImagesConfig, dump_config

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.csv_logs import COLUMNS, sealed
 
 from feedback_store.csv_store.log import CsvLog
-from feedback_store.csv_store.view import Place
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
-
-COLUMNS = ("id", "x", "y")
 
 cells = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=0, max_size=12)
 rows = st.lists(st.tuples(st.uuids().map(str), cells, cells), min_size=1, max_size=8, unique_by=lambda row: row[0])
@@ -118,14 +116,6 @@ def test_what_is_acknowledged_was_synced_whole(tmp_path: Path, monkeypatch: pyte
     assert synced == [log.path.stat().st_size], "once, after everything was written"
 
 
-def sealed(folder: Path, rows: int) -> CsvLog:
-    """A log of that many appends."""
-    log = CsvLog(folder / "x.csv", COLUMNS)
-    for number in range(rows):
-        log.append([(f"id{number}", f"text {number}", "é, and more")])
-    return log
-
-
 @given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_flipped_byte_is_accepted_in_silence(
@@ -177,75 +167,3 @@ def test_a_torn_seal_leaves_every_row_readable(tmp_path: Path, kept: int) -> Non
     log.path.write_bytes(log.path.read_bytes().replace(b"text 1", b"text 7"))
     with pytest.raises(FeedbackError, match="not what was stored"):
         log.read()
-
-
-def test_rows_since(tmp_path: Path) -> None:
-    log = CsvLog(tmp_path / "x.csv", COLUMNS)
-    assert log.rows_since(Place()) == ([], Place())
-    log.append([("1", "=a", 'b "c", d')])
-    rows, place = log.rows_since(Place())
-    assert rows == [{"id": "1", "x": "=a", "y": 'b "c", d'}]
-    assert log.rows_since(place) == ([], place)
-    log.append([("2", "", "")])
-    with log.path.open("ab") as file:
-        file.write(b"3,torn")
-    assert [row["id"] for row in log.rows_since(place)[0]] == ["2"]
-
-
-def test_rows_since_names_a_row_that_is_none(tmp_path: Path) -> None:
-    log = CsvLog(tmp_path / "x.csv", COLUMNS)
-    log.append([("1", "a", "b")])
-    place = log.rows_since(Place())[1]
-    with log.path.open("ab") as file:
-        file.write(b"2,too few\r\n")
-    with pytest.raises(FeedbackError, match=r"x\.csv, line 3: 2 cells where 3 belong"):
-        log.rows_since(place)
-
-
-def test_rows_since_starts_anew_where_rows_are_gone(tmp_path: Path) -> None:
-    """A reader that follows the file learns that rows it has read are no longer there; moving the file is no such thing."""
-    log = sealed(tmp_path, 3)
-    place = log.rows_since(Place())[1]
-    log.path.rename(tmp_path / "away")
-    with pytest.raises(ChangedError, match="the file is gone, and 89 bytes were stored"):
-        log.rows_since(place)
-    (tmp_path / "away").rename(log.path)
-    assert log.rows_since(place) == ([], place)
-    lines = log.path.read_bytes().splitlines(keepends=True)
-    log.path.write_bytes(b"".join([lines[0], *lines[2:]]))
-    CsvLog(log.path, COLUMNS).accept()
-    rows, anew = log.rows_since(place)
-    assert [row["id"] for row in rows] == ["id1", "id2"]
-    assert anew.generation == place.generation + 1
-    assert log.rows_since(anew) == ([], anew)
-
-
-def test_a_row_written_to_a_file_that_was_moved_meanwhile_is_not_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = sealed(tmp_path, 2)
-    true = os.write
-
-    def moved(handle: int, data: memoryview) -> None:
-        log.path.rename(tmp_path / "away")
-        true(handle, data)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_store.log._write_all", moved)
-        with pytest.raises(ChangedError, match="moved the file while an answer was written; put it back"):
-            log.append([("late", "", "")])
-    (tmp_path / "away").rename(log.path)
-    assert log.append([("late", "", "")]) == 0, "it is in the file that was put back"
-    assert list(log.read()["id"]) == ["id0", "id1", "late"]
-
-
-def test_two_processes_verify_only_what_the_other_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = sealed(tmp_path, 3), CsvLog(tmp_path / "x.csv", COLUMNS)
-    other.look()
-    one.append([("a", "", "")])
-    monkeypatch.setattr(
-        "feedback_store.csv_store.view.View._learn_all", lambda *_: pytest.fail("the whole file was read")
-    )
-    assert other.append([("a", "", ""), ("b", "", "")]) == 1
-    assert one.append([("b", "", ""), ("c", "", "")]) == 1
-    assert list(one.read()["id"]) == ["id0", "id1", "id2", "a", "b", "c"]

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import jsonschema
 import pytest
+from support.label_studio_schema import TASKS_SCHEMA
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
@@ -112,70 +113,6 @@ def test_datasets_reads_the_preference_file(store: FeedbackStore, tmp_path: Path
         ("=wasp", "ant"),
         ("img-3", "img-2"),
     }
-
-
-TASKS_SCHEMA = {  # labelstud.io/guide/task_format and labelstud.io/guide/tasks: what an import of annotated tasks may hold
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["data", "annotations"],
-        "properties": {
-            "id": {"type": "integer"},
-            "data": {"type": "object", "additionalProperties": {"type": "string"}},
-            "annotations": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["result"],
-                    "properties": {
-                        "id": {"type": "integer"},
-                        "unique_id": {"type": "string"},
-                        "task": {"type": "integer"},
-                        "completed_by": {
-                            "type": "object",
-                            "required": ["id", "email"],
-                            "properties": {
-                                "id": {"type": "integer"},
-                                "email": {"type": "string", "pattern": "^.+@.+$"},
-                            },
-                        },
-                        "was_cancelled": {"type": "boolean"},
-                        "ground_truth": {"type": "boolean"},
-                        "lead_time": {"type": ["number", "null"]},
-                        "created_at": {"type": "string"},
-                        "result": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "required": ["id", "from_name", "to_name", "type", "value"],
-                                "properties": {
-                                    "type": {"enum": ["pairwise", "choices", "rating"]},
-                                    "value": {
-                                        "oneOf": [
-                                            {
-                                                "required": ["selected"],
-                                                "properties": {"selected": {"enum": ["left", "right"]}},
-                                            },
-                                            {
-                                                "required": ["choices"],
-                                                "properties": {
-                                                    "choices": {"type": "array", "items": {"type": "string"}}
-                                                },
-                                            },
-                                            {"required": ["rating"], "properties": {"rating": {"type": "integer"}}},
-                                        ]
-                                    },
-                                },
-                            },
-                        },
-                    },
-                    "additionalProperties": False,
-                },
-            },
-        },
-        "additionalProperties": False,
-    },
-}
 
 
 def test_our_export_is_of_the_documented_form(store: FeedbackStore, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.collect_server import Live, Place, desk_for, draw_pictures, make_place
+from support.collect_site import Site
 
 from pipeline.ui.web.connections import Patience
 from stages.collect.web.app import Desk
@@ -56,3 +57,9 @@ def desk_maker(place: Callable[..., Place]) -> Iterator[Callable[..., Desk]]:
     yield make
     for desk in made:
         desk.renditions.close()
+
+
+@pytest.fixture
+def site(place: Callable[..., Place], desk_maker: Callable[..., Desk]) -> Site:
+    """Twenty questions for ann and bob."""
+    return Site(desk_maker(place(count=20), ["ann", "bob"]))

@@ -8,49 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
+from support.collect_site import ORIGIN, Site, answer, take
 
 from pipeline.ui.web.guard import HEADERS, Guard, Rules
-from stages.collect.web.app import MAX_BODY, Desk, make_app
+from stages.collect.web.app import MAX_BODY, Desk
 from stages.collect.web.personal_links import OWNER
-
-HOST = "http://127.0.0.1:8765"
-ORIGIN = {"Origin": HOST}
-
-
-class Site:
-    """The application, and a browser for each person."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.app = desk, make_app(desk)
-
-    def browser(self, who: str | None = None) -> TestClient:
-        client = TestClient(self.app, base_url=HOST, follow_redirects=False)
-        if who is not None:
-            entered = client.get(self.link(who).enter)
-            assert entered.status_code == 303
-        return client
-
-    def link(self, who: str):  # type: ignore[no-untyped-def]
-        return next(link for link in self.desk.links if link.name == who)
-
-    def home(self, who: str) -> str:
-        return self.link(who).home
-
-
-@pytest.fixture
-def site(place: Callable[..., object], desk_maker: Callable[..., Desk]) -> Site:
-    return Site(desk_maker(place(count=20), ["ann", "bob"]))
-
-
-def take(site: Site, who: str = "ann", wanted: int = 2) -> list[dict]:  # type: ignore[type-arg]
-    reply = site.browser(who).post(site.home(who) + "next", json={"wanted": wanted}, headers=ORIGIN)
-    assert reply.status_code == 200, reply.text
-    return reply.json()["tasks"]
-
-
-def answer(item: str, judgment: str = "answer-1", what: str = "a") -> dict:  # type: ignore[type-arg]
-    return {"answers": [{"id": judgment, "item": item, "answer": what, "response_ms": 5, "age_ms": 0}]}
 
 
 def test_a_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(site: Site) -> None:
@@ -160,26 +122,6 @@ def test_reading_a_body_without_a_length_stops_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"answers": [{}]},
-        {"answers": [{"id": "short"}]},
-        {"answers": [{"id": "a" * 8, "item": "../../etc/passwd"}]},
-        {"answers": [{"id": "a\nb" * 8}]},
-        {"answers": [{"id": "a" * 8, "response_ms": -1}]},
-        {"answers": {}, "more": 1},
-        {"answers": [{"id": "a" * 8, "item": "0" * 24, "extra": 1}]},
-        {"answers": [{"id": "a" * 8}] * 101},
-    ],
-)
-def test_malformed_answers_are_refused(site: Site, body: dict) -> None:  # type: ignore[type-arg]
-    reply = site.browser("ann").post(site.home("ann") + "answers", json=body, headers=ORIGIN)
-    assert reply.status_code == 422
-    assert site.desk.assignments.store.files == []
-
-
-@pytest.mark.parametrize(
     "path",
     [
         "images/../../../links.json",
@@ -233,39 +175,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
             assert not re.search(r"<script(?![^>]*src=)|style=| on[a-z]+=", text), path
 
 
-def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = take(site)[0]
-
-    def full(handle: int, data: memoryview) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("feedback_store.csv_store.log._write_all", full)
-        refused = site.browser("ann").post(site.home("ann") + "answers", json=answer(task["key"]), headers=ORIGIN)
-    assert refused.status_code == 507
-    assert "No space left" in refused.json()["detail"]
-    stored = site.browser("ann").post(site.home("ann") + "answers", json=answer(task["key"]), headers=ORIGIN)
-    assert stored.json()["stored"] == ["answer-1"]
-
-
 def test_the_cookie_is_secure_over_tls(place: Callable[..., object], desk_maker: Callable[..., Desk]) -> None:
     desk = desk_maker(place(count=5), ["ann"])
     desk.secure = True
     assert "secure" in Site(desk).browser().get(desk.links.annotators[0].enter).headers["set-cookie"].lower()
-
-
-def test_neither_others_nor_the_model_are_shown_unless_asked(
-    place: Callable[..., object], desk_maker: Callable[..., Desk]
-) -> None:
-    quiet = Site(desk_maker(place(count=5, judgments_per_item=2), ["ann", "bob"]))
-    for task in take(quiet, "ann", 5):
-        quiet.browser("ann").post(quiet.home("ann") + "answers", json=answer(task["key"], task["key"]), headers=ORIGIN)
-    assert {note for task in take(quiet, "bob", 5) for note in task["notes"]} == set()
-    quiet.desk.assignments.settings = quiet.desk.assignments.settings.model_copy(
-        update={"show_others": True, "show_model": True}
-    )
-    quiet.desk.presenter._settings = quiet.desk.assignments.settings
-    notes = take(quiet, "bob", 5)[0]["notes"]
-    assert notes[0].startswith("Others: ")
-    assert "(1)" in notes[0]
-    assert notes[1].startswith("Model: ")

@@ -7,35 +7,23 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from support.export_packages import needs
+from torch import Tensor
 
-from pipeline.config import Config, ModelConfig, RuntimeConfig
-from pipeline.data.digits import write_digits
-from pipeline.data.transforms import normalise
+from pipeline.config import Config, RuntimeConfig
 from pipeline.errors import UserError
-from pipeline.models.backbone import build_network
-from pipeline.models.policy import final_linear
 from pipeline.models.predictor import Predictor
-from pipeline.models.serialization import ModelHeader
-from stages.export import run as stage
-from stages.export.graph import EXTRA, Answer, Outputs, PixelsToClasses, trace, write_onnx, write_torch
+from stages.export.graph import EXTRA, PixelsToClasses
 from stages.export.run import FORMATS, run
-from stages.export.verify_export import TOLERANCE, Sample, check, difference
+from stages.export.verify_export import TOLERANCE
 
 ROOT = Path(__file__).resolve().parents[3]
 CPU = RuntimeConfig(device="cpu")
-
-
-def needs(*formats: str) -> None:
-    for name in formats:
-        for package in stage.PACKAGES.get(name, ()):
-            pytest.importorskip(package, reason=f"the extra image-rlhf[{name}] is not installed")
 
 
 def folder_of(config: Config) -> Path:
@@ -155,41 +143,6 @@ def test_what_does_not_agree_is_not_exported(
         assert not target.exists()
 
 
-def answering(sample: Sample, wrong: float = 0.0, at: int | None = None, shape: int = 2) -> Answer:
-    """The right answer; `wrong` is added to one probability, in batches of `at` images only if that is given."""
-
-    def answer(pixels: np.ndarray) -> Outputs:
-        places = [int(np.flatnonzero((sample.pixels == one).all((1, 2, 3)))[0]) for one in pixels]
-        probabilities = sample.probabilities[places].copy()
-        logits = np.log(probabilities)
-        if at in (None, len(pixels)):
-            probabilities[-1, 0] += wrong
-        return probabilities[:, :shape], logits
-
-    return answer
-
-
-def test_the_check_sees_what_is_wrong() -> None:
-    """In whichever batch it is, in whichever output, and where it is no number."""
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
-    sample = Sample(pixels, np.exp(np.log(random.dirichlet([1, 1], 8))).astype(np.float32))
-    assert check("it", answering(sample), sample) < 1e-6
-    assert difference(answering(sample, 5e-5), sample) == pytest.approx(5e-5, rel=0.01)
-    for bad in (
-        answering(sample, 2e-4),
-        answering(sample, 2e-4, at=1),
-        answering(sample, 2e-4, at=3),
-        answering(sample, 2e-4, at=2),
-        answering(sample, 2e-4, at=8),
-        answering(sample, float("nan")),
-        answering(sample, shape=1),
-        lambda pixels: (answering(sample)(pixels)[0], answering(sample)(pixels)[0] * 3),
-    ):
-        with pytest.raises(UserError, match="does not agree"):
-            check("it", bad, sample)
-
-
 def test_a_missing_package_names_the_extra(finished: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else there(name))
@@ -202,66 +155,3 @@ def test_a_missing_package_names_the_extra(finished: Config, monkeypatch: pytest
 def test_without_a_policy_it_says_what_to_run(finished: Config) -> None:
     with pytest.raises(UserError, match="make ppo"):
         run(finished.model_copy(update={"name": "not-there"}), ["torch"])
-
-
-def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path) -> None:
-    class Stubborn(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.mean((2, 3))[:, : 2 + int(x.sum() > 1e9)]
-
-    predictor = Predictor(Stubborn(), ModelHeader("policy", "stubborn", ("a", "b"), 8, 8))
-    with pytest.raises(UserError, match=r"cannot export stubborn \(.*FORMAT=huggingface needs no graph"):
-        trace(predictor)
-
-
-def both_agree(network: nn.Module, backbone: str, pixels: np.ndarray, calibrate: bool = True) -> None:
-    """ONNX and torch.export of a network whose answers differ from image to image: others would agree with anything."""
-    torch.manual_seed(0)
-    inputs, head = normalise(torch.from_numpy(pixels)), final_linear(network)
-    with torch.no_grad():
-        nn.init.normal_(head.weight)
-        if calibrate:  # random weights: with a new BatchNorm's statistics nothing comes out of a deep network
-            for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.momentum = None
-            network.train()(inputs)
-        logits = network.eval()(inputs)
-        head.weight /= logits.std(0)[:, None]
-        head.bias -= logits.mean(0) / logits.std(0)
-    size = pixels.shape[1]
-    predictor = Predictor(network, ModelHeader("policy", backbone, ("a", "b", "c"), size, size))
-    sample = Sample(pixels, predictor.log_probs(pixels).exp().numpy())
-    assert sample.probabilities.std(0).min() > 0.1
-    program = trace(predictor)
-    with tempfile.TemporaryDirectory() as folder:  # some are hundreds of megabytes, which pytest would keep
-        for what, write in (("model.onnx", write_onnx), ("model.pt2", write_torch)):
-            found = check(what, write(predictor, program, Path(folder)), sample)
-            print(f"{backbone} {what}: {found:.1e}")
-
-
-@pytest.mark.parametrize(
-    ("backbone", "size"),
-    [("resnet18", 32), ("mobilenet_v3_small", 32), ("shufflenet_v2_x0_5", 48), ("swin_t", 32), ("vit_b_32", 224)],
-)
-def test_backbones(backbone: str, size: int, tmp_path: Path) -> None:
-    """Convolutions, squeeze and excitation, channel shuffles (reshapes), windows, attention: any number of images."""
-    needs("onnx")
-    root = write_digits(tmp_path / "digits")
-    header = ModelHeader("policy", backbone, ("a", "b", "c"), size, size)
-    prepare = Predictor(nn.Identity(), header).prepare
-    pixels = np.stack([prepare(path) for path in sorted(root.rglob("test/*/*.png"))[::100]])
-    network = build_network(ModelConfig(backbone=backbone, weights="none"), 3, seed=0)
-    both_agree(network, backbone, pixels)
-
-
-def test_real_weights_on_real_photographs(shared: Path) -> None:
-    """SqueezeNet with ImageNet's weights on ants and bees at 224 pixels."""
-    needs("onnx")
-    weights = shared / "weights" / "squeezenet1_1_imagenet.safetensors"
-    network = build_network(ModelConfig(backbone="squeezenet1_1", weights=str(weights)), 3, seed=0)
-    header = ModelHeader("policy", "squeezenet1_1", ("a", "b", "c"), 224, 256)
-    prepare = Predictor(nn.Identity(), header).prepare
-    photographs = sorted((shared / "data" / "hymenoptera" / "val").rglob("*.jpg"))
-    assert len(photographs) > 30
-    pixels = np.stack([prepare(path) for path in photographs[::5]])
-    both_agree(network, "squeezenet1_1", pixels, calibrate=False)

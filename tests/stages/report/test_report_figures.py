@@ -12,17 +12,13 @@ from torch import Tensor
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Comparison, label_choice
-from pipeline.config import parse_config
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
 from pipeline.learning.statistics import has_no_opinion, paired_difference, reliability
 from stages.report.charts import decided, shown_classes
-from stages.report.headline import BETTER, BY_CHANCE, HARMED, HELPED, LEVEL, NO_GOLD, UNFINISHED, WORSE, headline
 from stages.report.judgment_summary import judged
 from stages.report.multi_run import differing
 from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compared, most_confused
-from stages.report.report_data import comparison, metrics
-from stages.report.reproduce import collect_options
 
 
 def table(count: int) -> ImageTable:
@@ -157,53 +153,9 @@ def test_no_opinion_on_nearly_every_image_is_none() -> None:
     assert not has_no_opinion(says((0, 0.501), classes=2))
 
 
-@pytest.mark.parametrize(("low", "high", "expected"), [(0.6, 0.9, BETTER), (0.4, 0.7, BY_CHANCE), (0.1, 0.4, WORSE)])
-def test_headline_against_chance(low: float, high: float, expected: str) -> None:
-    side = {"accuracy": (low + high) / 2, "low": low, "high": high}
-    end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
-    made = {
-        "evaluation": "test",
-        "ppo": {"result": end},
-        "card": None,
-        "lineage": {"missing": [], "stages": []},
-        "predictions": {
-            "images": 9,
-            "known": 9,
-            "no_opinion": True,
-            "chance": 0.5,
-            "commonest": 0.6,
-            "before": None,
-            "after": side,
-            "paired": None,
-            "changed": None,
-            "opinions": {},
-        },
-    }
-    found = headline(made)
-    assert found["short"] == expected
-    assert "chance would be on 50.0" in found["sentences"][0]
-    assert "wrong to right" not in " ".join(found["sentences"])
-
-
 def test_a_reference_without_an_opinion_has_no_accuracy_in_the_curve_either() -> None:
     rows = [{"iteration": float(n), "gold_heldout": 0.5, "accuracy_heldout": 0.4} for n in (0, 1)]
     assert decided(rows) == [{"iteration": 0.0, "gold_heldout": 0.5}, rows[1]]
-
-
-def test_how_judgments_were_collected() -> None:
-    """What the stage kept counts, not the configuration, whose teacher nobody may have asked."""
-    written = parse_config({"images": {"source": "digits"}}, "test").collect.model_dump(mode="json")
-    assert written["teacher"] == "simulated"
-    assert collect_options({}, written) == [], "imported: the target asks people by itself"
-    assert collect_options(written, written) == ["TEACHER=simulated"]
-    asked = written | {"teacher": "people"}
-    assert collect_options(asked, written) == []
-    assert collect_options(asked | {"annotators": ["Ann B", "$x"], "ui": "tk"}, written) == [
-        "ANNOTATORS='Ann B,$$x'",
-        "UI=tk",
-    ]
-    changed = asked | {"question": "label", "server": written["server"] | {"port": 1}}
-    assert collect_options(changed, written) == ["SET='collect.question=label collect.server.port=1'"]
 
 
 def test_of_many_classes_those_that_changed_most_are_shown() -> None:
@@ -250,78 +202,9 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     assert judged(FeedbackStore(tmp_path / "empty"), {}) is None
 
 
-def test_metrics_leave_out_empty_cells(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text("iteration,J,spread_heldout\n0,0.5,\n1,inf,0.25\n")
-    rows = metrics(tmp_path / "metrics.csv")
-    assert rows == [{"iteration": 0.0, "J": 0.5}, {"iteration": 1.0, "spread_heldout": 0.25}]
-
-
-def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
-    import pandas as pd
-
-    from stages.compare.report import markdown, verdict
-
-    columns = {"KL": 0.5, "J": 0.1, "attained": 0.9, "attained held-out": 0.8, "ECE": 0.1, "images": 10, "note": ""}
-    frame = pd.DataFrame(
-        [
-            {
-                "method": method,
-                "seed": seed,
-                "accuracy": accuracy + 0.01 * seed,
-                "seconds": 1.0,
-                "reward seconds": 2.0,
-                **columns,
-            }
-            for method, accuracy in (("reference", 0.7), ("PPO, expected", 0.9))
-            for seed in (0, 1)
-        ]
-    )
-    config = parse_config({"images": {"source": "digits"}}, "test")
-    (tmp_path / "compare.md").write_text(markdown(config, frame) + "\n\n" + verdict(frame) + "\n")
-    found = comparison(tmp_path / "compare.md")
-    assert found is not None
-    assert [row[0] for row in found["rows"]] == ["reference", "PPO, expected"]
-    assert found["heads"][:2] == ["method", "accuracy %"]
-    assert all(len(row) == len(found["heads"]) for row in found["rows"])
-    assert found["verdict"] == verdict(frame)
-    assert comparison(tmp_path / "none.md") is None
-
-
 def test_only_settings_that_differ_are_listed() -> None:
     found = [
         {"config": "name: a\nseed: 0\nppo: {lr: 0.1, beta: 0.3}\n"},
         {"config": "name: b\nseed: 0\nppo: {lr: 0.2, beta: 0.3}\n"},
     ]
     assert differing(found) == [{"key": "ppo.lr", "cells": ["0.1", "0.2"]}]
-
-
-@pytest.mark.parametrize(
-    ("paired", "policy", "expected"),
-    [
-        ({"p": 0.01, "difference": 0.1}, True, HELPED),
-        ({"p": 0.01, "difference": -0.1}, True, HARMED),
-        ({"p": 0.2, "difference": 0.1}, True, LEVEL),
-        (None, True, NO_GOLD),
-        (None, False, UNFINISHED),
-    ],
-)
-def test_headline(paired: dict[str, float] | None, policy: bool, expected: str) -> None:
-    side = {"accuracy": 0.5, "low": 0.4, "high": 0.6}
-    known = 100 if paired else 0
-    end = {"attained": 0.9, "attained_heldout": None, "kl": 0.5, "kl_star": 0.6, "stopped": None}
-    made = {
-        "evaluation": "test",
-        "ppo": {"result": end} if policy else None,
-        "card": None,
-        "predictions": {
-            "images": 100,
-            "known": known,
-            "no_opinion": False,
-            "before": side if paired else None,
-            "after": side if paired and policy else None,
-            "changed": {"all": 3} if policy else None,
-            "paired": {"gained": 1, "lost": 2, "low": -0.1, "high": 0.1, **paired} if paired else None,
-        },
-        "lineage": {"missing": [] if policy else [{"stage": "ppo", "target": "ppo"}], "stages": []},
-    }
-    assert headline(made)["short"] == expected

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support.browser import CHROMIUM, shot, until
+from support.predict_page import bring, opened, percent, read
 
 from pipeline.models.policy import final_linear
 from stages.serve.run import TOKEN
@@ -21,50 +19,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 SECRET = "a-token-of-enough-letters"
-SENT = """([type, files]) => {
-    const data = new DataTransfer();
-    for (const [name, content] of files) {
-        data.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name));
-    }
-    const target = document.getElementById("drop");
-    if (type === "paste") dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
-    else for (const one of ["dragenter", "dragover", "drop"]) {
-        target.dispatchEvent(new DragEvent(one, { dataTransfer: data, bubbles: true, cancelable: true }));
-    }
-}"""
-READ = """() => [...document.querySelectorAll(".card")].map((card) => ({
-    name: card.querySelector("h2").textContent,
-    verdict: card.querySelector(".verdict").textContent,
-    busy: card.getAttribute("aria-busy"),
-    rows: [...card.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent)),
-    widths: [...card.querySelectorAll(".fill")].map((fill) => parseFloat(fill.style.width)),
-    columns: [...card.querySelectorAll("thead th")].map((cell) => cell.textContent),
-}))"""
-
-
-def bring(page: Any, files: dict[str, bytes], how: str = "drop") -> None:
-    """Drop or paste files, as the browser would hand them to the page."""
-    page.evaluate(SENT, [how, [[name, base64.b64encode(data).decode()] for name, data in files.items()]])
-
-
-def read(page: Any, cards: int) -> list[dict[str, Any]]:
-    """What is on the cards once all of them have their answer."""
-    until(
-        page,
-        "(count) => { const all = [...document.querySelectorAll('.card')];"
-        " return all.length === count && all.every((one) => one.getAttribute('aria-busy') === 'false'); }",
-        cards,
-    )
-    return page.evaluate(READ)
-
-
-def opened(page: Any, server: Any) -> None:
-    page.goto(server.address)
-    page.wait_for_selector("#drop")
-
-
-def percent(text: str) -> float:
-    return float(re.sub(r"[<>%\s]", "", text)) / 100
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
@@ -198,54 +152,3 @@ def test_a_server_that_went_away_is_said_and_asked_again(page: Any, live: Any, p
     page.unroute("**/predict*")
     page.click(".card button")
     until(page, "() => document.querySelectorAll('.card tbody tr').length === 3")
-
-
-def test_wide_phone_dark_and_large_text(browser: Any, live: Any, picture: Callable[..., bytes]) -> None:
-    """Nothing is cut off or to be scrolled sideways, whatever the screen."""
-    server = live(classes=("ant", "a class with a rather long name", "Donaudampfschifffahrtsgesellschaftskapitän"))
-    for name, size, scheme in (
-        ("wide", (1280, 900), "light"),
-        ("wide-dark", (1280, 900), "dark"),
-        ("phone", (390, 844), "light"),
-        ("phone-dark", (390, 844), "dark"),
-        ("zoomed", (640, 400), "light"),
-        ("narrow", (320, 568), "light"),
-    ):
-        with closing(
-            browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-        ) as context:
-            page = context.new_page()
-            opened(page, server)
-            shot(page, f"serve-empty-{name}")
-            bring(
-                page,
-                {"photo.png": picture(1, (300, 200)), "a very " * 20 + "long name.png": picture(2), "n.jpg": b"text"},
-            )
-            read(page, 3)
-            shot(page, f"serve-{name}")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-            cut = page.evaluate(
-                "[...document.querySelectorAll('.bars th, .number, .verdict, button')]"
-                ".filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"
-            )
-            assert cut == [], name
-
-
-def test_keyboard_and_screen_reader(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
-    opened(page, live())
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "choose"
-    page.evaluate(  # the chooser itself is the browser's
-        "document.getElementById('files').addEventListener('click', (event) => "
-        "{ event.preventDefault(); document.body.dataset.asked = 'yes'; })"
-    )
-    page.keyboard.press("Enter")
-    until(page, "() => document.body.dataset.asked === 'yes'")
-    assert page.get_attribute("#status", "role") == "status"
-    bring(page, {"a.png": picture()})
-    read(page, 1)
-    card = page.query_selector(".card")
-    assert page.inner_text(f"#{card.get_attribute('aria-labelledby')}") == "a.png"
-    headings = page.eval_on_selector_all(".bars th", "all => all.map((one) => one.scope)")
-    assert headings == ["col"] * 3 + ["row"] * 3
-    assert page.eval_on_selector_all("button", "all => all.filter((one) => !one.innerText.trim())") == []
