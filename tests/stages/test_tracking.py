@@ -18,7 +18,7 @@ import torch
 from pipeline.config import Config
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import read_json, sha256_of
-from pipeline.tracking.metrics_log import tracker as trackers
+from pipeline.tracking import tracker as trackers
 from pipeline.tracking.tracker import Opening
 from stages.cli import STAGES
 
