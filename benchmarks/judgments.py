@@ -34,6 +34,7 @@ from stages.collect.question_plan import pool_of
 from stages.collect.teachers.simulated import SimulatedTeacher, parameters
 
 Row = dict[str, float]
+QUESTIONS, ANSWERS = 30, 31  # random streams of this benchmark alone
 
 
 def interval(values: list[float]) -> str:
@@ -151,7 +152,7 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
     """
     ws = open_workspace(config)
     gold = folder_labels(ws.table, ws.classes)
-    random, answers = generator(config.seed, 30), np.random.default_rng([config.seed, 31])
+    random, answers = generator(config.seed, QUESTIONS), np.random.default_rng([config.seed, ANSWERS])
     rows = pool_of(ws)
     queries = draw(config.collect.question, torch.from_numpy(rows[gold.known[rows]]), count, ws.log_reference, random)
     careful = SimulatedTeacher(gold, parameters(config.collect.simulated), 1.0, "")

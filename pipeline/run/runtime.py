@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TypeVar
 
 import torch
@@ -100,8 +101,38 @@ def _device(name: str) -> torch.device:
     return device
 
 
+class Stream(IntEnum):
+    """What a random stream is for; the value is hashed with the run's seed.
+
+    Results depend on the values: never change one, and never give a new purpose the value of another.
+    REWARD_DROPOUT and CARD_CALIBRATION share a value, but the first is always followed by a member's number.
+    """
+
+    LABELLED_IMAGES = 1
+    REFERENCE_ORDER = 2
+    REFERENCE_VIEWS = 3
+    CALIBRATION_FOLDS = 4
+    REFERENCE_DROPOUT = 5
+    QUESTIONS = 10
+    SIMULATED_ANSWERS = 11
+    GOLD_QUESTIONS = 12
+    HELDOUT_SPLIT = 20
+    REWARD_ORDER = 21
+    REWARD_VIEWS = 22
+    BOOTSTRAP = 23
+    LEARNING_CURVE = 24
+    REWARD_DROPOUT = 25
+    CARD_CALIBRATION = 25
+    PPO = 30
+    HELDOUT_SAMPLE = 32
+    DISTILLATION = 40
+
+
 def generator(*seeds: int) -> torch.Generator:
-    """A random stream of its own for each purpose: the seeds are hashed together, so that (1, 2) and (2, 1) differ."""
+    """A random stream for one purpose, `generator(seed, Stream.PPO)`, further numbered by member or process.
+
+    The numbers are hashed together, so that (1, 2) and (2, 1) differ.
+    """
     mixed = 0
     for seed in seeds:
         mixed = (mixed * 6364136223846793005 + seed + 1442695040888963407) % 2**63

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.errors import UserError
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from stages.collect.items import Item, distinct, items_of
 from stages.collect.queries import Queries, draw
@@ -58,7 +58,7 @@ def plan(ws: Workspace) -> Plan:
     settings = ws.config.collect
     pool = torch.from_numpy(pool_of(ws))
     wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
-    queries = draw(settings.question, pool, wanted, ws.log_reference, generator(ws.config.seed, 10))
+    queries = draw(settings.question, pool, wanted, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
     return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)
 
@@ -72,7 +72,7 @@ def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
         )
     labels = np.full(len(ws.table), -1)
     labels[list(known)] = list(known.values())
-    random = generator(ws.config.seed, 12)
+    random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
     pool = torch.tensor(sorted(known))
     queries = draw(ws.config.collect.question, pool, max(wanted, len(pool)), ws.log_reference, random)
     queries = _decidable(queries, GoldLabels(ws.classes, labels), random)

@@ -13,7 +13,7 @@ from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, folder_labels
 from pipeline.errors import UserError
 from pipeline.run import next_command
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from stages.collect.items import Item, items_of
 from stages.collect.queries import NONE, Queries, draw, spread_over, uniform_pairs
@@ -43,7 +43,8 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     teacher = SimulatedTeacher(
         gold, parameters(settings.simulated), mean_utility, f"simulated-{settings.simulated.name}"
     )
-    random, answers = generator(ws.config.seed, 10), np.random.default_rng([ws.config.seed, 11])
+    random = generator(ws.config.seed, Stream.QUESTIONS)
+    answers = np.random.default_rng([ws.config.seed, Stream.SIMULATED_ANSWERS])
     queries = draw(settings.question, torch.from_numpy(pool), settings.count or len(pool), ws.log_reference, random)
     given = teacher.answer(queries, settings.rating_levels, answers)
     who = json.dumps({"name": settings.simulated.name, **teacher.p.__dict__}, sort_keys=True)
@@ -64,7 +65,7 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
             f"collect.question: recorded labels answer `comparison` and `label`, not `{settings.question}`; "
             "ask people, or the simulated teacher"
         )
-    random = generator(ws.config.seed, 10)
+    random = generator(ws.config.seed, Stream.QUESTIONS)
     pool = torch.from_numpy(np.unique(recorded.rows))
     queries = uniform_pairs(spread_over(pool, settings.count or len(recorded.rows), random), ws.log_reference, random)
     asked = (queries.rows_a.numpy(), queries.label_a.numpy(), queries.label_b.numpy())

@@ -17,7 +17,7 @@ from pipeline.learning.objective import log_optimal_policy, standing
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.run.runtime import generator, minibatches
+from pipeline.run.runtime import Stream, generator, minibatches
 from pipeline.tracking.metrics_log import Metrics
 
 
@@ -57,7 +57,7 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
     supervised learning does.
     """
     ws, config = environment.ws, environment.ws.config.ppo
-    random = generator(ws.config.seed, 40)
+    random = generator(ws.config.seed, Stream.DISTILLATION)
     rows = ws.rows("train")
     rollout = len(rows) / -(-len(rows) // config.batch_size)  # images; minibatches are nearly equal
     total = rollouts * math.ceil(rollout / config.minibatch_size)

@@ -15,7 +15,7 @@ from pipeline.learning.environment import Environment
 from pipeline.learning.objective import Standing, standing
 from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.policy import log_policy
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 
 
 def evaluate(environment: Environment, log_pi: Tensor, beta: float) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Gauge:
         self.config = ws.config.ppo
         rows = ws.rows("heldout")
         if len(rows) > self.config.heldout_images:
-            order = torch.randperm(len(rows), generator=generator(ws.config.seed, 32))
+            order = torch.randperm(len(rows), generator=generator(ws.config.seed, Stream.HELDOUT_SAMPLE))
             rows = rows[order[: self.config.heldout_images]].sort().values
         self.rows = rows
         gold = folder_labels(ws.table, ws.classes)

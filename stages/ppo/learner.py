@@ -15,7 +15,7 @@ from pipeline.learning.environment import Inputs
 from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.run.runtime import Runtime, generator
+from pipeline.run.runtime import Runtime, Stream, generator
 from stages.ppo.batches import Batches
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
@@ -59,7 +59,7 @@ class Learner:
     ) -> Learner:
         """At the reference's weights, before the first rollout."""
         critic = Critic(pieces.suffix) if config.estimator == "critic" else None
-        random = generator(seed, 30)
+        random = generator(seed, Stream.PPO)
         return cls(
             config,
             runtime,

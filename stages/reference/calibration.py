@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.data.score_tables import score
 from pipeline.learning.statistics import fit_temperature
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.reference.training import fit_labels, fresh_network
@@ -18,7 +18,7 @@ def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> floa
     folds = min(ws.config.reference.calibration_folds, int(labels.bincount().min()) if len(labels) else 0)
     if folds < 2:
         return 1.0
-    order = torch.argsort(torch.rand(len(rows), generator=generator(ws.config.seed, 4)))
+    order = torch.argsort(torch.rand(len(rows), generator=generator(ws.config.seed, Stream.CALIBRATION_FOLDS)))
     order = order[torch.argsort(labels[order], stable=True)]  # each fold gets its share of each class
     logits = torch.zeros(len(rows), len(ws.classes))
     for fold in range(folds):

@@ -25,7 +25,7 @@ from pipeline.models.policy import divide_logits, log_policy
 from pipeline.models.serialization import save_model
 from pipeline.run.atomic_files import sha256_of, write_atomically
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.reference.calibration import calibration_temperature
@@ -77,7 +77,7 @@ def choose_labelled(ws: Workspace, gold: GoldLabels) -> np.ndarray:
         UserError: a class has fewer labelled training images than that.
     """
     wanted = 0 if ws.config.reference.checkpoint else ws.config.reference.labelled_per_class
-    random = generator(ws.config.seed, 1)
+    random = generator(ws.config.seed, Stream.LABELLED_IMAGES)
     train = ws.table.rows("train")
     chosen = []
     for number, name in enumerate(ws.classes):

@@ -14,7 +14,7 @@ from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split, build_network
-from pipeline.run.runtime import generator, minibatches
+from pipeline.run.runtime import Stream, generator, minibatches
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 
@@ -39,12 +39,15 @@ def fit_labels(
     """
     of_row = torch.zeros(len(features), dtype=torch.long)
     of_row[rows] = labels
-    random, augment_random = generator(ws.config.seed, 2), generator(ws.config.seed, 3, ws.runtime.rank)
+    random = generator(ws.config.seed, Stream.REFERENCE_ORDER)
+    augment_random = generator(ws.config.seed, Stream.REFERENCE_VIEWS, ws.runtime.rank)
     suffix, optimiser = (
         ws.runtime.prepare(pieces.suffix),
         adamw(pieces.suffix.parameters(), config.lr, config.weight_decay),
     )
-    torch.manual_seed(generator(ws.config.seed, 5).initial_seed())  # dropout, in networks that have it
+    torch.manual_seed(
+        generator(ws.config.seed, Stream.REFERENCE_DROPOUT).initial_seed()
+    )  # dropout, in networks that have it
     total, step = config.epochs * -(-len(rows) // config.batch_size), 0
     suffix.train()
     for epoch in tqdm(range(config.epochs), "reference", unit="epoch", leave=False, disable=None):

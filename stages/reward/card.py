@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.reward_model import RewardModel
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import drawn
 from pipeline.ui.html import render, thumbnail
@@ -53,7 +53,9 @@ def make_card(
     images = heldout.images
     seen = [u[images] for u in utilities]
     raw = predict(members, seen, images, heldout)
-    cool, temperature, fitted_on = calibrated(members, seen, images, heldout, generator(ws.config.seed, 25))
+    cool, temperature, fitted_on = calibrated(
+        members, seen, images, heldout, generator(ws.config.seed, Stream.CARD_CALIBRATION)
+    )
     accuracy, low, high = accuracy_interval(raw.correct, raw.image)
     measured = {
         "judgments": len(raw.answer),

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints, State
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
@@ -77,15 +77,17 @@ class Learner:
     def start(cls, ws: Workspace, pieces: Split, train: JudgmentSet, member: int) -> Learner:
         """At the weights of `pieces`; `member` numbers the random streams."""
         config, seed = ws.config.reward, ws.config.seed
-        torch.manual_seed(generator(seed, 25, member).initial_seed())  # dropout, in networks that have it
+        torch.manual_seed(
+            generator(seed, Stream.REWARD_DROPOUT, member).initial_seed()
+        )  # dropout, in networks that have it
         latent = Latent(Shape.of(train, config.reliability, config.rating == "scalar")).to(ws.runtime.device)
         return cls(
             pieces,
             latent,
             adamw(pieces.suffix.parameters(), config.lr),
             adamw(latent.parameters(), LATENT_LR),
-            generator(seed, 21, member),
-            generator(seed, 22, member, ws.runtime.rank),
+            generator(seed, Stream.REWARD_ORDER, member),
+            generator(seed, Stream.REWARD_VIEWS, member, ws.runtime.rank),
         )
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:

@@ -24,7 +24,7 @@ from pipeline.run import next_command
 from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.runtime import generator
+from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
@@ -54,7 +54,9 @@ def run(config: Config, force: bool = False) -> bool:
         checkpoints.clear()
         return False
     judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective)
-    train, heldout = split_by_image(judgments, config.reward.heldout_fraction, generator(config.seed, 20))
+    train, heldout = split_by_image(
+        judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
+    )
     if ws.runtime.is_main:
         stage.begin()
     with stage.metrics(inputs, ws.runtime) as metrics:
@@ -90,7 +92,7 @@ def train_members(
     count = ws.config.reward.members
     members = []
     for number in range(count):
-        own = train if count == 1 else resampled(train, generator(ws.config.seed, 23, number))
+        own = train if count == 1 else resampled(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
         note = f" {number + 1}/{count}" if count > 1 else ""
         with checkpoints.of(f"member-{number}") as saved:
             members.append(fit(ws, *start(ws), own, heldout, metrics, number, note, saved))
@@ -108,7 +110,7 @@ def learning_curve(
     """Held-out accuracy with fewer judgments (those of a share of the images), and with all."""
     points = []
     order = torch.unique(train.rows_a)
-    order = order[torch.randperm(len(order), generator=generator(ws.config.seed, 24))]
+    order = order[torch.randperm(len(order), generator=generator(ws.config.seed, Stream.LEARNING_CURVE))]
     for number, share in enumerate(sorted(ws.config.reward.curve)):
         some = train.pick(torch.isin(train.rows_a, order[: max(1, round(share * len(order)))]))
         if len(some) and len(some) < len(train):
@@ -131,7 +133,7 @@ def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) ->
     """
     config = ws.config.reward
     judgments = read_judgments(FeedbackStore(ws.run.feedback), ws.table.position, ws.classes, config.objective)
-    train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, 20))
+    train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
     metrics = Metrics(None)
     fit(ws, pieces, features, train, heldout, metrics, stream, ", as a policy")
     return len(metrics.rows) * len(train.images)

@@ -20,7 +20,7 @@ from pipeline.data.score_tables import cached_scores, score
 from pipeline.learning.optimisers import warmup_cosine, warmup_linear
 from pipeline.learning.statistics import expected_calibration_error, fit_temperature, gold_accuracy, wilson_interval
 from pipeline.models.backbone import build_network, split
-from pipeline.run.runtime import generator, minibatches
+from pipeline.run.runtime import Stream, generator, minibatches
 from pipeline.tracking.metrics_log import Metrics
 
 
@@ -80,6 +80,15 @@ def test_random_streams_are_independent_and_repeatable() -> None:
 
     assert first(1, 2) == first(1, 2)
     assert len({first(a, b) for a in range(8) for b in range(8)}) == 64
+
+
+def test_named_streams_are_those_of_earlier_versions() -> None:
+    """The same seed gives the same results as before the streams had names."""
+    values = [1, 2, 3, 4, 5, 10, 11, 12, 20, 21, 22, 23, 24, 25, 30, 32, 40]
+    assert [stream.value for stream in Stream] == values
+    assert Stream.PPO.value == 30
+    assert Stream.REWARD_DROPOUT.value == Stream.CARD_CALIBRATION.value == 25
+    assert generator(3, Stream.PPO, 1).initial_seed() == generator(3, 30, 1).initial_seed()
 
 
 def test_features_are_computed_once_and_exact(
