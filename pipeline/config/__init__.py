@@ -1,7 +1,16 @@
 """The typed configuration: one frozen section per stage; unknown keys are refused by name."""
 
 from pipeline.config.images import AugmentConfig, ImagesConfig
-from pipeline.config.load import dump_config, known_keys, load_config, parse_config, read_tree, settings_table
+from pipeline.config.load import (
+    dump_config,
+    known_keys,
+    load_config,
+    load_saved_config,
+    parse_config,
+    read_saved_tree,
+    read_tree,
+    settings_table,
+)
 from pipeline.config.model import ModelConfig
 from pipeline.config.reference import ReferenceConfig
 from pipeline.config.reward import RewardConfig
@@ -21,7 +30,9 @@ __all__ = [
     "dump_config",
     "known_keys",
     "load_config",
+    "load_saved_config",
     "parse_config",
+    "read_saved_tree",
     "read_tree",
     "settings_table",
 ]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.config import keys as config_keys
 from pipeline.config.keys import nearest_key, shown
+from pipeline.config.renamed import current_names, refuse_renamed
 from pipeline.config.root import Config
 from pipeline.config.yaml_text import MAX_BYTES, parse_yaml, read_text
 from pipeline.errors import UserError
@@ -80,8 +81,23 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree
 
 
+def read_saved_tree(path: Path) -> dict[str, Any]:
+    """As `read_tree`, of a configuration that a stage saved; settings renamed since then have their present names."""
+    return current_names(read_tree(path))
+
+
+def load_saved_config(path: Path) -> Config:
+    """The configuration that a stage saved, also by an earlier version.
+
+    Raises:
+        UserError: it is missing or invalid.
+    """
+    return parse_config(read_saved_tree(path), str(path))
+
+
 def parse_config(tree: dict[str, Any], where: str) -> Config:
     """Validate a nested mapping; `where` is named in every complaint."""
+    refuse_renamed(tree, where)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:

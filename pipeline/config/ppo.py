@@ -14,38 +14,38 @@ class PPOConfig(Section):
 
     estimator: Literal["expected", "sampled", "critic"] = Field(
         "expected",
-        description="the gradient's expectation over classes exactly; by a sampled class and an exact baseline; or by a "
-        "sampled class and a learned value, for rewards known of the sampled class alone",
+        description="how the gradient is computed: expectation over classes; sampled class with an exact baseline; or "
+        "sampled class with a learned value, where only the sampled class's reward is known",
     )
     surrogate: Literal["ratio", "score"] = Field(
-        "ratio", description="ratio to the policy that acted (PPO, A2C), or the plain score function log pi (REINFORCE)"
+        "ratio", description="ratio to the old policy (PPO, A2C), or the plain score function log pi (REINFORCE)"
     )
     baseline: Literal["exact", "mean", "none"] = Field(
         "exact",
-        description="what is subtracted from a sampled class's reward: the image's expectation, the batch's mean",
+        description="what is subtracted from a sampled class's reward: the image's expectation, the batch's mean, or nothing",
     )
-    penalty: Literal["learning", "acting"] = Field(
-        "learning",
-        description="whose log-probability stands in the KL penalty of each class's reward: the learning policy's, anew at "
-        "each minibatch, or that of the policy that acted, which is stale after a rollout's first step",
+    penalty: Literal["current", "old"] = Field(
+        "current",
+        description="log-probability in the KL penalty of each class's reward: of the current policy, recomputed at "
+        "each minibatch, or of the old policy, which made the rollout and is stale after its first step",
     )
     temperature: float = Field(
-        1.0, ge=1e-3, le=1000, description="of the policy that samples classes; its bias is weighted away"
+        1.0, ge=1e-3, le=1000, description="of the policy that samples classes; samples are importance-weighted"
     )
     beta: float = Field(
         0.3, ge=1e-6, le=1e6, description="weight of KL(policy || reference), in units of the reward's scale"
     )
-    kl_target: float | None = Field(None, gt=0, le=1e6, description="nats an image; adapts beta (Ziegler et al. 2019)")
+    kl_target: float | None = Field(None, gt=0, le=1e6, description="nats per image; adapts beta (Ziegler et al. 2019)")
     kl_horizon: int = Field(10_000, ge=1, le=10**9, description="images over which the adaptive beta moves")
     iterations: int = Field(50, ge=1, le=1_000_000)
-    batch_size: int = Field(512, ge=1, le=1_000_000, description="images a rollout")
+    batch_size: int = Field(512, ge=1, le=1_000_000, description="images per rollout")
     epochs: int = Field(4, ge=1, le=10_000, description="passes over each rollout")
     minibatch_size: int = Field(128, ge=1, le=65_536)
     lr: LearningRate = Field(1e-4, description="Adam's peak learning rate, then decayed linearly to zero")
     value_lr: LearningRate = Field(1e-2, description="learning rate of the value head (estimator: critic)")
     warmup_fraction: Fraction = Field(0.05, description="share of the iterations in which the learning rate rises")
     clip: float | None = Field(
-        0.2, gt=0, le=1e6, description="ratios count between 1 - clip and 1 + clip; null: all count"
+        0.2, gt=0, le=1e6, description="ratios are clipped to 1 - clip ... 1 + clip; null: no clipping"
     )
     target_kl: float | None = Field(
         0.05, gt=0, le=1e6, description="stop an iteration's epochs at 1.5 times this approx_kl"
@@ -54,7 +54,7 @@ class PPOConfig(Section):
         None,
         gt=0,
         le=1e6,
-        description="nats an image beyond which PPO stops and keeps the last good iterate; default: 3 times pi*'s + 1",
+        description="KL in nats per image beyond which PPO stops and keeps the last good iterate; default: 3 times pi*'s + 1",
     )
     max_grad_norm: float = Field(1.0, gt=0, le=1e9)
     entropy_bonus: float = Field(0.0, ge=0, le=1e6)
@@ -65,16 +65,17 @@ class PPOConfig(Section):
         description="weight of the log-likelihood of the reference's labelled images (PPO-ptx, Ouyang et al. 2022)",
     )
     augment: bool = Field(
-        False, description="draw a view of each image a rollout by images.augment; the frozen models score that view"
+        False,
+        description="draw a view of each image in each rollout by images.augment; the frozen models score that view",
     )
     refresh_batchnorm: bool = Field(
-        False, description="gather BatchNorm's statistics anew before each rollout; frozen in between"
+        False, description="re-estimate BatchNorm's statistics before each rollout; frozen in between"
     )
     keep: Literal["last", "best_heldout"] = Field(
         "last", description="which iterate becomes the policy: the last, or that of the best held-out objective"
     )
     heldout_images: int = Field(
-        200, ge=1, le=10**9, description="held-out images measured at every iteration; the result is measured on all"
+        200, ge=1, le=10**9, description="held-out images evaluated at every iteration; the result is evaluated on all"
     )
     evaluate_every: int = Field(10, ge=1, le=10**9, description="iterations between exact evaluations on every image")
 
@@ -88,8 +89,8 @@ class PPOConfig(Section):
                 )
         if self.keep == "best_heldout" and self.kl_target:
             raise ValueError(
-                "ppo.keep: best_heldout compares objectives, which a beta that moves (ppo.kl_target) makes unlike"
+                "ppo.keep: best_heldout compares objectives, which are not comparable with an adaptive beta (ppo.kl_target); use last"
             )
         if self.estimator == "critic" and self.baseline != "exact":
-            raise ValueError("ppo.baseline is for the estimator 'sampled'; a critic's baseline is what it has learned")
+            raise ValueError("ppo.baseline is for the estimator 'sampled'; with a critic the baseline is its value")
         return self

@@ -1,7 +1,7 @@
-"""What a policy acts in: images, the frozen reward of every class, and the frozen reference.
+"""The environment of a policy: images, the frozen reward of every class, and the frozen reference.
 
-Scores of the table's images are made once (METHOD 5). Views that are drawn for a rollout are scored as they come, by
-the same frozen networks, as a language model's reward model scores answers it has never seen.
+Scores of the table's images are computed once (docs/method.md 5). Views that are drawn for a rollout are scored when
+they are drawn, by the same frozen networks, as a language model's reward model scores answers it has never seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.run.workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Images to act on: rows of the table, or views of them that were drawn for the occasion.
+    """Images of a rollout: rows of the table, or views of them drawn for this rollout.
 
     A view is drawn once and kept, so that every epoch sees what the policy acted on and the ratio starts at 1.
     """
@@ -78,22 +78,22 @@ class Environment:
         model.to(ws.runtime.device).requires_grad_(False)
         reference.requires_grad_(False)
         table = model.rewards(utilities, ws.log_reference).cpu()
-        # Centred over all classes alike: centred under the reference, it would vanish wherever that is sure of itself.
-        alike = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
-        spread = model.spread(utilities, alike).cpu() if len(utilities) > 1 else None
+        # Centred over all classes equally: centred under the reference, it would vanish where that is confident.
+        uniform = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
+        spread = model.spread(utilities, uniform).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))
         return cls(ws, ws.log_reference, table, spread, reference, model, hashes)
 
     def check_frozen(self) -> None:
-        """Raise RuntimeError if reference or reward model, BatchNorm's buffers included, are not what they were."""
+        """Raise RuntimeError if reference or reward model changed, BatchNorm's buffers included."""
         for name, network, before in zip(
             ("reference", "reward model"), (self.reference, self.reward_model), self.hashes, strict=True
         ):
             if weights_hash(network) != before:
-                raise RuntimeError(f"the frozen {name} was changed while the policy learned; its figures mean nothing")
+                raise RuntimeError(f"the frozen {name} was changed while the policy was trained; the result is invalid")
 
     def inputs(
-        self, features: Features, rows: Tensor, random: torch.Generator, views: bool
+        self, features: Features, rows: Tensor, random: torch.Generator, *, views: bool
     ) -> tuple[Inputs, Tensor, Tensor]:
         """Images, with log pi_ref [B, C] and r~ [B, C] of each.
 

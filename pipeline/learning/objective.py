@@ -1,4 +1,4 @@
-"""The KL-regularised objective, its exact optimum, and how near a policy is (METHOD 3).
+"""The KL-regularised objective, its exact optimum, and how close a policy comes to it (docs/method.md 3).
 
 Classes can be enumerated, so nothing here is an estimate. All tables are [N, C]: log pi, log pi_ref, and the
 normalised reward r~; beta > 0.
@@ -33,7 +33,7 @@ def objective(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> T
 
 
 def log_optimal_policy(log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    """log pi*(.|x), [N, C]: the policy that no other exceeds in J."""
+    """log pi*(.|x), [N, C]: the policy that maximises J."""
     return torch.log_softmax(log_ref + reward / beta, dim=-1)
 
 
@@ -43,8 +43,16 @@ def optimal_objective(log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a policy stands between the reference (attained 0) and the optimum (attained 1)."""
+class PolicyMetrics:
+    """Exact metrics of a policy, each a mean over images.
+
+    Attributes:
+        J, J_ref, J_star: objective of the policy, of the reference, and of the optimum pi*.
+        attained: (J - J_ref) / (J_star - J_ref): 0 for the reference, 1 for the optimum.
+        kl, kl_star: KL to the reference, in nats per image, of the policy and of the optimum.
+        entropy: of the policy, in nats per image.
+        reward: expected r~ under the policy.
+    """
 
     J: float
     J_ref: float
@@ -56,18 +64,18 @@ class Standing:
     reward: float
 
 
-def standing(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Standing:
-    """Exact J, J*, attained = (J - J_ref) / (J* - J_ref), KL to the reference, entropy and mean reward.
+def measure_policy(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> PolicyMetrics:
+    """Exact metrics of a policy: log_pi, log_ref, reward [N, C].
 
     Where the optimum is the reference itself (a reward that does not depend on the class), attained is 1 for a policy
-    equal to it and NaN for any other: there is nothing to attain.
+    equal to it and NaN for any other.
     """
     log_pi, log_ref, reward = log_pi.double(), log_ref.double(), reward.double()
     j, j_ref = objective(log_pi, log_ref, reward, beta), objective(log_ref, log_ref, reward, beta)
     j_star = optimal_objective(log_ref, reward, beta)
     room = float(j_star - j_ref)
     attained = float(j - j_ref) / room if room > 1e-12 else (1.0 if float(j_star - j) < 1e-12 else float("nan"))
-    return Standing(
+    return PolicyMetrics(
         J=float(j),
         J_ref=float(j_ref),
         J_star=float(j_star),

@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy with its interval, log loss, calibration."""
+"""Metrics of predictions and their intervals: accuracy, calibration, paired differences."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from pipeline.data.gold_labels import GoldLabels
 
 CALIBRATION_BINS = 15
-EVEN = 1e-4  # probabilities that differ by less are the same
-NEARLY_ALL = 0.95  # share of images to whose classes a policy without an opinion gives the same
+UNIFORM_TOLERANCE = 1e-4  # probabilities that differ by less count as equal
+UNIFORM_SHARE = 0.95  # share of images with equal probabilities from which a policy counts as uniform
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
@@ -25,13 +25,13 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean of one figure a seed [S], and half of its 95 % t interval; NaN for a single seed."""
+    """Mean of one value per seed [S], and half of its 95 % t interval; NaN for a single seed."""
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
     return float(np.mean(values)), float(half)
 
 
 def gold_accuracy(scores: Tensor, gold: GoldLabels, rows: np.ndarray) -> float | None:
-    """Share of rows whose highest score is the true class; None where no row has a gold label."""
+    """Share of rows whose highest score, of scores [N, C], is the true class; None where no row has a gold label."""
     rows = rows[gold.known[rows]]
     if not len(rows):
         return None
@@ -67,13 +67,14 @@ def expected_calibration_error(log_probs: Tensor, labels: Tensor, bins: int = CA
     return float(reliability(confidence.numpy(), (predicted == labels).numpy(), bins)["ece"])
 
 
-def has_no_opinion(log_probs: Tensor) -> bool:
-    """Whether a policy, as log-probabilities [N, C], takes all classes for equally likely on nearly every image: then it has
-    no likeliest class, and its accuracy would be that of whichever class is named first.
+def is_uniform(log_probs: Tensor) -> bool:
+    """Whether a policy, log-probabilities [N, C], is uniform over the classes on nearly every image.
+
+    Its most likely class is then arbitrary, and so is its accuracy.
     """
     probabilities = log_probs.exp()
-    even = probabilities.amax(-1) - probabilities.amin(-1) < EVEN
-    return bool(even.double().mean() >= NEARLY_ALL)
+    uniform = probabilities.amax(-1) - probabilities.amin(-1) < UNIFORM_TOLERANCE
+    return bool(uniform.double().mean() >= UNIFORM_SHARE)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Paired:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Paired:
-    """How much more often the second is right than the first, both [N] bool on the same N > 0 images."""
+    """Difference in accuracy of two classifiers, both [N] bool (whether right) on the same N > 0 images."""
     gained, lost, n = int((second & ~first).sum()), int((first & ~second).sum()), len(first)
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     half = stats.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))

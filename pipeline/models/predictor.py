@@ -20,7 +20,7 @@ from pipeline.config import ImagesConfig, RuntimeConfig
 from pipeline.data.decode import decode, read_file, to_rgb
 from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
-from pipeline.learning.statistics import EVEN
+from pipeline.learning.statistics import UNIFORM_TOLERANCE
 from pipeline.models.policy import log_policy
 from pipeline.models.serialization import ModelHeader, load_model, weights_hash
 from pipeline.run.runtime import start
@@ -58,7 +58,7 @@ class Prediction:
     @property
     def has_opinion(self) -> bool:
         """Whether any class is likelier than another: a reference that saw no label says the same of all."""
-        return max(self.probabilities.values()) - min(self.probabilities.values()) >= EVEN
+        return max(self.probabilities.values()) - min(self.probabilities.values()) >= UNIFORM_TOLERANCE
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` likeliest classes and their probabilities, the likeliest first; equals in the model's order."""

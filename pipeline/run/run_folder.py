@@ -19,6 +19,7 @@ import torch
 import torchvision
 
 from pipeline.config import Config, dump_config
+from pipeline.config.renamed import original_names
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
@@ -172,7 +173,7 @@ class StageFolder:
     @property
     def settings(self) -> str:
         """Hash of the settings this stage depends on."""
-        config = self.run.config.model_dump(mode="json")
+        config = original_names(self.run.config.model_dump(mode="json"))
         relevant = {name: config[name] for name in ("seed", *SECTIONS[self.name])}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 

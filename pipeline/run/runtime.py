@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 from typing import TypeVar
 
@@ -18,12 +19,32 @@ from pipeline.errors import UserError
 Module = TypeVar("Module", bound=nn.Module)
 
 
+# How long a process waits for the others. The first one writes files and reports alone while they wait, which must not
+# end them; a process that dies is noticed at once by the launcher, not by this limit.
+PROCESS_TIMEOUT = timedelta(hours=12)
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """One process's part of a minibatch, never empty, so that all processes run the same collective operations.
+
+    Attributes:
+        rows: [b >= 1] rows or positions.
+        weight: factor for a sum over `rows`, so that its mean over processes is the sum over the whole minibatch: the
+            number of processes; 0 where the part would be empty and `rows` is a placeholder.
+    """
+
+    rows: Tensor
+    weight: int
+
+
 @dataclass(frozen=True, eq=False)
 class Runtime:
     """A process's place among those that run the stage together (one, unless started by torchrun or accelerate).
 
-    Every process draws the same minibatches from the same generators and works on `share` of each; gradients are
-    averaged over processes by DistributedDataParallel.
+    Every process draws the same minibatches from the same generators and works on its `share` of each; gradients are
+    averaged over processes by DistributedDataParallel. Only the first process writes files. Everything that takes long
+    is done by all of them, so that none waits for the first.
     """
 
     device: torch.device
@@ -40,9 +61,10 @@ class Runtime:
             return module
         return torch.nn.parallel.DistributedDataParallel(module)  # type: ignore[return-value]
 
-    def share(self, rows: Tensor) -> Tensor:
-        """This process's part of a minibatch."""
-        return rows[self.rank :: self.world]
+    def share(self, rows: Tensor) -> Share:
+        """This process's part of a minibatch of at least one row; its first row, with weight 0, where that is empty."""
+        own = rows[self.rank :: self.world]
+        return Share(own, self.world) if len(own) else Share(rows[:1], 0)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over processes of a tensor that each computed on its share."""
@@ -51,10 +73,19 @@ class Runtime:
         return values
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Over processes, for what learns beside the module that `prepare` wrapped."""
+        """Average over processes the gradients of a module that `prepare` did not wrap; a missing one counts as zero."""
+        if self.world == 1:
+            return
         for parameter in module.parameters():
-            if self.world > 1 and parameter.grad is not None:
-                parameter.grad = self.total(parameter.grad) / self.world
+            if parameter.requires_grad:
+                grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.total(grad) / self.world
+
+    def copy_buffers(self, module: nn.Module) -> None:
+        """Copy buffers (BatchNorm's statistics) from the first process, so that all have the same network."""
+        if self.world > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def agree(self, value: float) -> float:
         """Mean over processes of a number that each computed: one that all of them may act on."""
@@ -63,6 +94,7 @@ class Runtime:
         return float(self.total(torch.tensor(value, dtype=torch.float64, device=self.device))) / self.world
 
     def wait(self) -> None:
+        """Return when every process has come this far."""
         if self.world > 1:
             torch.distributed.barrier()
 
@@ -84,9 +116,10 @@ def start(config: RuntimeConfig) -> Runtime:
 
 
 def _join(config: RuntimeConfig) -> Runtime:
-    from accelerate import Accelerator  # a second to import, and only needed here
+    from accelerate import Accelerator, InitProcessGroupKwargs  # a second to import, and only needed here
 
-    accelerator = Accelerator(cpu=_device(config.device).type == "cpu")
+    group = InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)
+    accelerator = Accelerator(cpu=_device(config.device).type == "cpu", kwargs_handlers=[group])
     return Runtime(accelerator.device, accelerator.process_index, accelerator.num_processes)
 
 

@@ -97,7 +97,7 @@ def run(config: Config, force: bool) -> None:
 )
 @click.option("--only", multiple=True, help="A method by its name in the table; may be given several times.")
 def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
-    """Hold PPO against what a sceptic would use instead, on the same judgments and seeds."""
+    """Compare PPO with baselines, on the same judgments and seeds."""
     from pipeline.data.feature_cache import Features
     from pipeline.learning.environment import Environment
     from pipeline.models.backbone import Split
@@ -109,13 +109,14 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
     from stages.reward.run import fit_policy
 
     def prepare(one: Config) -> None:
-        stand_in = one.collect.teacher in stage.STAND_INS
+        automatic = one.collect.teacher in stage.AUTOMATIC_TEACHERS
         for name, module, _ in STAGES[:3]:
-            if name != "collect" or stand_in:
+            if name != "collect" or automatic:
                 importlib.import_module(module).run(one)
 
-    def align(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> int:
-        return optimise(environment, pieces, features, metrics, Checkpoints(None, "")).images
+    def align(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> tuple[int, float]:
+        ended = optimise(environment, pieces, features, metrics=metrics, checkpoints=Checkpoints(None, ""))
+        return ended.images, ended.beta
 
     learners = Learners(prepare, fit_policy, align)
     click.echo(stage.run(config, seeds, learners, list(only)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 
 from pipeline.data.gold_labels import GoldLabels
+from pipeline.data.labelled import labelled_rows as read_labelled_rows
 from pipeline.errors import UserError
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
@@ -27,10 +27,7 @@ class Plan:
 
 def labelled_rows(ws: Workspace) -> dict[int, int]:
     """Class number of each image the reference was given the label of, by row."""
-    labelled = pd.read_csv(ws.run.require("reference", "labelled.csv"), dtype=str, keep_default_na=False)
-    number = {name: n for n, name in enumerate(ws.classes)}
-    pairs = zip(labelled["image"], labelled["label"], strict=True)
-    return {ws.table.position[image]: number[label] for image, label in pairs if image in ws.table.position}
+    return read_labelled_rows(ws.run.require("reference", "labelled.csv"), ws.table.position, ws.classes)
 
 
 def pool_of(ws: Workspace) -> np.ndarray:

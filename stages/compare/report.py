@@ -1,4 +1,4 @@
-"""The comparison as a table, as a plot, and in words."""
+"""The comparison as a table, as a plot, and as a conclusion in words."""
 
 from __future__ import annotations
 
@@ -42,8 +42,15 @@ def paired(frame: pd.DataFrame, one: str, other: str, column: str) -> np.ndarray
     return (wide[one] - wide[other]).to_numpy() if {one, other} <= set(wide) else np.array([])
 
 
+def _beta(config: Config, frame: pd.DataFrame) -> str:
+    """The beta that J and attained are measured with: the KL controller's at PPO's end."""
+    if not config.ppo.kl_target:
+        return f"beta {config.ppo.beta:g}"
+    return f"beta at the end of PPO {_figure(frame.groupby('seed')['beta'].first().to_numpy(), 1, 3)}"
+
+
 def markdown(config: Config, frame: pd.DataFrame) -> str:
-    """A table: a line a method, mean and 95 % t interval over seeds, and PPO's paired lead in accuracy."""
+    """A table: one line per method, mean and 95 % t interval over seeds, and PPO's paired lead in accuracy."""
     heads = [
         "method",
         "accuracy %",
@@ -66,7 +73,7 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
         note = "" if n.empty else f" (n = {n.min():.0f}" + (f" to {n.max():.0f})" if n.min() < n.max() else ")")
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
-    about = f"{config.name}: beta {config.ppo.beta:g}, {seeds} seed{'s' if seeds > 1 else ''}"
+    about = f"{config.name}: {_beta(config, frame)}, {seeds} seed{'s' if seeds > 1 else ''}"
     where = "accuracy, KL and ECE on test images, J and attained on training images"
     reward = f"seconds leave out the reward model ({frame['reward seconds'].mean():.0f} a seed), which all but the reference, "
     return (
@@ -78,7 +85,7 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
 def verdict(frame: pd.DataFrame) -> str:
     """In words, whether PPO was worth it: against each rival, and what else would have reached the same."""
     if PPO not in set(frame["method"]):
-        return f"Without '{PPO}' in the table there is nothing to hold against it."
+        return f"Without '{PPO}' in the table there is nothing to compare it with."
     if frame["accuracy"].isna().all():
         return (
             "Without known classes there is no accuracy to compare; `attained` says how near each came to the optimum."

@@ -1,16 +1,15 @@
-"""`make compare`: what a sceptic would use instead of PPO, on the same judgments and seeds (METHOD 9)."""
+"""`make compare`: PPO against baselines, on the same judgments and seeds (docs/method.md 9)."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-import click
 import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.config import Config, load_config, parse_config
+from pipeline.config import Config, load_saved_config, parse_config
 from pipeline.data.gold_labels import folder_labels
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
@@ -19,27 +18,28 @@ from pipeline.learning.statistics import gold_accuracy
 from pipeline.run.atomic_files import write_atomically
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import open_workspace
-from stages.compare.baselines import NAMES, Learners, run_seed
+from stages.compare.baselines import METHODS, Learners
 from stages.compare.exact_optimum import best_of_n
 from stages.compare.report import frontier_plot, markdown, verdict
+from stages.compare.results import run_seed
 
 BETAS = np.geomspace(0.02, 10.0, 28)
-ANSWERS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
-STAND_INS = ("simulated", "replay")
+BEST_OF_N_DRAWS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+AUTOMATIC_TEACHERS = ("simulated", "replay")
 
 
 @one_process("compare")
 def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
     """Make runs/<name>/compare/: seeds.csv, table.csv, frontier.csv, frontier.svg, compare.md; returns the last.
 
-    Every seed has a run of its own, <name>-compare-s<seed>, with its own labelled images and its own networks. Where a
-    teacher stands in for people the judgments are each seed's own, too; people's are the same for all seeds.
+    Every seed has a run of its own, <name>-compare-s<seed>, with its own labelled images and its own networks. The
+    judgments of a simulated or replayed teacher are each seed's own, too; people's are the same for all seeds.
 
     Raises:
         UserError: a method that does not exist.
     """
-    if wrong := [name for name in only if name not in NAMES]:
-        raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(NAMES)}")
+    if wrong := [name for name in only if name not in METHODS]:
+        raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(METHODS)}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("compare runs in one process; start it without torchrun")
     rows: list[dict[str, Any]] = []
@@ -48,7 +48,7 @@ def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
         own = seeded(config, seed)
         learners.prepare(own)
         environment = Environment.open(open_workspace(own))
-        rows += run_seed(environment, learners, only or list(NAMES), lambda text: click.echo(text, err=True))
+        rows += run_seed(environment, learners, only or list(METHODS))
         curves += frontier(environment)
     folder = config.runs / config.name / "compare"
     frame, curve = pd.DataFrame(rows), pd.DataFrame(curves)
@@ -57,7 +57,7 @@ def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
         write_atomically(folder / name, made.to_csv(index=False).encode())
     write_atomically(folder / "frontier.svg", frontier_plot(frame, curve).encode())
     write_atomically(folder / "compare.md", text.encode())
-    return text + f"\nAll of it, and a plot of accuracy against KL, is in {folder}"
+    return text + f"\nThe table, its CSV files and a plot of accuracy against KL are in {folder}"
 
 
 def seeded(config: Config, seed: int) -> Config:
@@ -65,17 +65,17 @@ def seeded(config: Config, seed: int) -> Config:
     tree = config.model_dump(mode="json")
     tree |= {"name": f"{config.name}-compare-s{seed}", "seed": seed}
     tree["reward"]["curve"] = []
-    tree["collect"]["teacher"] = teacher = asked(config)
-    people = teacher not in STAND_INS
+    tree["collect"]["teacher"] = teacher = teacher_of(config)
+    people = teacher not in AUTOMATIC_TEACHERS
     feedback = config.collect.folder or config.runs / config.name / "feedback"
     tree["collect"]["folder"] = str(feedback) if people else None
     return parse_config(tree, "compare")
 
 
-def asked(config: Config) -> str:
-    """Who answered the run of this configuration: its collect stage knows, since `make collect` names the teacher."""
+def teacher_of(config: Config) -> str:
+    """The teacher of the run of this configuration, as its collect stage saved it: `make collect` may override it."""
     kept = config.runs / config.name / "collect" / "config.yaml"
-    return load_config(kept).collect.teacher if kept.is_file() else config.collect.teacher
+    return load_saved_config(kept).collect.teacher if kept.is_file() else config.collect.teacher
 
 
 def frontier(environment: Environment) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def frontier(environment: Environment) -> list[dict[str, Any]]:
     rows = torch.from_numpy(ws.table.rows("evaluation"))
     log_ref, reward = environment.log_ref.double(), environment.reward.double()
     points = [("pi*", float(beta), log_optimal_policy(log_ref, reward, float(beta))) for beta in BETAS]
-    points += [("best-of-n", float(n), best_of_n(log_ref, reward, n)) for n in ANSWERS]
+    points += [("best-of-n", float(n), best_of_n(log_ref, reward, n)) for n in BEST_OF_N_DRAWS]
     return [
         {
             "curve": curve,

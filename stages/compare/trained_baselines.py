@@ -1,4 +1,4 @@
-"""What else one could train on the same judgments: distillation of pi*, and DPO's implicit reward (METHOD 9)."""
+"""Baselines that are trained on the same judgments: distillation of pi*, and DPO's implicit reward (docs/method.md 9)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.data.feature_cache import Features
 from pipeline.learning.environment import Environment, forward
-from pipeline.learning.objective import log_optimal_policy, standing
+from pipeline.learning.objective import log_optimal_policy, measure_policy
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
@@ -33,7 +33,7 @@ class ImplicitReward(nn.Module):
         self.policy, self.reference, self.beta = policy, reference.requires_grad_(False).eval(), beta
 
     def train(self, mode: bool = True) -> ImplicitReward:
-        """The reference stays frozen, BatchNorm's buffers included."""
+        """Set the policy's mode; the reference stays frozen, BatchNorm's buffers included."""
         super().train(mode)
         self.reference.eval()
         return self
@@ -45,16 +45,21 @@ class ImplicitReward(nn.Module):
 
 
 def dpo_pieces(pieces: Split, beta: float) -> Split:
-    """Pieces whose suffix is the implicit reward of the policy in `pieces`, which starts at the reference."""
+    """Pieces whose suffix is the implicit reward of the policy in `pieces`, which is initialised to the reference."""
     implicit = ImplicitReward(pieces.suffix, copy.deepcopy(pieces.suffix), beta)
     return Split(pieces.network, pieces.prefix, implicit)
 
 
-def distil(environment: Environment, pieces: Split, features: Features, metrics: Metrics, rollouts: int) -> int:
-    """Cross-entropy to pi* on `rollouts` rollouts' images; returns how many images that were.
+def distil(
+    environment: Environment, pieces: Split, features: Features, *, beta: float, rollouts: int, metrics: Metrics
+) -> int:
+    """Cross-entropy to pi* on the images of `rollouts` rollouts; returns how many images that were.
 
-    Views are drawn and scored, rollout by rollout, as PPO's are; then each is learned from once, in train mode, as
-    supervised learning does.
+    Views are drawn and scored, rollout by rollout, as in PPO. Each rollout is then trained on once, in train mode, as in
+    supervised learning.
+
+    Args:
+        beta: of the optimum pi* that is distilled.
     """
     ws, config = environment.ws, environment.ws.config.ppo
     random = generator(ws.config.seed, Stream.DISTILLATION)
@@ -67,10 +72,10 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
     queue: list[Tensor] = []
     for _ in tqdm(range(rollouts), "distillation", unit="rollout", leave=False, disable=None):
         queue = queue or list(minibatches(rows, config.batch_size, random))
-        inputs, log_ref, reward = environment.inputs(features, queue.pop(), random, config.augment)
+        inputs, log_ref, reward = environment.inputs(features, queue.pop(), random, views=config.augment)
         log_pi = log_policy(forward(pieces.suffix, inputs))
-        metrics.add(images=images, **asdict(standing(log_pi, log_ref, reward, config.beta)))
-        target = log_optimal_policy(log_ref, reward, config.beta).exp()
+        metrics.add(images=images, **asdict(measure_policy(log_pi, log_ref, reward, beta)))
+        target = log_optimal_policy(log_ref, reward, beta).exp()
         suffix.train()
         for part in minibatches(torch.arange(len(inputs)), config.minibatch_size, random):
             set_lr(optimiser, ws.config.reward.lr * warmup_cosine(step, total, config.warmup_fraction))
@@ -85,7 +90,7 @@ def distil(environment: Environment, pieces: Split, features: Features, metrics:
 
 
 def ppo_variants(rollouts: int) -> dict[str, dict[str, Any]]:
-    """Settings of the one loop for each method; those that go once through a rollout make `rollouts` of them."""
+    """Settings of PPO's loop for each method; those that use each rollout once make `rollouts` of them."""
     once = {"epochs": 1, "clip": None, "target_kl": None, "iterations": rollouts}
     plain = {"surrogate": "ratio", "baseline": "exact", "temperature": 1.0}
     return {

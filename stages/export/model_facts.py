@@ -13,7 +13,7 @@ from torch import Tensor
 from feedback_store import agreement
 from feedback_store.csv_store.store import FeedbackStore
 from pipeline.data.gold_labels import GoldLabels, folder_labels
-from pipeline.learning.statistics import expected_calibration_error, has_no_opinion, wilson_interval
+from pipeline.learning.statistics import expected_calibration_error, is_uniform, wilson_interval
 from pipeline.models.policy import log_policy
 from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import calibration_doubts
@@ -64,7 +64,7 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         "evaluated": len(known),
         "reference": results["reference"],
         "reference_words": origin(ws, results["reference"]["labelled_images"]),
-        "no_opinion": has_no_opinion(ws.log_reference[evaluation]),
+        "no_opinion": is_uniform(ws.log_reference[evaluation]),
         "reward": card,
         "doubts": calibration_doubts(card),
         "policy": results["ppo"],

@@ -1,9 +1,9 @@
-"""BatchNorm in stage two: frozen while a rollout is learned from, refreshed between rollouts.
+"""BatchNorm during PPO: statistics are frozen within a rollout and re-estimated between rollouts.
 
-Running statistics belong to the weights they were gathered under. PPO works in eval mode, so it moves the weights and
-leaves the statistics behind: layers are normalised by what the reference's activations once were, and learning slows
-to a crawl. Gathering them anew before a rollout ("precise BatchNorm", Wu and Johnson 2021) keeps what eval mode is
-for: between acting and learning nothing but the gradient changes the policy, and the ratio starts at 1.
+PPO works in eval mode: it changes the weights but not BatchNorm's running statistics. Activations are then normalised
+by the statistics of the reference's activations, and learning slows down. Re-estimating the statistics before a
+rollout ("precise BatchNorm", Wu and Johnson 2021) avoids that. Within a rollout only gradient steps change the policy,
+so that the ratio still starts at 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A learned value V(x): the baseline where the reward is known of the sampled class alone."""
+"""A learned value V(x): the baseline of `estimator: critic`, where only the sampled class's reward is known."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pipeline.models.policy import final_linear
 
 
 class Critic(nn.Module):
-    """A linear head on what the policy's last layer is fed.
+    """A linear head on the input of the policy's last layer, initialised to 0.
 
-    It reads the policy's features and does not change them, so that the value's error has no say in the policy, and the
-    policy's gradient is that of its surrogate whatever the value's learning rate is. Starts at 0.
+    It reads the policy's features without a gradient: the value's error does not train the policy, whose gradient is
+    that of its surrogate whatever the value's learning rate is.
     """
 
     def __init__(self, policy: nn.Module) -> None:
@@ -21,16 +21,16 @@ class Critic(nn.Module):
         self.head = nn.Linear(layer.in_features, 1, device=layer.weight.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self._fed = torch.empty(0)
-        self._hook = layer.register_forward_pre_hook(self._look)
+        self._features = torch.empty(0)
+        self._hook = layer.register_forward_pre_hook(self._remember_features)
 
-    def _look(self, layer: nn.Module, fed: tuple[Tensor, ...]) -> None:
-        self._fed = fed[0].detach()
+    def _remember_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0].detach()
 
     def value(self) -> Tensor:
         """V(x) [B] of the images the policy was last called with."""
-        return self.head(self._fed)[:, 0]
+        return self.head(self._features)[:, 0]
 
     def detach(self) -> None:
-        """Leave the policy as it was."""
+        """Remove the hook from the policy."""
         self._hook.remove()

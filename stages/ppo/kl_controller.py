@@ -1,4 +1,7 @@
-"""beta, the weight of the KL penalty: fixed, or moved towards a target KL (Ziegler et al. 2019)."""
+"""beta, the weight of the KL penalty: fixed, or adapted to a target KL (Ziegler et al. 2019).
+
+The controller is the one home of the beta in force: loss, evaluation and result all ask it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ class KLController:
 
     Attributes:
         beta: the weight in force.
-        target: nats an image, or None.
-        horizon: images over which beta follows.
+        target: KL in nats per image, or None for a fixed beta.
+        horizon: images over which beta adapts.
     """
 
     beta: float

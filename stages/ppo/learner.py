@@ -1,4 +1,4 @@
-"""Everything that changes while PPO runs, in one place: what acts, what learns, and what a checkpoint holds."""
+"""Everything that changes while PPO runs, in one object: policy, critic, optimisers, random streams, beta."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH
+from pipeline.learning.batches import Batches
 from pipeline.learning.environment import Inputs
 from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Runtime, Stream, generator
-from stages.ppo.batches import Batches
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
 from stages.ppo.rollout import Rollout, make_rollout
@@ -24,7 +24,7 @@ from stages.ppo.rollout import Rollout, make_rollout
 
 @dataclass(eq=False)
 class Learner:
-    """The policy that learns, and all that goes with it.
+    """The policy being trained and the state of its training; `state` and `restore` make checkpoints of it.
 
     Attributes:
         suffix: the trainable part of the policy.
@@ -32,7 +32,7 @@ class Learner:
         critic, critic_optimiser: for `estimator: critic`.
         batches: rollouts' images; random: the stream for everything PPO draws.
         labelled: rows and classes of the labelled images (PPO-ptx), or None.
-        controller: beta.
+        controller: the one home of beta.
     """
 
     config: PPOConfig
@@ -54,6 +54,7 @@ class Learner:
         runtime: Runtime,
         pieces: Split,
         rows: Tensor,
+        *,
         seed: int,
         labelled: tuple[Tensor, Tensor] | None = None,
     ) -> Learner:
@@ -85,7 +86,7 @@ class Learner:
 
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
-        """What the policy makes of images [B] now; log_ref, reward [B, C]."""
+        """A rollout of images [B] under the current policy; log_ref, reward [B, C]."""
         self.suffix.eval()
         logits, values = [], []
         for part in torch.arange(len(inputs)).split(BATCH):
@@ -97,11 +98,11 @@ class Learner:
             log_policy(torch.cat(logits)),
             log_ref,
             reward,
-            self.controller.beta,
-            self.random,
-            self.config.baseline,
-            torch.cat(values) if self.critic else None,
-            self.config.temperature,
+            beta=self.controller.beta,
+            random=self.random,
+            baseline=self.config.baseline,
+            values=torch.cat(values) if self.critic else None,
+            temperature=self.config.temperature,
         )
 
     def weights(self) -> dict[str, Tensor]:
@@ -109,7 +110,7 @@ class Learner:
         return copy.deepcopy(self.suffix.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that `restore` needs to go on as if nothing had happened."""
+        """A copy of all that `restore` needs to resume with the same results."""
         changing = {
             "policy": self.suffix.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -122,7 +123,7 @@ class Learner:
         return copy.deepcopy(changing)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         self.suffix.load_state_dict(state["policy"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.critic and self.critic_optimiser:

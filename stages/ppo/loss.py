@@ -1,23 +1,95 @@
-"""PPO's clipped surrogate for one-step episodes, exact over classes or sampled (Schulman et al. 2017; METHOD 4)."""
+"""PPO's whole loss for one-step episodes, exact over classes or sampled (Schulman et al. 2017; docs/method.md 4).
+
+`ppo_loss` reads from top to bottom; the formulas it calls, and the diagnostics of a step, follow below it.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-LARGEST = 80.0  # log of the largest ratio that is told from a larger one: e^89 is infinite in float32
+from pipeline.config.ppo import PPOConfig
+from pipeline.learning.objective import entropy
+
+MAX_LOG_RATIO = 80.0  # ratios are cut off at e^80, since e^89 overflows float32
 
 
-def _range(clip: float) -> tuple[float, float]:
-    """Logs of the ratios between which nothing is clipped."""
-    return (math.log(1 - clip) if clip < 1 else -math.inf), math.log(1 + clip)
+@dataclass(frozen=True, eq=False)
+class Minibatch:
+    """What the loss of one step is computed from: one process's share of a minibatch, on one device.
+
+    Attributes:
+        log_new: [b, C] log pi of the current policy; the only one with a gradient, beside log_labelled.
+        log_old: [b, C] log pi of the policy that made the rollout.
+        log_ref: [b, C] log pi of the frozen reference.
+        reward: [b, C] r~ of every class.
+        actions: [b] sampled classes.
+        importance: [b] pi_old / the policy that sampled, of the actions: 1 at temperature 1.
+        baseline: [b, 1] what is subtracted from the penalised reward; None: its exact expectation.
+        log_labelled: [m] log pi(y|x) of labelled images (PPO-ptx); None without PPO-ptx.
+        size: images of the whole minibatch, all processes together.
+        weight: number of processes, whose gradients are averaged; 0 if these images are a placeholder.
+    """
+
+    log_new: Tensor
+    log_old: Tensor
+    log_ref: Tensor
+    reward: Tensor
+    actions: Tensor
+    importance: Tensor
+    baseline: Tensor | None
+    log_labelled: Tensor | None
+    size: int
+    weight: int = 1
 
 
-def clipped_ratio(log_ratio: Tensor, clip: float) -> Tensor:
-    """clip(ratio, 1 - clip, 1 + clip), clipped before it is exponentiated: a ratio of e^200 must not become inf * 0."""
-    return log_ratio.clamp(*_range(clip)).exp()
+def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
+    """The scalar that one step minimises; its mean over processes is the loss of the whole minibatch.
+
+    Args:
+        beta: weight of the KL penalty now in force.
+    """
+    new, old = batch.log_new, batch.log_old
+
+    # Advantage of every class [b, C], without a gradient: reward, less the KL penalty, less a baseline.
+    log_pi = new.detach() if config.penalty == "current" else old
+    penalised = penalised_reward(log_pi, batch.log_ref, batch.reward, beta)
+    baseline = exact_baseline(log_pi, penalised) if batch.baseline is None else batch.baseline
+    advantage = penalised - baseline
+
+    # Surrogate objective of each image [b]: ratio times advantage, clipped.
+    if config.estimator == "expected":
+        gain = expected_surrogate(new, old, advantage, config.clip)
+    else:
+        new_a, old_a, advantage_a = (of.gather(-1, batch.actions[:, None])[:, 0] for of in (new, old, advantage))
+        if config.surrogate == "score":
+            gain = batch.importance * score_function(new_a, advantage_a)
+        else:
+            gain = batch.importance * sampled_surrogate(new_a, old_a, advantage_a, config.clip)
+
+    if config.entropy_bonus:
+        gain = gain + config.entropy_bonus * entropy(new)
+    loss = -gain.sum() * batch.weight / batch.size  # minus: optimisers minimise
+    if batch.log_labelled is not None:
+        loss = loss - config.ptx * (batch.log_labelled.sum() * batch.weight / batch.size)
+    return loss
+
+
+def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """R = r~ - beta (log pi - log pi_ref), [B, C], without a gradient.
+
+    The penalty is k1 inside the reward of each class, whose gradient is that of the exact KL(pi || pi_ref). (The exact
+    KL of the image inside the reward would not depend on the class: the baseline would take all of it away.)
+    """
+    return reward - beta * (log_pi.detach() - log_ref)
+
+
+def exact_baseline(log_pi: Tensor, penalised: Tensor) -> Tensor:
+    """sum_a pi(a|x) R(x, a), [B, 1]: classes can be enumerated, so no critic is needed."""
+    return (log_pi.detach().exp() * penalised).sum(-1, keepdim=True)
 
 
 def expected_surrogate(log_new: Tensor, log_old: Tensor, advantage: Tensor, clip: float | None) -> Tensor:
@@ -26,27 +98,37 @@ def expected_surrogate(log_new: Tensor, log_old: Tensor, advantage: Tensor, clip
     pi_old * ratio is written as pi_new, which stays finite where the old policy's probability underflowed.
 
     Args:
-        log_new, log_old: [B, C] log-probabilities of the policy that learns and of the one that acted.
+        log_new, log_old: [B, C] log-probabilities of the current and of the old policy.
         advantage: [B, C].
         clip: None clips nothing.
     """
-    free = log_new.exp() * advantage
+    unclipped = log_new.exp() * advantage
     if clip is None:
-        return free.sum(-1)
-    bounded = log_old.exp() * clipped_ratio(log_new - log_old, clip) * advantage
-    return torch.minimum(free, bounded).sum(-1)
+        return unclipped.sum(-1)
+    clipped = log_old.exp() * clipped_ratio(log_new - log_old, clip) * advantage
+    return torch.minimum(unclipped, clipped).sum(-1)
 
 
 def sampled_surrogate(log_new: Tensor, log_old: Tensor, advantage: Tensor, clip: float | None) -> Tensor:
     """min(ratio A, clip(ratio) A) of the class that was sampled for each image; all [B]."""
     log_ratio = log_new - log_old
-    free = log_ratio.clamp(max=LARGEST).exp() * advantage
-    return free if clip is None else torch.minimum(free, clipped_ratio(log_ratio, clip) * advantage)
+    unclipped = log_ratio.clamp(max=MAX_LOG_RATIO).exp() * advantage
+    return unclipped if clip is None else torch.minimum(unclipped, clipped_ratio(log_ratio, clip) * advantage)
 
 
 def score_function(log_new: Tensor, advantage: Tensor) -> Tensor:
     """log pi(a|x) A of the sampled class, [B]: its gradient is REINFORCE's (Williams 1992)."""
     return log_new * advantage
+
+
+def clipped_ratio(log_ratio: Tensor, clip: float) -> Tensor:
+    """clip(ratio, 1 - clip, 1 + clip), clipped before it is exponentiated: a ratio of e^200 must not become inf * 0."""
+    return log_ratio.clamp(*_log_clip_range(clip)).exp()
+
+
+def _log_clip_range(clip: float) -> tuple[float, float]:
+    """Logs of the smallest and largest ratio that are not clipped."""
+    return (math.log(1 - clip) if clip < 1 else -math.inf), math.log(1 + clip)
 
 
 def approx_kl(log_new: Tensor, log_old: Tensor) -> Tensor:
@@ -58,7 +140,7 @@ def clip_fraction(log_new: Tensor, log_old: Tensor, clip: float | None) -> Tenso
     """Probability under pi_old of a class whose ratio lies outside 1 +- clip, [B]."""
     if clip is None:
         return torch.zeros_like(log_new[:, 0])
-    lowest, highest = _range(clip)
+    lowest, highest = _log_clip_range(clip)
     log_ratio = log_new - log_old
     outside = (log_ratio < lowest) | (log_ratio > highest)
     return (log_old.exp() * outside).sum(-1)

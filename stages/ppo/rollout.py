@@ -1,4 +1,4 @@
-"""A rollout: images, what the policy made of them before the update, and the advantages."""
+"""A rollout: images, and what the policy and the frozen models made of them before the update (docs/method.md 4)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,9 @@ import torch
 from torch import Tensor
 
 from pipeline.learning.environment import Inputs
-
-
-class Diverged(Exception):
-    """The policy cannot be gone on with; says why."""
-
-
-def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    """R = r~ - beta (log pi - log pi_ref), [B, C], as numbers without a gradient.
-
-    The penalty is k1 inside the reward of each class, whose gradient is that of the exact KL(pi || pi_ref). (The exact
-    KL of the image inside the reward would not depend on the class: the baseline would take all of it away.)
-    """
-    return reward - beta * (log_pi.detach() - log_ref)
-
-
-def exact_baseline(log_pi: Tensor, penalised: Tensor) -> Tensor:
-    """sum_a pi(a|x) R(x, a), [B, 1]: classes can be enumerated, so no critic is needed."""
-    return (log_pi.detach().exp() * penalised).sum(-1, keepdim=True)
+from pipeline.run.runtime import Share
+from stages.ppo.guards import Diverged
+from stages.ppo.loss import Minibatch, penalised_reward
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +21,8 @@ class Rollout:
     Attributes:
         inputs: the images [B], as `Inputs`.
         log_old, log_ref, reward: [B, C].
-        beta: weight of the penalty.
         actions: [B], sampled from pi_old^(1/temperature).
-        weight: [B], pi_old / the policy that sampled, of the action: 1 at temperature 1.
+        importance: [B], pi_old / the policy that sampled, of the action: 1 at temperature 1.
         returns: [B], penalised reward of the action: what a critic learns to predict.
         baseline: [B, 1] what is subtracted from it; None: the exact expectation.
     """
@@ -47,19 +31,33 @@ class Rollout:
     log_old: Tensor
     log_ref: Tensor
     reward: Tensor
-    beta: float
     actions: Tensor
-    weight: Tensor
+    importance: Tensor
     returns: Tensor
     baseline: Tensor | None
 
-    def advantage(self, log_pi: Tensor, part: Tensor) -> Tensor:
-        """A = R - b [b, C] of every class, for images at positions `part`, under a policy log_pi [b, C]."""
-        log_ref, reward = self.log_ref[part].to(log_pi.device), self.reward[part].to(log_pi.device)
-        penalised = penalised_reward(log_pi, log_ref, reward, self.beta)
-        if self.baseline is None:
-            return penalised - exact_baseline(log_pi, penalised)
-        return penalised - self.baseline[part].to(log_pi.device)
+    def minibatch(self, share: Share, size: int, log_new: Tensor, log_labelled: Tensor | None = None) -> Minibatch:
+        """The images at positions `share.rows`, on the device of the current policy's log_new [b, C].
+
+        Args:
+            size: images of the whole minibatch.
+            log_labelled: [m] log pi(y|x) of labelled images.
+        """
+        tables = (self.log_old, self.log_ref, self.reward, self.actions, self.importance)
+        log_old, log_ref, reward, actions, importance = (of[share.rows].to(log_new.device) for of in tables)
+        baseline = None if self.baseline is None else self.baseline[share.rows].to(log_new.device)
+        return Minibatch(
+            log_new=log_new,
+            log_old=log_old,
+            log_ref=log_ref,
+            reward=reward,
+            actions=actions,
+            importance=importance,
+            baseline=baseline,
+            log_labelled=log_labelled,
+            size=size,
+            weight=share.weight,
+        )
 
 
 def make_rollout(
@@ -67,6 +65,7 @@ def make_rollout(
     log_old: Tensor,
     log_ref: Tensor,
     reward: Tensor,
+    *,
     beta: float,
     random: torch.Generator,
     baseline: Literal["exact", "mean", "none"] = "exact",
@@ -76,22 +75,24 @@ def make_rollout(
     """Rollout of `inputs` [B] under a policy with log-probabilities `log_old` [B, C].
 
     Args:
+        log_ref, reward: [B, C].
+        beta: weight of the KL penalty in the returns.
         values: [B] of a critic; they take the baseline's place.
         temperature: of the policy that samples the actions.
 
     Raises:
-        Diverged: the policy's probabilities are no numbers.
+        Diverged: the policy's probabilities are NaN or Inf.
     """
     if not torch.isfinite(log_old.exp()).all():
         raise Diverged("the policy's probabilities are not finite numbers")
-    acting = torch.log_softmax(log_old / temperature, -1)
-    actions = torch.multinomial(acting.exp(), 1, generator=random)
-    weight = (log_old - acting).gather(-1, actions)[:, 0].exp()
+    sampler = torch.log_softmax(log_old / temperature, -1)
+    actions = torch.multinomial(sampler.exp(), 1, generator=random)
+    importance = (log_old - sampler).gather(-1, actions)[:, 0].exp()
     returns = penalised_reward(log_old, log_ref, reward, beta).gather(-1, actions)[:, 0]
     subtracted = None
     if values is not None:
         subtracted = values[:, None]
     elif baseline != "exact":
-        constant = (weight * returns).mean() if baseline == "mean" else torch.zeros((), dtype=returns.dtype)
+        constant = (importance * returns).mean() if baseline == "mean" else torch.zeros((), dtype=returns.dtype)
         subtracted = constant.expand(len(returns), 1)
-    return Rollout(inputs, log_old, log_ref, reward, beta, actions[:, 0], weight, returns, subtracted)
+    return Rollout(inputs, log_old, log_ref, reward, actions[:, 0], importance, returns, subtracted)

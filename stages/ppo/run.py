@@ -1,28 +1,29 @@
-"""Stage two: PPO on the policy against the frozen reward model, with a KL penalty to the frozen reference (METHOD 3-5).
+"""Stage two: PPO on the policy against the frozen reward model, with a KL penalty to the frozen reference (docs/method.md 3-5).
 
 Classifying an image is an episode of one step. Reward model and reference are frozen and transforms deterministic, so
-both are tables made once; an iteration costs forward and backward passes of the policy's trainable suffix alone.
-Everything runs in eval mode: a BatchNorm or dropout layer in train mode would make the ratio differ from 1 before
-anything was learned.
+the scores of both are computed once; an iteration costs forward and backward passes of the policy's trainable suffix
+alone. Everything runs in eval mode: a BatchNorm or dropout layer in train mode would make the ratio differ from 1
+before the first step.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.config import Config
 from pipeline.data.feature_cache import Features
+from pipeline.data.labelled import labelled_rows, read_labelled
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
-from pipeline.learning.objective import standing
+from pipeline.learning.objective import measure_policy
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.models.serialization import save_model
@@ -33,23 +34,24 @@ from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.ppo.batchnorm import refresh_batchnorm
-from stages.ppo.evaluate import Gauge, evaluate
-from stages.ppo.guards import Keeper, OverOptimisation, check_standing
+from stages.ppo.evaluate import Evaluator, evaluate
+from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence
 from stages.ppo.learner import Learner
 from stages.ppo.over_optimisation_plot import over_optimisation
-from stages.ppo.rollout import Diverged
 from stages.ppo.update import update
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Aligned:
+class PPOResult:
     """How PPO ended.
 
     Attributes:
-        beta: in force at the end.
-        iteration: how many updates the policy that was kept has seen.
+        beta: the controller's at the end.
+        iteration: number of updates before the policy that was kept.
         images: that went forward and backward, all updates together.
-        stopped: why it stopped early, if it did.
+        stopped: why PPO stopped early, or None.
     """
 
     beta: float
@@ -77,13 +79,13 @@ def run(config: Config, force: bool = False) -> bool:
     environment = Environment.open(ws)
     pieces, features = ws.cut(ws.load_policy(reference))
     with stage.metrics(inputs, ws.runtime) as metrics, checkpoints:
-        made = optimise(environment, pieces, features, metrics, checkpoints)
+        ended = optimise(environment, pieces, features, metrics=metrics, checkpoints=checkpoints)
     environment.check_frozen()
+    log_pi = log_policy(ws.scores(pieces, features))  # by every process: none waits for the first
     if ws.runtime.is_main:
         save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
-        log_pi = log_policy(ws.scores(pieces, features))
-        result = evaluate(environment, log_pi, made.beta) | {"estimator": config.ppo.estimator, **asdict(made)}
+        result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
         outputs = ["model.safetensors", "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()
@@ -96,13 +98,13 @@ def refuse_chance(ws: Workspace) -> None:
     verdict = ws.run.read("reward", "card.json", "verdict")["verdict"]
     if verdict["short"] == "no better than chance":
         raise UserError(
-            f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or go "
-            "on all the same with FORCE=1"
+            f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or "
+            "use FORCE=1 to run PPO all the same"
         )
 
 
-# What the progress bar shows, and the column of metrics.csv it is.
-BAR = {
+# What the progress bar shows, and its column in metrics.csv.
+PROGRESS_COLUMNS = {
     "J": "J",
     "attained": "attained",
     "held-out": "attained_heldout",
@@ -113,37 +115,43 @@ BAR = {
 
 
 def optimise(
-    environment: Environment, pieces: Split, features: Features, metrics: Metrics, checkpoints: Checkpoints
-) -> Aligned:
+    environment: Environment, pieces: Split, features: Features, *, metrics: Metrics, checkpoints: Checkpoints
+) -> PPOResult:
     """PPO, from the newest checkpoint if there is one; changes the policy in place.
 
-    A row of metrics describes the policy that acts, and then its update; the last row, the policy after the last one.
+    A row of metrics describes the policy before an update, and that update; the last row, the final policy.
     """
     ws = environment.ws
     config = ws.config.ppo
-    learner = Learner.start(config, ws.runtime, pieces, ws.rows("train"), ws.config.seed, labelled_images(ws))
-    gauge, keeper, watch = Gauge(environment, pieces.suffix, features), Keeper(config.keep), OverOptimisation()
+    learner = Learner.start(
+        config, ws.runtime, pieces, ws.rows("train"), seed=ws.config.seed, labelled=labelled_images(ws)
+    )
+    evaluator = Evaluator(environment, pieces.suffix, features)
+    selection, over_optimisation_check = IterateSelection(config.keep), OverOptimisationCheck()
     iteration, images, stopped = 0, 0, None
     if saved := checkpoints.latest():
         learner.restore(saved["learner"])
-        keeper, watch = Keeper(**saved["keeper"]), OverOptimisation(**saved["watch"])
+        selection = IterateSelection(**saved["keeper"])
+        over_optimisation_check = OverOptimisationCheck(**saved["watch"])
         metrics.resume(saved["rows"], saved["columns"])
         iteration, images = saved["iteration"], saved["images"]
     bar = tqdm(total=config.iterations, initial=iteration, desc="ppo", unit="iteration", leave=False, disable=None)
     while True:
         beta, lr = learner.controller.beta, learner.set_lr(iteration)
-        inputs, log_ref, reward = environment.inputs(features, learner.batches.next(), learner.random, config.augment)
+        inputs, log_ref, reward = environment.inputs(
+            features, learner.batches.next(), learner.random, views=config.augment
+        )
         if config.refresh_batchnorm:
             refresh_batchnorm(pieces.suffix, inputs)
         row: dict[str, float | None] = {"iteration": iteration, "images": images, "beta": beta, "lr": lr}
         measured: dict[str, float] = {}
         try:
             rollout = learner.act(inputs, log_ref, reward)
-            stands, heldout = standing(rollout.log_old, log_ref, reward, beta), gauge.heldout(beta)
-            row |= asdict(stands) | heldout | gauge.everything(beta, iteration)
-            check_standing(stands, config)
-            keeper.consider(iteration, heldout["J_heldout"], learner.weights())
-            watch.look(iteration, heldout)
+            policy, heldout = measure_policy(rollout.log_old, log_ref, reward, beta), evaluator.evaluate_heldout(beta)
+            row |= asdict(policy) | heldout | evaluator.evaluate_all(beta, iteration)
+            check_divergence(policy, config)
+            selection.consider(iteration, heldout["J_heldout"], learner.weights())
+            over_optimisation_check.check(iteration, heldout)
             if iteration < config.iterations:
                 measured = update(learner, rollout)
         except Diverged as reason:
@@ -151,24 +159,31 @@ def optimise(
         metrics.add(**row, **measured)
         if stopped or iteration == config.iterations:
             break
-        learner.controller = learner.controller.after(stands.kl, len(inputs))
+        learner.controller = learner.controller.after(policy.kl, len(inputs))
         iteration, images = iteration + 1, images + round(measured["update_images"])
         bar.update()
-        shown = {name: (row | measured).get(key) for name, key in BAR.items()}
-        bar.set_postfix({name: f"{value:.3g}" for name, value in shown.items() if value is not None}, refresh=False)
-        checkpoints.offer(iteration, partial(state_of, learner, keeper, watch, metrics, iteration, images))
+        values = {name: (row | measured).get(key) for name, key in PROGRESS_COLUMNS.items()}
+        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items() if value is not None}, refresh=False)
+        state = partial(state_of, learner, selection, over_optimisation_check, metrics)
+        checkpoints.offer(iteration, partial(state, iteration=iteration, images=images))
     bar.close()
-    return settle(learner, keeper, images, stopped)
+    return finish(learner, selection, images, stopped)
 
 
 def state_of(
-    learner: Learner, keeper: Keeper, watch: OverOptimisation, metrics: Metrics, iteration: int, images: int
+    learner: Learner,
+    selection: IterateSelection,
+    over_optimisation_check: OverOptimisationCheck,
+    metrics: Metrics,
+    *,
+    iteration: int,
+    images: int,
 ) -> dict[str, Any]:
-    """All that the loop needs to go on as if nothing had happened."""
+    """All that the loop needs to resume; keys are those of earlier versions, whose checkpoints stay readable."""
     return {
         "learner": learner.state(),
-        "keeper": dict(vars(keeper)),
-        "watch": dict(vars(watch)),
+        "keeper": dict(vars(selection)),
+        "watch": dict(vars(over_optimisation_check)),
         "rows": list(metrics.rows),
         "columns": metrics.columns,
         "iteration": iteration,
@@ -176,19 +191,19 @@ def state_of(
     }
 
 
-def settle(learner: Learner, keeper: Keeper, images: int, stopped: str | None) -> Aligned:
-    """Leave the policy with the weights that are to be kept, and say so where PPO had to stop."""
-    kept, weights = keeper.choice()
+def finish(learner: Learner, selection: IterateSelection, images: int, stopped: str | None) -> PPOResult:
+    """Load the weights that are to be kept into the policy, and warn where PPO had to stop."""
+    kept, weights = selection.select()
     learner.suffix.load_state_dict(weights)
     if learner.critic:
         learner.critic.detach()
     if stopped:
-        click.echo(
-            f"warning: PPO stopped: {stopped}. Kept is the policy after iteration {kept}; lower ppo.lr, or raise "
-            "ppo.beta or ppo.max_kl",
-            err=True,
+        log.warning(
+            "PPO stopped: %s. Kept is the policy after iteration %d; lower ppo.lr, or raise ppo.beta or ppo.max_kl",
+            stopped,
+            kept,
         )
-    return Aligned(learner.controller.beta, kept, images, stopped)
+    return PPOResult(learner.controller.beta, kept, images, stopped)
 
 
 def labelled_images(ws: Workspace) -> tuple[Tensor, Tensor] | None:
@@ -200,28 +215,27 @@ def labelled_images(ws: Workspace) -> tuple[Tensor, Tensor] | None:
     if not ws.config.ppo.ptx:
         return None
     path = ws.run.require("reference", "labelled.csv")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if frame.empty:
+    images = [image for image, _ in read_labelled(path)]
+    if not images:
         raise UserError(
             f"ppo.ptx: {path} lists no labelled images to learn from; set reference.labelled_per_class, "
             "and no reference.checkpoint"
         )
-    number = {name: n for n, name in enumerate(ws.classes)}
-    if gone := [image for image in frame["image"] if image not in ws.table.position]:
+    if gone := [image for image in images if image not in ws.table.position]:
         raise UserError(
             f"ppo.ptx: {path} names the image {gone[0]}, which is no longer there; run `make reference` again"
         )
-    rows = [ws.table.position[image] for image in frame["image"]]
-    return torch.tensor(rows), torch.tensor([number[name] for name in frame["label"]])
+    classes = labelled_rows(path, ws.table.position, ws.classes)
+    return torch.tensor(list(classes)), torch.tensor(list(classes.values()))
 
 
 def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
-    made = summary["policy"]
-    accuracy = "" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}, "
-    early = f"; stopped early and kept iteration {made['iteration']}" if made["stopped"] else ""
+    policy = summary["policy"]
+    accuracy = "" if policy["accuracy"] is None else f"accuracy {policy['accuracy']:.1%}, "
+    early = f"; stopped early and kept iteration {policy['iteration']}" if policy["stopped"] else ""
     return (
         click.style("ppo", bold=True)
-        + f"        {accuracy}{made['attained']:.1%} of the way from the reference to the exact optimum "
-        f"({made['attained_heldout']:.1%} on held-out images), KL {made['kl']:.2f} nats{early}"
+        + f"        {accuracy}{policy['attained']:.1%} of the way from the reference to the exact optimum "
+        f"({policy['attained_heldout']:.1%} on held-out images), KL {policy['kl']:.2f} nats{early}"
     )

@@ -1,20 +1,22 @@
-"""Epochs of minibatch steps on one rollout."""
+"""Epochs of minibatch steps on one rollout (docs/method.md 4); the loss is in loss.py."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
-from pipeline.learning.objective import entropy
 from pipeline.models.policy import log_policy
-from pipeline.run.runtime import minibatches
+from pipeline.run.runtime import Share, minibatches
+from stages.ppo.guards import Diverged
 from stages.ppo.learner import Learner
-from stages.ppo.loss import approx_kl, clip_fraction, expected_surrogate, sampled_surrogate, score_function
-from stages.ppo.rollout import Diverged, Rollout
+from stages.ppo.loss import Minibatch, approx_kl, clip_fraction, ppo_loss
+from stages.ppo.rollout import Rollout
 
 RATIO_TOLERANCE = 1e-4
+EARLY_STOP_FACTOR = 1.5  # epochs end where approx_kl passes this many times its target
 
 
 def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
@@ -28,103 +30,97 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
         UserError: at the first minibatch the ratio is not 1.
         Diverged: a loss or gradient is not finite; the weights are those of the step before.
     """
-    config, runtime = learner.config, learner.runtime
+    config, runtime, beta = learner.config, learner.runtime, learner.controller.beta
     learner.policy.eval()
     position = torch.arange(len(rollout.inputs))
     sums: dict[str, float] = {}
     steps = images = 0
     for _ in range(config.epochs):
-        for batch in minibatches(position, config.minibatch_size, learner.random):
-            part = runtime.share(batch)
-            log_new, log_labelled = forward_both(learner, rollout, part, len(batch))
-            log_old = rollout.log_old[part].to(log_new.device)
+        for positions in minibatches(position, config.minibatch_size, learner.random):
+            share = runtime.share(positions)
+            log_new, log_labelled = forward_both(learner, rollout, share.rows, len(positions))
+            batch = rollout.minibatch(share, len(positions), log_new, log_labelled)
             if not steps:
-                check_ratio(log_new.detach(), log_old)
-            with torch.no_grad():
-                sizes = torch.stack(
-                    [approx_kl(log_new, log_old).sum(), clip_fraction(log_new, log_old, config.clip).sum()]
-                )
-                moved, outside = (runtime.total(sizes) / len(batch)).tolist()
-            if config.target_kl and moved > 1.5 * config.target_kl:
+                check_ratio(log_new.detach(), batch.log_old)
+            kl, clipped = measure_step(learner, batch)
+            if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
                 return _means(sums, steps, images)
-            gain = surrogate(rollout, part, log_new, log_old, config)
-            if config.entropy_bonus:
-                gain = gain + config.entropy_bonus * entropy(log_new)
-            loss = -gain.sum() * runtime.world / len(batch)
-            if log_labelled is not None:
-                loss = loss - config.ptx * log_labelled.mean()
-            norm = step(learner, loss)
-            measured = {"approx_kl": moved, "clip_fraction": outside, "grad_norm": norm}
+            norm = step(learner, ppo_loss(batch, config, beta))
+            measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
             if learner.critic:
-                measured["value_loss"] = fit_value(learner, rollout, part, len(batch))
+                measured["value_loss"] = fit_value(learner, rollout, share, len(positions))
             sums = {name: sums.get(name, 0.0) + value for name, value in measured.items()}
-            steps, images = steps + 1, images + len(batch)
+            steps, images = steps + 1, images + len(positions)
     return _means(sums, steps, images)
 
 
-def forward_both(learner: Learner, rollout: Rollout, part: Tensor, images: int) -> tuple[Tensor, Tensor | None]:
+def forward_both(learner: Learner, rollout: Rollout, part: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
     """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass.
 
     Args:
-        part: this process's part of the minibatch.
-        images: size of the whole minibatch; every process draws for all, so that their streams stay together.
+        part: [b] positions of this process's share of the minibatch.
+        size: of the whole minibatch; every process draws for all, so that their streams stay together.
     """
     features = rollout.inputs.batch(part)
     if not (learner.config.ptx and learner.labelled):
         return log_policy(learner.policy(features)), None
     rows, classes = learner.labelled
-    drawn = learner.runtime.share(torch.randint(len(rows), (images,), generator=learner.random))
+    drawn = learner.runtime.share(torch.randint(len(rows), (size,), generator=learner.random)).rows
     both = torch.cat([features, rollout.inputs.features.batch(rows[drawn])])
     log_new, log_labelled = log_policy(learner.policy(both)).split([len(part), len(drawn)])
     chosen = classes[drawn].to(log_labelled.device)
     return log_new, log_labelled.gather(-1, chosen[:, None])[:, 0]
 
 
-def surrogate(rollout: Rollout, part: Tensor, log_new: Tensor, log_old: Tensor, config: PPOConfig) -> Tensor:
-    """What is maximised, for each image of the minibatch, [b]; log_new, log_old: [b, C]."""
-    advantage = rollout.advantage(log_new if config.penalty == "learning" else log_old, part)
-    if config.estimator == "expected":
-        return expected_surrogate(log_new, log_old, advantage, config.clip)
-    actions, weight = rollout.actions[part].to(log_new.device), rollout.weight[part].to(log_new.device)
-    new, old, taken = (of.gather(-1, actions[:, None])[:, 0] for of in (log_new, log_old, advantage))
-    if config.surrogate == "score":
-        return weight * score_function(new, taken)
-    return weight * sampled_surrogate(new, old, taken, config.clip)
+@torch.no_grad()
+def measure_step(learner: Learner, batch: Minibatch) -> tuple[float, float]:
+    """approx_kl and clip_fraction, means over the whole minibatch, before a step is made."""
+    log_new, log_old = batch.log_new, batch.log_old
+    sums = torch.stack([approx_kl(log_new, log_old).sum(), clip_fraction(log_new, log_old, learner.config.clip).sum()])
+    if not batch.weight:
+        sums.zero_()
+    kl, clipped = (learner.runtime.total(sums) / batch.size).tolist()
+    return kl, clipped
 
 
 def step(learner: Learner, loss: Tensor) -> float:
     """One step of the optimiser; returns the gradient's norm before it was clipped.
 
     Raises:
-        Diverged: loss or gradient is not finite.
+        Diverged: loss or gradient is not finite, in any process.
     """
     learner.optimiser.zero_grad()
     loss.backward()
     trained = [p for p in learner.policy.parameters() if p.requires_grad]
     norm = float(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
-    if not (norm < float("inf") and torch.isfinite(loss)):
-        raise Diverged(f"the loss is {float(loss.detach()):.3g} and its gradient's norm {norm:.3g}")
+    mean_loss = learner.runtime.agree(float(loss.detach()))  # so that all processes stop together
+    if not (norm < float("inf") and math.isfinite(mean_loss)):
+        raise Diverged(f"the loss is {mean_loss:.3g} and its gradient's norm {norm:.3g}")
     learner.optimiser.step()
     return norm
 
 
-def fit_value(learner: Learner, rollout: Rollout, part: Tensor, images: int) -> float:
-    """One step of the critic toward the returns of the sampled classes; returns the mean squared error before it."""
+def fit_value(learner: Learner, rollout: Rollout, share: Share, size: int) -> float:
+    """One step of the critic toward the returns of the sampled classes; returns the mean squared error before it.
+
+    Args:
+        size: images of the whole minibatch.
+    """
     critic, optimiser, runtime = learner.critic, learner.critic_optimiser, learner.runtime
     assert critic is not None
     assert optimiser is not None
-    value = critic.value()[: len(part)]
-    weight, returns = rollout.weight[part].to(value.device), rollout.returns[part].to(value.device)
-    loss = (weight * (value - returns).square()).sum() * runtime.world / images
+    value = critic.value()[: len(share.rows)]
+    importance, returns = (of[share.rows].to(value.device) for of in (rollout.importance, rollout.returns))
+    loss = (importance * (value - returns).square()).sum() * share.weight / size
     optimiser.zero_grad()
     loss.backward()
     runtime.average_gradients(critic)
     optimiser.step()
-    return float(loss.detach())
+    return runtime.agree(float(loss.detach()))
 
 
 def check_ratio(log_new: Tensor, log_old: Tensor) -> None:
-    """Before a rollout's first step the policy that learns is the policy that acted: every ratio must be 1.
+    """Before a rollout's first step the current policy is the old one: every ratio must be 1.
 
     Raises:
         UserError: it is not; something in the policy is not deterministic.

@@ -25,6 +25,6 @@ def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> floa
         held = torch.zeros(len(rows), dtype=torch.bool)
         held[order[fold::folds]] = True
         pieces, features = fresh_network(ws)
-        fit_labels(ws, pieces, features, rows[~held], labels[~held], ws.config.reference, Metrics(None))
+        fit_labels(ws, pieces, features, rows=rows[~held], labels=labels[~held], metrics=Metrics(None))
         logits[held] = score(pieces.suffix, features, rows[held])
     return fit_temperature(logits, labels)

@@ -1,8 +1,8 @@
 """Stage 0: the reference policy pi_ref.
 
-Supervised training on a few labelled images a class, then temperature scaling, then frozen. The temperature is fitted
-on held-out folds of the same few images: everything after this stage multiplies pi_ref by evidence (METHOD 3), so it
-has to be as sure of itself as it is right, and a network that has memorised fifty images is far surer.
+Supervised training on a few labelled images per class, then temperature scaling, then frozen. The temperature is
+fitted on held-out folds of the same few images: everything after this stage multiplies pi_ref by evidence
+(docs/method.md 3), so pi_ref has to be calibrated, and a network that has memorised fifty images is overconfident.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import click
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.data.feature_cache import Features
 from pipeline.data.gold_labels import GoldLabels, folder_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
-from pipeline.models.backbone import Split
 from pipeline.models.policy import divide_logits, log_policy
 from pipeline.models.serialization import save_model
 from pipeline.run.atomic_files import sha256_of, write_atomically
@@ -52,15 +51,16 @@ def run(config: Config, force: bool = False) -> bool:
             pieces, features = fresh_network(ws)
             temperature = calibration_temperature(ws, rows, labels)
             if len(rows):
-                fit_labels(ws, pieces, features, rows, labels, config.reference, metrics)
+                fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
                 divide_logits(pieces, temperature)
+    log_pi = log_policy(ws.scores(pieces, features))  # by every process: none waits for the first
     if ws.runtime.is_main:
         save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
         listed = pd.DataFrame(
             {"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]}
         )
         write_atomically(stage.path / "labelled.csv", listed.to_csv(index=False).encode())
-        result = evaluate(ws, pieces, features, gold) | {
+        result = evaluate(ws, log_pi, gold) | {
             "temperature": temperature,
             "labelled_images": len(labelled),
             "given": config.reference.checkpoint is not None,
@@ -85,7 +85,7 @@ def choose_labelled(ws: Workspace, gold: GoldLabels) -> np.ndarray:
         if len(rows) < wanted:
             raise UserError(
                 f"reference.labelled_per_class is {wanted}, but class '{name}' has {len(rows)} labelled training images in "
-                f"{ws.table.root}; add some in train/{name}/, lower the number (0 starts from no opinion), or give a "
+                f"{ws.table.root}; add some in train/{name}/, lower the number (0 starts from a uniform reference), or give a "
                 "trained policy as reference.checkpoint"
             )
         chosen.append(rows[torch.randperm(len(rows), generator=random)[:wanted].numpy()])
@@ -100,25 +100,24 @@ def _inputs(ws: Workspace, gold: GoldLabels, labelled: np.ndarray) -> dict[str, 
     return inputs | ws.weights_input()
 
 
-def evaluate(ws: Workspace, pieces: Split, features: Features, gold: GoldLabels) -> dict[str, Any]:
-    """Accuracy, log loss and calibration on the evaluation images that have gold labels."""
-    log_probs = log_policy(ws.scores(pieces, features))
+def evaluate(ws: Workspace, log_pi: Tensor, gold: GoldLabels) -> dict[str, Any]:
+    """Accuracy, log loss and calibration of log_pi [N, C] on the evaluation images that have gold labels."""
     rows = ws.table.rows("evaluation")
     known = rows[gold.known[rows]]
     if not len(known):
         return {"accuracy": None, "log_loss": None, "ece": None}
     labels = torch.from_numpy(gold.labels[known])
     return {
-        "accuracy": gold_accuracy(log_probs, gold, rows),
-        "log_loss": float(-log_probs[known].gather(1, labels[:, None]).mean()),
-        "ece": expected_calibration_error(log_probs[known], labels),
+        "accuracy": gold_accuracy(log_pi, gold, rows),
+        "log_loss": float(-log_pi[known].gather(1, labels[:, None]).mean()),
+        "ece": expected_calibration_error(log_pi[known], labels),
     }
 
 
 def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
-    made = summary["reference"]
-    accuracy = "no true labels to test on" if made["accuracy"] is None else f"accuracy {made['accuracy']:.1%}"
-    if not made["labelled_images"] and not made["given"]:
-        accuracy = "no opinion: every class is equally likely"
-    return click.style("reference", bold=True) + f"  {accuracy}, {made['labelled_images']} labelled images"
+    result = summary["reference"]
+    accuracy = "no true labels to test on" if result["accuracy"] is None else f"accuracy {result['accuracy']:.1%}"
+    if not result["labelled_images"] and not result["given"]:
+        accuracy = "uniform: every class is equally likely"
+    return click.style("reference", bold=True) + f"  {accuracy}, {result['labelled_images']} labelled images"

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 import torchvision
 
 from feedback_store.csv_store.store import FeedbackStore
-from pipeline.config import Config, read_tree
+from pipeline.config import Config, read_saved_tree
 from pipeline.data.gold_labels import folder_labels
+from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import SECTIONS, TARGETS, StageFolder
@@ -123,7 +123,7 @@ def _weights(ws: Workspace, stage: StageFolder) -> str | None:
 def collected_with(ws: Workspace) -> dict[str, Any]:
     """The settings of `collect` that the stage itself kept: `make collect` chooses some, whatever the file says."""
     kept = ws.run.path / "collect" / "config.yaml"
-    tree = read_tree(kept) if kept.is_file() else {}
+    tree = read_saved_tree(kept) if kept.is_file() else {}
     settings = tree.get("collect")
     return settings if isinstance(settings, dict) else {}
 
@@ -162,8 +162,8 @@ def _labelled(ws: Workspace) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        listed = pd.read_csv(path, dtype=str, keep_default_na=False)["image"]
-    except (ValueError, KeyError):  # damaged: what pandas raises for a malformed table are ValueErrors
+        listed = [image for image, _ in read_labelled(path)]
+    except ValueError:  # damaged
         return {}
     if any(image not in ws.table.position for image in listed):
         return {}
@@ -177,7 +177,7 @@ def changed_settings(stage: StageFolder, made: str) -> list[str]:
     if made == stage.settings:
         return []
     kept = stage.path / "config.yaml"
-    old = dict(flat(read_tree(kept))) if kept.is_file() else {}
+    old = dict(flat(read_saved_tree(kept))) if kept.is_file() else {}
     new = settings_of(stage.run.config)
     relevant = ("seed", *SECTIONS[stage.name])
     keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]

@@ -13,7 +13,7 @@ from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
 from pipeline.learning.statistics import (
     CALIBRATION_BINS,
-    has_no_opinion,
+    is_uniform,
     paired_difference,
     reliability,
     wilson_interval,
@@ -43,7 +43,7 @@ def compared(
     """
     known = rows[gold.known[rows]]
     labels = gold.labels[known]
-    no_opinion = has_no_opinion(log_before[rows])
+    no_opinion = is_uniform(log_before[rows])
     tables = ({} if no_opinion else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
     made: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.config import Config, dump_config, load_config, parse_config
+from pipeline.config import Config, dump_config, load_saved_config, parse_config
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import short_hash, write_atomically, write_json
 from pipeline.run.run_folder import TARGETS
@@ -76,7 +76,7 @@ def kept_config(config: Config, name: str) -> Config:
     kept = [path for path in kept if path.is_file() and path.with_name("manifest.json").is_file()]
     if not kept:
         raise UserError(f"{folder}: no stage of this run is finished; run `make reference` for it first")
-    tree = load_config(kept[0]).model_dump(mode="json")
+    tree = load_saved_config(kept[0]).model_dump(mode="json")
     return parse_config(tree | {"name": name, "runs": str(config.runs)}, str(kept[0]))
 
 

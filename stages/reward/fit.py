@@ -1,4 +1,4 @@
-"""Maximum likelihood of judgments under one utility, stopped where the held-out likelihood is best."""
+"""Maximum-likelihood training of one reward network, with early stopping on the held-out likelihood (docs/method.md 1)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
 
-LATENT_LR = 0.2  # a few numbers that every judgment speaks of; the network's rate would never move them
+# Keys of a checkpoint and the attributes of `Learner` they hold the state of; keys are those of earlier versions.
+STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
+LATENT_LR = 0.2  # few parameters with much data each, which the network's learning rate would hardly change
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One trained reward network, what was learned beside it, and the epoch and held-out log loss it ended with."""
+    """One trained reward network, its likelihood parameters, and the epoch and held-out log loss of its weights."""
 
     pieces: Split
     features: Features
@@ -50,21 +52,23 @@ def resampled(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
 
 @dataclass(eq=False)
 class Learner:
-    """Everything that changes while a reward network is trained, in one place: what a checkpoint holds.
+    """Everything that changes while a reward network is trained, in one object, which a checkpoint holds.
 
     Attributes:
-        pieces: its suffix learns; latent: what is learned beside it.
-        optimiser, beside: of the two.
+        pieces: the network, whose suffix is trained.
+        latent: the likelihood parameters.
+        optimiser, latent_optimiser: of the suffix, and of the likelihood parameters.
         random, views: streams of the order of images, and of their views.
         step, epoch: how many were made.
-        best: epoch and held-out log loss of the best weights, which are `kept`.
-        rows: of metrics.
+        best: epoch and held-out log loss of the best weights.
+        kept: those weights.
+        rows: of metrics.csv.
     """
 
     pieces: Split
     latent: Latent
     optimiser: torch.optim.Optimizer
-    beside: torch.optim.Optimizer
+    latent_optimiser: torch.optim.Optimizer
     random: torch.Generator
     views: torch.Generator
     step: int = 0
@@ -77,9 +81,8 @@ class Learner:
     def start(cls, ws: Workspace, pieces: Split, train: JudgmentSet, member: int) -> Learner:
         """At the weights of `pieces`; `member` numbers the random streams."""
         config, seed = ws.config.reward, ws.config.seed
-        torch.manual_seed(
-            generator(seed, Stream.REWARD_DROPOUT, member).initial_seed()
-        )  # dropout, in networks that have it
+        dropout = generator(seed, Stream.REWARD_DROPOUT, member)
+        torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
         latent = Latent(Shape.of(train, config.reliability, config.rating == "scalar")).to(ws.runtime.device)
         return cls(
             pieces,
@@ -99,18 +102,22 @@ class Learner:
             self.kept = copy.deepcopy((self.pieces.suffix.state_dict(), self.latent.state_dict()))
 
     def state(self) -> State:
-        """A copy of all that `restore` needs to go on as if nothing had happened."""
-        state = {name: getattr(self, name).state_dict() for name in ("latent", "optimiser", "beside")}
+        """A copy of all that `restore` needs to resume with the same results."""
+        state = {key: getattr(self, name).state_dict() for key, name in STATE_DICTS.items()}
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
         return copy.deepcopy(state) | {"kept": self.kept}
 
     def restore(self, state: State, *, views: bool) -> None:
-        """Go on from what `state` returned; the views' stream is that of the process that wrote it."""
+        """Resume from what `state` returned.
+
+        Args:
+            views: take over the stream of views, too; it is that of the process that wrote the state.
+        """
         self.pieces.suffix.load_state_dict(state["suffix"])
-        for name in ("latent", "optimiser", "beside"):
-            getattr(self, name).load_state_dict(state[name])
+        for key, name in STATE_DICTS.items():
+            getattr(self, name).load_state_dict(state[key])
         for name in ("random", "views") if views else ("random",):
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows", "kept"):
@@ -123,18 +130,19 @@ def fit(
     features: Features,
     train: JudgmentSet,
     heldout: JudgmentSet,
+    *,
     metrics: Metrics,
     member: int = 0,
     note: str = "",
     checkpoints: Checkpoints | None = None,
 ) -> Member:
-    """Train the suffix of `pieces`; it ends with the weights of the epoch, one at least, of the best held-out likelihood.
+    """Train the suffix of `pieces`, for one epoch at least; it ends with the weights of the best held-out likelihood.
 
-    Goes on from the newest checkpoint if there is one.
+    Resumes from the newest checkpoint if there is one.
 
     Args:
         member: number in the ensemble; each has random streams of its own.
-        note: what the progress bar says beside "reward model".
+        note: added to the progress bar's label.
 
     Raises:
         UserError: training diverged.
@@ -156,7 +164,7 @@ def fit(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
         log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
-        log_loss = ws.runtime.agree(log_loss)  # BatchNorm's buffers differ between processes, and so would the end
+        log_loss = ws.runtime.agree(log_loss)  # all processes must stop at the same epoch
         row: Row = {
             "member": member,
             "epoch": learner.epoch + 1,
@@ -180,11 +188,11 @@ def fit(
 def train_epoch(
     ws: Workspace, learner: Learner, suffix: nn.Module, features: Features, train: JudgmentSet, start: list[Tensor]
 ) -> float:
-    """Every judgment once; returns their mean log loss, each under the weights it met.
+    """Train on every judgment once; returns the mean log loss, in nats per judgment, each before its own step.
 
     Args:
-        suffix: what learns, as prepared for one process or several.
-        start: its parameters before training, toward which they decay.
+        suffix: the trained part, as prepared for one process or several.
+        start: its initial parameters, toward which they decay.
     """
     config, runtime, latent = ws.config.reward, ws.runtime, learner.latent
     total = config.epochs * sum(1 for _ in train.batches(config.batch_size, generator(0)))
@@ -192,24 +200,27 @@ def train_epoch(
     for batch in train.batches(config.batch_size, learner.random):
         factor = warmup_cosine(learner.step, total, config.warmup_fraction)
         set_lr(learner.optimiser, config.lr * factor)
-        set_lr(learner.beside, LATENT_LR * factor)
+        set_lr(learner.latent_optimiser, LATENT_LR * factor)
         learner.step += 1
-        part = batch.share(runtime.rank, runtime.world)
+        part, weight = batch.share(runtime.rank, runtime.world), runtime.world
+        if not len(part):  # it takes part all the same, with weight 0: all processes must run the same operations
+            part, weight = batch.share(0, runtime.world), 0
         images = part.images
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
         utilities = suffix(features.augmented(images, ws.config.images.augment, learner.views))
         log_p = log_likelihood(utilities, images, part, latent, config.label_smoothing)
-        loss = -log_p.sum() * runtime.world / len(batch) - latent.log_prior() / len(train)
+        loss = -log_p.sum() * weight / len(batch) - latent.log_prior() / len(train)
         learner.optimiser.zero_grad()
-        learner.beside.zero_grad()
+        learner.latent_optimiser.zero_grad()
         loss.backward()
         runtime.average_gradients(latent)
         learner.optimiser.step()
-        learner.beside.step()
+        learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
         _decay_toward(_trained(learner.pieces.suffix), start, decay)
-        loss_sum += float(loss.detach()) * len(batch) / runtime.world
-    return loss_sum / len(train)
+        loss_sum += float(loss.detach()) * len(batch)
+    runtime.copy_buffers(learner.pieces.suffix)
+    return runtime.agree(loss_sum) / len(train)
 
 
 def _trained(suffix: nn.Module) -> list[nn.Parameter]:
@@ -218,6 +229,6 @@ def _trained(suffix: nn.Module) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def _decay_toward(parameters: list[nn.Parameter], start: list[Tensor], share: float) -> None:
-    """Decoupled weight decay whose rest is the start, not zero: what the judgments say nothing about stays."""
+    """Decoupled weight decay toward the initial weights instead of zero: what the judgments do not determine stays."""
     for parameter, first in zip(parameters, start, strict=True):
         parameter.lerp_(first, min(1.0, share))

@@ -1,7 +1,7 @@
-"""Stage one, second half: the reward model, and a card that says how far it can be trusted.
+"""Stage one, second half: the reward model, and a card that says how reliable it is.
 
 Maximum likelihood of the judgments under one utility, split by image, stopped where the held-out likelihood is best,
-then centred and scaled with the reference (METHOD 1, 2 and 8).
+then centred and scaled with the reference (docs/method.md 1, 2 and 8).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit, resampled
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 
-CURVE_STREAM = 1000  # member numbers of the learning curve's networks, whose random streams are nobody else's
+FIRST_CURVE_MEMBER = 1000  # member number, for random streams, of the learning curve's first network
 
 
 @one_process("reward")
@@ -95,7 +95,8 @@ def train_members(
         own = train if count == 1 else resampled(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
         note = f" {number + 1}/{count}" if count > 1 else ""
         with checkpoints.of(f"member-{number}") as saved:
-            members.append(fit(ws, *start(ws), own, heldout, metrics, number, note, saved))
+            network = fit(ws, *start(ws), own, heldout, metrics=metrics, member=number, note=note, checkpoints=saved)
+            members.append(network)
     return members
 
 
@@ -116,7 +117,10 @@ def learning_curve(
         if len(some) and len(some) < len(train):
             note = f", {share:.0%} of judgments"
             with checkpoints.of(f"curve-{number}") as saved:
-                smaller = fit(ws, *start(ws), some, heldout, metrics, CURVE_STREAM + number, note, saved)
+                member = FIRST_CURVE_MEMBER + number
+                smaller = fit(
+                    ws, *start(ws), some, heldout, metrics=metrics, member=member, note=note, checkpoints=saved
+                )
             points.append(_point([smaller], some, heldout))
     points.append(_point(members, train, heldout))
     return points
@@ -126,7 +130,7 @@ def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) ->
     """Fit the suffix of `pieces` to the same judgments the reward model learns from, with the same split and settings.
 
     Args:
-        stream: number of its random streams, which no member of the ensemble has.
+        stream: member number for its random streams, different from those of the ensemble.
 
     Returns:
         How many images it went through.
@@ -135,7 +139,7 @@ def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) ->
     judgments = read_judgments(FeedbackStore(ws.run.feedback), ws.table.position, ws.classes, config.objective)
     train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
     metrics = Metrics(None)
-    fit(ws, pieces, features, train, heldout, metrics, stream, ", as a policy")
+    fit(ws, pieces, features, train, heldout, metrics=metrics, member=stream, note=", as a policy")
     return len(metrics.rows) * len(train.images)
 
 
@@ -150,7 +154,7 @@ def scaled(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> Rew
     """The members with the scale of their rewards on the training images.
 
     Raises:
-        UserError: a member's utilities are no numbers, or all the same: there is no reward to speak of.
+        UserError: a member's utilities are NaN or Inf, or all equal.
     """
     rows = ws.rows("train")
     if not all(bool(torch.isfinite(u).all()) for u in utilities):
@@ -162,13 +166,13 @@ def scaled(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> Rew
     )
     if not model.scale > 0:
         raise UserError(
-            "the reward model gives every class of every image the same utility: the judgments taught it nothing"
+            "the reward model gives every class of every image the same utility: the judgments do not tell classes apart"
         )
     return model
 
 
 def _summary(card: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json has of the card."""
+    """The card's entries in summary.json."""
     heldout, learned = card["heldout"], card["learned"]
     return {
         "verdict": card["verdict"]["short"],
@@ -189,11 +193,11 @@ def _summary(card: dict[str, Any]) -> dict[str, Any]:
 
 def describe(summary: dict[str, Any]) -> str:
     """Two lines for the terminal: the figures, and the verdict."""
-    made = summary["reward"]
-    argmax = "" if made["argmax_accuracy"] is None else f", argmax accuracy {made['argmax_accuracy']:.1%}"
-    low, high = made["heldout_interval"]
+    result = summary["reward"]
+    argmax = "" if result["argmax_accuracy"] is None else f", argmax accuracy {result['argmax_accuracy']:.1%}"
+    low, high = result["heldout_interval"]
     return (
         click.style("reward model", bold=True)
-        + f"  agrees with {made['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of {made['heldout_judgments']} held-out "
-        f"judgments (chance {made['chance']:.1%}){argmax}\n              {made['verdict']}; see {summary['folder']}/reward/card.html"
+        + f"  agrees with {result['heldout_accuracy']:.1%} [{low:.1%}, {high:.1%}] of {result['heldout_judgments']} held-out "
+        f"judgments (chance {result['chance']:.1%}){argmax}\n              {result['verdict']}; see {summary['folder']}/reward/card.html"
     )

@@ -128,7 +128,7 @@ def test_best_heldout_keeps_an_earlier_iterate(small: Callable[..., Config]) -> 
     ids=["its KL explodes", "its weights are no numbers"],
 )
 def test_divergence_keeps_the_last_good_iterate(
-    small: Callable[..., Config], capsys: pytest.CaptureFixture[str], ruinous: dict[str, Any]
+    small: Callable[..., Config], caplog: pytest.LogCaptureFixture, ruinous: dict[str, Any]
 ) -> None:
     lr = ruinous["lr"]
     config = small("diverged", max_grad_norm=100.0, keep="last", **ruinous | {"lr": 0.5})
@@ -136,7 +136,7 @@ def test_divergence_keeps_the_last_good_iterate(
     config = config.model_copy(update={"ppo": config.ppo.model_copy(update={"lr": lr})})
     run(config, *(name for name, _, _ in STAGES))
     kept = read_json(config.runs / config.name / "ppo" / "result.json")
-    assert "PPO stopped" in capsys.readouterr().err
+    assert "PPO stopped" in caplog.text
     assert kept["policy"]["stopped"]
     assert kept["policy"]["iteration"] < 8
     assert kept["policy"]["kl"] < 1.0
@@ -165,8 +165,8 @@ def test_a_stage_that_changes_a_frozen_model_is_caught(
     ppo = importlib.import_module("stages.ppo.run")
     whole = ppo.optimise
 
-    def thawed(environment: Any, *rest: Any) -> Any:
-        made = whole(environment, *rest)
+    def thawed(environment: Any, *rest: Any, **named: Any) -> Any:
+        made = whole(environment, *rest, **named)
         next(iter(environment.reference.buffers())).add_(1)
         return made
 

@@ -111,4 +111,4 @@ def test_the_list_of_settings_is_that_of_the_code() -> None:
     assert (
         "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images a class; 0: no opinion |" in table
     )
-    assert "learning or acting" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)
+    assert "current or old" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)

@@ -16,15 +16,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Config, dump_config
-from pipeline.learning.objective import log_optimal_policy, standing
+from pipeline.learning.objective import log_optimal_policy, measure_policy
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.run.atomic_files import write_atomically
 from pipeline.run.runtime import generator
 from stages.cli import main
-from stages.compare.baselines import _kept
 from stages.compare.report import frontier_plot, paired, verdict
-from stages.compare.run import asked, seeded
+from stages.compare.results import _is_cached
+from stages.compare.run import seeded, teacher_of
 from stages.compare.trained_baselines import ImplicitReward, dpo_pieces
 
 
@@ -47,7 +47,7 @@ def test_dpo_reaches_the_same_optimum() -> None:
     found = log_policy(policy(x)).detach()
     best = log_optimal_policy(log_ref, utility / scale, beta)
     assert torch.allclose(found.exp(), best.exp(), atol=5e-3)
-    assert standing(found, log_ref, utility / scale, beta).attained > 0.999
+    assert measure_policy(found, log_ref, utility / scale, beta).attained > 0.999
 
 
 def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
@@ -125,10 +125,10 @@ def test_who_was_asked_is_known_to_the_collect_stage(
 ) -> None:
     """`make collect` asks people whatever the configuration says; compare must go by what was done."""
     config = stripes_config(image_folder(), tmp_path / "runs")
-    assert asked(config) == "simulated"
+    assert teacher_of(config) == "simulated"
     kept = config.model_copy(update={"collect": config.collect.model_copy(update={"teacher": "people"})})
     write_atomically(config.runs / config.name / "collect" / "config.yaml", dump_config(kept).encode())
-    assert asked(config) == "people"
+    assert teacher_of(config) == "people"
     own = seeded(config, 3)
     assert own.collect.folder == config.runs / config.name / "feedback", (
         "people's judgments are the same for every seed"
@@ -158,7 +158,7 @@ def test_words_follow_the_figures() -> None:
     )
     assert "Yes" not in verdict(with_dpo)
     assert "between it and DPO these seeds do not tell" in verdict(with_dpo)
-    assert "nothing to hold against" in verdict(table(DPO=[0.9, 0.8]))
+    assert "nothing to compare it with" in verdict(table(DPO=[0.9, 0.8]))
     assert "no rival" in verdict(table(ppo=[0.9, 0.8]))
     alone = table(ppo=[0.9], supervised=[0.5])
     assert "These seeds do not tell" in verdict(alone), "one seed shows nothing"
@@ -172,14 +172,16 @@ def test_the_plot_without_known_classes_is_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"method": "PPO, expected"}'])
-def test_a_damaged_row_is_made_again(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_row_is_made_again(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is asked for by what it was made of; one that cannot be read is as good as none, and named."""
     file = tmp_path / "row.json"
-    assert not _kept(file)
-    assert not capsys.readouterr().err
+    assert not _is_cached(file)
+    assert not caplog.records
     file.write_text(text)
-    assert not _kept(file)
-    assert f"warning: {file} is damaged (" in capsys.readouterr().err
+    assert not _is_cached(file)
+    assert f"{file} is damaged (" in caplog.text
+    assert caplog.records[0].levelname == "WARNING"
     names = ("method", "seed", "images", "accuracy", "attained", "seconds")
     file.write_text(json.dumps(dict.fromkeys(names, 1)))
-    assert _kept(file)
+    assert _is_cached(file)
+    assert not _is_cached(file, "beta"), "a row of an earlier version, where beta adapts"

@@ -37,11 +37,13 @@ def inputs_of(x: Tensor) -> Inputs:
 def learner_of(
     policy: nn.Module, count: int, config: PPOConfig, labelled: tuple[Tensor, Tensor] | None = None
 ) -> Learner:
-    return Learner.start(config, Runtime(CPU), Split(policy, None, policy), torch.arange(count), 0, labelled)
+    return Learner.start(
+        config, Runtime(CPU), Split(policy, None, policy), torch.arange(count), seed=0, labelled=labelled
+    )
 
 
 def learn(policy: nn.Module, x: Tensor, log_ref: Tensor, reward: Tensor, config: PPOConfig) -> Tensor:
-    """The stage's loop without its measuring: every iteration on all of x; returns log pi [N, C]."""
+    """The stage's loop without evaluation: every iteration on all of x; returns log pi [N, C]."""
     learner, inputs = learner_of(policy, len(x), config), inputs_of(x)
     for iteration in range(config.iterations):
         learner.set_lr(iteration)

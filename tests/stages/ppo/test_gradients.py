@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
+from pipeline.config.ppo import PPOConfig
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import kl, log_optimal_policy, objective
-from pipeline.run.runtime import generator
-from stages.ppo.loss import expected_surrogate, sampled_surrogate, score_function
-from stages.ppo.rollout import exact_baseline, make_rollout, penalised_reward
+from pipeline.learning.objective import entropy, kl, log_optimal_policy, objective
+from pipeline.run.runtime import Runtime, Share, generator
+from stages.ppo.loss import (
+    exact_baseline,
+    expected_surrogate,
+    penalised_reward,
+    ppo_loss,
+    sampled_surrogate,
+    score_function,
+)
+from stages.ppo.rollout import Rollout, make_rollout
 
 BETA = 0.7
+
+
+def loss_of(rollout: Rollout, log_new: Tensor, config: PPOConfig) -> Tensor:
+    """The stage's own loss of a whole rollout under a current policy log_new [N, C]."""
+    every = Share(torch.arange(len(log_new)), 1)
+    return ppo_loss(rollout.minibatch(every, len(log_new), log_new), config, BETA)
 
 
 def advantages(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -69,21 +84,22 @@ def test_surrogate_has_the_gradient_of_the_objective(problem: tuple[Tensor, Tens
 
 
 @pytest.mark.parametrize("baseline", ["exact", "none"])
-def test_the_learning_policys_penalty_has_the_gradient_of_the_objective_everywhere(
+def test_the_current_policys_penalty_has_the_gradient_of_the_objective_everywhere(
     problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs], baseline: Literal["exact", "none"]
 ) -> None:
-    """`penalty: learning`: J's gradient at the rollout's policy and, unclipped, at any policy it is moved to."""
+    """`penalty: current`: J's gradient at the rollout's policy and, unclipped, at any policy it is moved to."""
     logits, log_ref, reward = problem
-    old, every = torch.log_softmax(logits.detach(), -1), torch.arange(6)
-    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, BETA, generator(0), baseline)
+    old = torch.log_softmax(logits.detach(), -1)
+    rollout = make_rollout(
+        given(logits.detach()), old, log_ref, reward, beta=BETA, random=generator(0), baseline=baseline
+    )
     for step in (0.0, 0.8):
         moved = (logits.detach() + step * torch.sin(torch.arange(24.0)).reshape(6, 4)).requires_grad_()
         log_new = torch.log_softmax(moved, -1)
-        gain = expected_surrogate(log_new, old, rollout.advantage(log_new, every), None)
         exact = gradient(objective(log_new, log_ref, reward, BETA), moved)
-        assert torch.allclose(gradient(gain.mean(), moved), exact)
-    stale = expected_surrogate(log_new, old, rollout.advantage(old, every), None).mean()
-    assert not torch.allclose(gradient(stale, moved), exact, atol=1e-3), "the acting policy's penalty is stale"
+        assert torch.allclose(-gradient(loss_of(rollout, log_new, PPOConfig(clip=None)), moved), exact)
+    stale = -gradient(loss_of(rollout, log_new, PPOConfig(clip=None, penalty="old")), moved)
+    assert not torch.allclose(stale, exact, atol=1e-3), "the old policy's penalty is stale"
 
 
 def test_at_the_optimum_no_class_has_an_advantage(
@@ -92,8 +108,44 @@ def test_at_the_optimum_no_class_has_an_advantage(
     """So that sampling has no noise there, whichever class is drawn."""
     _, log_ref, reward = problem
     best = log_optimal_policy(log_ref, reward, BETA)
-    rollout = make_rollout(given(reward), best, log_ref, reward, BETA, generator(0))
-    assert rollout.advantage(best, torch.arange(6)).abs().max() < 1e-12
+    rollout = make_rollout(given(reward), best, log_ref, reward, beta=BETA, random=generator(0))
+    for sampled in range(4):
+        batch = rollout.minibatch(Share(torch.arange(6), 1), 6, best.clone().requires_grad_())
+        batch = replace(batch, actions=torch.full((6,), sampled))
+        loss = ppo_loss(batch, PPOConfig(estimator="sampled"), BETA)
+        assert gradient(loss, batch.log_new).abs().max() < 1e-12
+
+
+def test_entropy_and_ptx_are_part_of_the_loss(
+    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]
+) -> None:
+    """loss = -mean(surrogate + bonus * entropy) - ptx * mean log pi(y|x), whatever else is set."""
+    logits, log_ref, reward = problem
+    old = torch.log_softmax(logits.detach(), -1)
+    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, beta=BETA, random=generator(0))
+    plain = loss_of(rollout, old, PPOConfig())
+    with_entropy = loss_of(rollout, old, PPOConfig(entropy_bonus=0.5))
+    assert torch.allclose(with_entropy, plain - 0.5 * entropy(old).mean())
+    batch = rollout.minibatch(Share(torch.arange(6), 1), 6, old, torch.full((6,), -2.0, dtype=torch.double))
+    assert torch.allclose(ppo_loss(batch, PPOConfig(ptx=0.5), BETA), plain + 0.5 * 2)
+
+
+def test_a_placeholder_has_no_loss(problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]) -> None:
+    """Three processes, two images: shares average to the whole minibatch's loss and gradient, the empty one adds zero."""
+    logits, log_ref, reward = problem
+    old = torch.log_softmax(logits.detach(), -1)
+    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, beta=BETA, random=generator(0))
+    log_new, config = torch.log_softmax(logits, -1), PPOConfig(entropy_bonus=0.1, ptx=0.3)
+    losses = []
+    for rank in range(3):
+        share = Runtime(torch.device("cpu"), rank, 3).share(torch.tensor([4, 1]))
+        assert len(share.rows) == 1
+        part = log_new[share.rows]
+        losses.append(ppo_loss(rollout.minibatch(share, 2, part, part[:, 0]), config, BETA))
+    whole = rollout.minibatch(Share(torch.tensor([4, 1]), 1), 2, log_new[[4, 1]], log_new[[4, 1], 0])
+    assert torch.allclose(sum(losses) / 3, ppo_loss(whole, config, BETA))
+    assert losses[2] == 0
+    assert torch.equal(gradient(losses[2], logits), torch.zeros_like(logits))
 
 
 def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -127,15 +179,18 @@ def test_a_rollout_at_a_temperature(problem: tuple[Tensor, Tensor, Tensor], give
     """Actions follow pi_old^(1/T), and weights make up for it: the weighted mean return is the policy's own."""
     logits, log_ref, reward = (of.detach()[:1].repeat(200_000, 1) for of in problem)
     old = torch.log_softmax(logits, -1)
-    made = make_rollout(given(logits), old, log_ref, reward, BETA, generator(1), "none", None, 2.0)
+    made = make_rollout(
+        given(logits), old, log_ref, reward, beta=BETA, random=generator(1), baseline="none", temperature=2.0
+    )
     acting = torch.log_softmax(old[0] / 2, -1).exp()
     assert torch.allclose(made.actions.bincount() / len(old), acting.float(), atol=5e-3)
     exact = exact_baseline(old[:1], penalised_reward(old[:1], log_ref[:1], reward[:1], BETA))[0, 0]
-    assert (made.weight * made.returns).mean() == pytest.approx(float(exact), abs=0.02)
-    every = torch.arange(len(old))
-    assert torch.equal(made.advantage(old, every).gather(-1, made.actions[:, None])[:, 0], made.returns)
-    mean = make_rollout(given(logits), old, log_ref, reward, BETA, generator(1), "mean")
-    assert float((mean.returns - mean.advantage(old, every).gather(-1, mean.actions[:, None])[:, 0]).var()) < 1e-12
+    assert (made.importance * made.returns).mean() == pytest.approx(float(exact), abs=0.02)
+    assert made.baseline is not None
+    assert made.baseline.abs().max() == 0
+    mean = make_rollout(given(logits), old, log_ref, reward, beta=BETA, random=generator(1), baseline="mean")
+    assert mean.baseline is not None
+    assert torch.allclose(mean.baseline[:, 0], mean.returns.mean().expand(len(old)))
 
 
 def test_exact_kl_inside_the_reward_vanishes(problem: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What PPO refuses to go on with, and what it keeps then."""
+"""What stops PPO, and which weights it keeps then."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import standing
+from pipeline.learning.objective import measure_policy
 from pipeline.models.policy import log_policy
 from stages.ppo.batchnorm import refresh_batchnorm
-from stages.ppo.guards import Keeper, OverOptimisation, check_standing
+from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence
 from stages.ppo.learner import Learner
-from stages.ppo.rollout import Diverged
 from stages.ppo.update import check_ratio, update
 
 Make = Callable[..., Learner]
@@ -47,7 +46,7 @@ def test_refuses_a_policy_that_is_not_deterministic(make_learner: Make, given: G
         update(learner, rollout)
 
 
-def test_the_ratio_is_looked_at_in_every_iteration(make_learner: Make, given: Given) -> None:
+def test_the_ratio_is_checked_in_every_iteration(make_learner: Make, given: Given) -> None:
     """A policy that turns random only later is caught later."""
 
     class LaterNoisy(nn.Linear):
@@ -113,40 +112,40 @@ def test_exploding_kl_is_noticed() -> None:
     """One class whatever the image: far from the reference for little reward."""
     log_ref = torch.tensor([[0.999, 0.001], [0.001, 0.999]]).log()
     reward = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
-    good = standing(log_ref, log_ref, reward, 0.3)
-    check_standing(good, PPOConfig())
+    good = measure_policy(log_ref, log_ref, reward, 0.3)
+    check_divergence(good, PPOConfig())
     collapsed = torch.tensor([[1 - 1e-7, 1e-7], [1 - 1e-7, 1e-7]]).log()
     with pytest.raises(Diverged, match="KL to the reference is"):
-        check_standing(standing(collapsed, log_ref, reward, 0.3), PPOConfig())
-    check_standing(standing(collapsed, log_ref, reward, 0.3), PPOConfig(max_kl=5.0))
+        check_divergence(measure_policy(collapsed, log_ref, reward, 0.3), PPOConfig())
+    check_divergence(measure_policy(collapsed, log_ref, reward, 0.3), PPOConfig(max_kl=5.0))
     with pytest.raises(Diverged, match="not finite"):
-        check_standing(standing(log_ref * float("nan"), log_ref, reward, 0.3), PPOConfig())
+        check_divergence(measure_policy(log_ref * float("nan"), log_ref, reward, 0.3), PPOConfig())
 
 
-def test_keeper() -> None:
+def test_iterate_selection() -> None:
     """The last good iterate, or the one of the best held-out objective; the first of equals."""
     weights = [{"w": torch.tensor(float(n))} for n in range(4)]
-    last, best = Keeper("last"), Keeper("best_heldout")
+    last, best = IterateSelection("last"), IterateSelection("best_heldout")
     for n, objective in enumerate([0.1, 0.7, 0.7, 0.3]):
         last.consider(n, objective, weights[n])
         best.consider(n, objective, weights[n])
-    assert last.choice() == (3, weights[3])
-    assert best.choice() == (1, weights[1])
+    assert last.select() == (3, weights[3])
+    assert best.select() == (1, weights[1])
     with pytest.raises(UserError, match="reference itself"):
-        Keeper("last").choice()
+        IterateSelection("last").select()
 
 
-def test_over_optimisation_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_over_optimisation_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     """Reward and disagreement both up: a warning; either alone, or no ensemble: none."""
     for reward, spread in [(1.0, 0.5), (0.0, 0.9), (2.0, None)]:
-        watch = OverOptimisation()
-        watch.look(0, {"reward_heldout": 0.1, "spread_heldout": None if spread is None else 0.5})
-        watch.look(1, {"reward_heldout": reward, "spread_heldout": spread})
-        assert not capsys.readouterr().err
-    watch = OverOptimisation()
+        check = OverOptimisationCheck()
+        check.check(0, {"reward_heldout": 0.1, "spread_heldout": None if spread is None else 0.5})
+        check.check(1, {"reward_heldout": reward, "spread_heldout": spread})
+        assert not caplog.records
+    check = OverOptimisationCheck()
     for reward, spread in [(0.1, 0.5), (0.9, 0.6), (1.0, 0.7), (1.1, 0.8)]:
-        watch.look(3, {"reward_heldout": reward, "spread_heldout": spread})
-    said = capsys.readouterr().err
-    assert said.count("warning") == 1
-    assert "from 0.10 to 1.00" in said
-    assert "0.50 to 0.70" in said
+        check.check(3, {"reward_heldout": reward, "spread_heldout": spread})
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert "from 0.10 to 1.00" in warning.getMessage()
+    assert "0.50 to 0.70" in warning.getMessage()

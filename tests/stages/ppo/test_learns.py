@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.config import Config
 from pipeline.config.ppo import PPOConfig
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import log_optimal_policy, standing
+from pipeline.learning.objective import log_optimal_policy, measure_policy
 from pipeline.run.runtime import generator
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
@@ -34,9 +34,9 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
     ("settings", "least"),
     [
         ({**PPO, "estimator": "expected"}, 0.995),
-        ({**PPO, "estimator": "expected", "penalty": "acting"}, 0.995),
+        ({**PPO, "estimator": "expected", "penalty": "old"}, 0.995),
         ({**PPO, "estimator": "sampled"}, 0.97),
-        ({**PPO, "estimator": "sampled", "penalty": "acting"}, 0.97),
+        ({**PPO, "estimator": "sampled", "penalty": "old"}, 0.97),
         ({**PPO, "estimator": "critic"}, 0.97),
         ({**A2C, "estimator": "critic"}, 0.95),
         ({**REINFORCE, "baseline": "mean"}, 0.95),
@@ -45,9 +45,9 @@ def zeros(inputs: int, outputs: int) -> nn.Linear:
     ],
     ids=[
         "ppo",
-        "ppo acting",
+        "ppo old",
         "ppo sampled",
-        "ppo sampled acting",
+        "ppo sampled old",
         "ppo critic",
         "a2c",
         "reinforce",
@@ -63,7 +63,7 @@ def test_identity_task(train: Callable[..., Tensor], settings: dict[str, Any], l
         **{"beta": 0.5, "iterations": 80, "lr": 0.02, "target_kl": None, "minibatch_size": 64} | settings
     )
     log_pi = train(zeros(4, 4), x, log_ref, 2 * x - 0.5, config)
-    assert standing(log_pi, log_ref, 2 * x - 0.5, 0.5).attained > least
+    assert measure_policy(log_pi, log_ref, 2 * x - 0.5, 0.5).attained > least
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "critic"])
@@ -120,22 +120,22 @@ def test_reaches_the_optimum_for_any_beta(train: Callable[..., Tensor], beta: fl
         policy.weight.copy_(log_ref.T)
     config = PPOConfig(beta=beta, iterations=300, lr=0.05, minibatch_size=6, target_kl=None)
     log_pi = train(policy, x, log_ref, reward, config)
-    reached = standing(log_pi, log_ref, reward, beta)
+    reached = measure_policy(log_pi, log_ref, reward, beta)
     assert reached.attained > 0.995
     assert reached.kl == pytest.approx(reached.kl_star, rel=0.05)
     assert (log_pi.exp() - log_optimal_policy(log_ref, reward, beta).exp()).abs().max() < 0.05
 
 
-def test_the_acting_policys_penalty_overshoots_where_beta_is_large(train: Callable[..., Tensor]) -> None:
-    """One rollout, many steps: the learning policy's penalty stops at pi*, the acting policy's is not felt on the way."""
+def test_the_old_policys_penalty_overshoots_where_beta_is_large(train: Callable[..., Tensor]) -> None:
+    """One rollout, many steps: the current policy's penalty stops at pi*, the old policy's is stale."""
     x, beta = torch.eye(4), 3.0
     log_ref = torch.full((4, 4), math.log(0.25))
     attained = {}
-    for penalty in ("learning", "acting"):
+    for penalty in ("current", "old"):
         config = PPOConfig(penalty=penalty, beta=beta, iterations=1, epochs=200, lr=0.02, clip=None, target_kl=None)
-        attained[penalty] = standing(train(zeros(4, 4), x, log_ref, 2 * x, config), log_ref, 2 * x, beta).attained
-    assert attained["learning"] > 0.99
-    assert attained["acting"] < 0
+        attained[penalty] = measure_policy(train(zeros(4, 4), x, log_ref, 2 * x, config), log_ref, 2 * x, beta).attained
+    assert attained["current"] > 0.99
+    assert attained["old"] < 0
 
 
 def test_two_classes_of_images(train: Callable[..., Tensor]) -> None:
@@ -180,7 +180,7 @@ def test_entropy_bonus_flattens(train: Callable[..., Tensor]) -> None:
     x = torch.eye(3)
     log_ref = torch.full((3, 3), math.log(1 / 3))
     found = [
-        standing(
+        measure_policy(
             train(
                 zeros(3, 3),
                 x,

@@ -14,7 +14,7 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Comparison, label_choice
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
-from pipeline.learning.statistics import has_no_opinion, paired_difference, reliability
+from pipeline.learning.statistics import is_uniform, paired_difference, reliability
 from stages.report.charts import decided, shown_classes
 from stages.report.judgment_summary import judged
 from stages.report.multi_run import differing
@@ -148,9 +148,9 @@ def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
 
 def test_no_opinion_on_nearly_every_image_is_none() -> None:
     even, sure = torch.full((1, 2), 0.5).log(), says((0, 0.9), classes=2)
-    assert has_no_opinion(torch.cat([even] * 96 + [sure] * 4))
-    assert not has_no_opinion(torch.cat([even] * 94 + [sure] * 6))
-    assert not has_no_opinion(says((0, 0.501), classes=2))
+    assert is_uniform(torch.cat([even] * 96 + [sure] * 4))
+    assert not is_uniform(torch.cat([even] * 94 + [sure] * 6))
+    assert not is_uniform(says((0, 0.501), classes=2))
 
 
 def test_a_reference_without_an_opinion_has_no_accuracy_in_the_curve_either() -> None:

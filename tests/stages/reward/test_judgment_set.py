@@ -216,7 +216,7 @@ def fitted(judgments: JudgmentSet, images: int, **settings: object) -> tuple[Mem
     nn.init.zeros_(head.weight)
     train, heldout = split_by_image(judgments, 0.2, generator(6))
     with Metrics(None) as metrics:
-        return fit(ws, Split(head, nn.Identity(), head), features, train, heldout, metrics), features, train
+        return fit(ws, Split(head, nn.Identity(), head), features, train, heldout, metrics=metrics), features, train
 
 
 def test_an_epoch_encodes_each_image_once_however_often_it_was_judged() -> None:

@@ -1,4 +1,4 @@
-"""Which images come next, as something that can be saved and gone on from."""
+"""An endless sequence of minibatches whose position can be saved and resumed from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Batches:
 
     Args:
         rows: [N] row numbers.
-        size: of a batch, at most.
+        size: rows of a batch, at most.
         random: stream the orders are drawn from.
     """
 
     def __init__(self, rows: Tensor, size: int, random: torch.Generator) -> None:
         self.rows, self.size, self.random = rows, size, random
-        self.queue: list[Tensor] = []  # what is left of the present order
+        self.queue: list[Tensor] = []  # batches of the current pass that are still to come
 
     def next(self) -> Tensor:
         """The next batch [B]."""

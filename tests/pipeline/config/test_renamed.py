@@ -1,0 +1,59 @@
+"""Settings whose values were renamed: refused where they are written, readable where they were saved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import dump_config, load_config, load_saved_config, parse_config
+from pipeline.config.renamed import RENAMED_VALUES, current_names, original_names
+from pipeline.errors import UserError
+from pipeline.run.run_folder import RunFolder
+
+
+def test_an_old_value_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: digits}\nppo: {penalty: acting}\n")
+    with pytest.raises(UserError, match=r"c\.yaml: ppo\.penalty: 'acting' was renamed to 'old'"):
+        load_config(path)
+    path.write_text("images: {source: digits}\n")
+    with pytest.raises(UserError, match=r"ppo\.penalty: 'learning' was renamed to 'current'"):
+        load_config(path, ["ppo.penalty=learning"])
+    assert load_config(path, ["ppo.penalty=old"]).ppo.penalty == "old"
+
+
+def test_a_saved_configuration_of_an_earlier_version_is_readable(tmp_path: Path) -> None:
+    config = parse_config({"images": {"source": "digits"}, "ppo": {"penalty": "old"}}, "test")
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config).replace("penalty: old", "penalty: acting"))
+    assert load_saved_config(path) == config
+    path.write_text(dump_config(config))
+    assert load_saved_config(path) == config, "of this version, too"
+
+
+def test_a_renaming_does_not_invalidate_finished_stages() -> None:
+    """The hash of a stage's settings is that of the version before the renaming."""
+    config = parse_config({"images": {"source": "digits"}}, "test")
+    tree = config.model_dump(mode="json")
+    tree["ppo"]["penalty"] = "learning"
+    before = {name: tree[name] for name in ("seed", "images", "model", "ppo")}
+    expected = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+    assert RunFolder(config).stage("ppo").settings == expected
+
+
+def test_renamed_values_are_mapped_both_ways() -> None:
+    for key, values in RENAMED_VALUES.items():
+        section, leaf = key.split(".")
+        for old, new in values.items():
+            assert current_names({section: {leaf: old}}) == {section: {leaf: new}}
+            assert original_names({section: {leaf: new}}) == {section: {leaf: old}}
+
+
+@pytest.mark.parametrize("tree", [{}, {"ppo": None}, {"ppo": 3}, {"ppo": {"penalty": 3}}, {"ppo": {"lr": 1}}])
+def test_what_is_not_a_renamed_setting_is_left_alone(tree: dict[str, object]) -> None:
+    assert current_names(tree) == tree == original_names(tree)
+    with pytest.raises(UserError, match="images"):  # the usual complaint, not one about renaming
+        parse_config(tree, "test")
