@@ -74,10 +74,6 @@ class RewardModel(nn.Module):
             model.scale.fill_(0.0)
         return model
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Utilities [B, C] of every member."""
-        return [network(images) for network in self.networks]
-
     def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each in its own unit."""
         each = zip(utilities, self.scales.to(log_ref.device), strict=True)

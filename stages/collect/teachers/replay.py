@@ -22,13 +22,11 @@ class Recorded:
         rows: [V] row numbers of the image table.
         labels: [V] class numbers.
         annotators: [V] who gave them, as far as it is known.
-        elsewhere: labels of the file that are not of this table's training images.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     annotators: np.ndarray
-    elsewhere: int
 
 
 def _column(frame: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
@@ -88,7 +86,7 @@ def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, .
         )
     who = _column(frame, config.annotator_column, "annotator_column", config.csv) if config.annotator_column else None
     annotators = np.full(len(frame), "recorded") if who is None else who.replace("", "recorded").to_numpy()
-    return Recorded(rows[usable], numbers.to_numpy(np.int64)[usable], annotators[usable], int((~usable).sum()))
+    return Recorded(rows[usable], numbers.to_numpy(np.int64)[usable], annotators[usable])
 
 
 def answer_pairs(

@@ -234,8 +234,14 @@ def test_a_reloaded_reward_model_gives_the_same_rewards_bit_for_bit(tmp_path: Pa
         path = tmp_path / "r.safetensors"
         model.save(path, ModelHeader("reward", "resnet18", ("a", "b", "c"), 32, 32))
         again, _ = RewardModel.load(path)
-        assert torch.equal(again.rewards(again(images), log_ref), model.rewards(model(images), log_ref))
-        assert torch.equal(again.spread(again(images), log_ref), model.spread(model(images), log_ref))
+        assert torch.equal(
+            again.rewards([network(images) for network in again.networks], log_ref),
+            model.rewards([network(images) for network in model.networks], log_ref),
+        )
+        assert torch.equal(
+            again.spread([network(images) for network in again.networks], log_ref),
+            model.spread([network(images) for network in model.networks], log_ref),
+        )
     assert weights_hash(again) == weights_hash(model)
     alone = tmp_path / "one.safetensors"
     RewardModel(networks[:1], [1.0], 1.0).save(alone, ModelHeader("reward", "resnet18", ("a", "b", "c"), 32, 32))
