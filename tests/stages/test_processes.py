@@ -1,0 +1,113 @@
+"""Several processes on one stage, started by torchrun: more of them than a batch has images."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.config import Config, dump_config
+from pipeline.run.runtime import Runtime
+from pipeline.run.workspace import Workspace, open_workspace
+
+STAGES = ("reference", "collect", "reward", "ppo")
+
+
+def torchrun(processes: int, *arguments: str) -> None:
+    """Run the command line in several processes with one thread each; fails the test if they fail."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*launcher, "-m", "stages.cli", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+@pytest.fixture
+def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> Config:
+    """Two labelled images, batches of two images, and every part of the loss."""
+    config = stripes_config(
+        image_folder(train=6, test=2),
+        tmp_path / "runs",
+        model={"trainable": "last_block"},
+        reference={"labelled_per_class": 1, "epochs": 2, "batch_size": 2},
+        collect={"count": 20},
+        reward={"epochs": 2, "batch_size": 2, "reliability": True},
+        ppo={
+            "estimator": "critic",
+            "iterations": 3,
+            "batch_size": 2,
+            "minibatch_size": 2,
+            "epochs": 2,
+            "ptx": 0.2,
+            "entropy_bonus": 0.01,
+            "target_kl": None,
+        },
+    )
+    return config.model_copy(update={"name": "three"})
+
+
+def test_more_processes_than_images_in_a_batch(tiny: Config, tmp_path: Path) -> None:
+    """All stages, also BatchNorm in train mode on one image or none; PPO's metrics are those of one process."""
+    (tmp_path / "c.yaml").write_text(dump_config(tiny))
+    torchrun(3, "run", "--config", str(tmp_path / "c.yaml"))
+    for stage, column in {"reference": "loss", "reward": "train_log_loss"}.items():
+        values = pd.read_csv(tiny.runs / "three" / stage / "metrics.csv")[column].dropna()
+        assert len(values)
+        assert all(math.isfinite(value) for value in values)
+    for folder in (*STAGES[:3], "feedback"):
+        shutil.copytree(tiny.runs / "three" / folder, tiny.runs / "one" / folder)
+    importlib.import_module("stages.ppo.run").run(tiny.model_copy(update={"name": "one"}), force=True)
+    frames = [pd.read_csv(tiny.runs / name / "ppo" / "metrics.csv") for name in ("one", "three")]
+    for column in ("J", "kl", "approx_kl", "grad_norm", "value_loss", "clip_fraction", "J_heldout"):
+        one, three = (frame[column].dropna().to_numpy() for frame in frames)
+        assert len(one)
+        assert three == pytest.approx(one, rel=0.02, abs=1e-4), column
+
+
+class Second(Runtime):
+    """The second of several processes, with nobody to wait for."""
+
+    is_main = False  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("stage", ["reference", "ppo"])
+def test_processes_that_write_nothing_score_too(tiny: Config, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    """Otherwise the first would score the whole table alone, and the others' barrier might time out."""
+    for name in STAGES[: STAGES.index(stage)]:
+        importlib.import_module(f"stages.{name}.run").run(tiny)
+    module = importlib.import_module(f"stages.{stage}.run")
+    monkeypatch.setattr(module, "open_workspace", opened_by_second_process)
+    tables = tiny.runs / ".cache" / "scores"
+    before = set(tables.glob("*.npy"))
+    module.run(tiny, force=True)
+    assert not (tiny.runs / "three" / stage / "model.safetensors").exists()
+    assert set(tables.glob("*.npy")) - before, "the new policy's scores"
+
+
+def opened_by_second_process(config: Config) -> Workspace:
+    return replace(open_workspace(config), runtime=Second(torch.device("cpu")))
+
+
+def test_a_share_is_never_empty() -> None:
+    rows = torch.tensor([7, 3])
+    shares = [Runtime(torch.device("cpu"), rank, 3).share(rows) for rank in range(3)]
+    assert [share.rows.tolist() for share in shares] == [[7], [3], [7]]
+    assert [share.weight for share in shares] == [3, 3, 0]
+    assert Runtime(torch.device("cpu")).share(rows).rows.tolist() == [7, 3]
+    assert Runtime(torch.device("cpu")).share(rows).weight == 1
