@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pipeline.config import Config, dump_config
 from pipeline.learning.objective import log_optimal_policy, measure_policy
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.run.atomic_files import write_atomically
+from pipeline.run.atomic_files import read_json, write_atomically
 from pipeline.run.runtime import generator
 from stages.cli import main
 from stages.compare.report import frontier_plot, paired, verdict
@@ -105,9 +106,38 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     assert images["distillation of pi*"] == images["A2C"]
     assert all(f"| {name}" in made.output for name in names)
     assert (folder / "frontier.svg").read_text().startswith("<svg")
-    again = runner.invoke(main, ["compare", "--config", str(file), "--seeds", "2"])
-    assert "seed 0, DPO: " not in again.output, "what was made before is not made again"
+    made_at = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*-s?/compare/*.json")}
+    assert len(made_at) == 2 * len(names)
+    assert runner.invoke(main, ["compare", "--config", str(file), "--seeds", "2"]).exit_code == 0
+    assert all(path.stat().st_mtime_ns == then for path, then in made_at.items()), "what was made is not made again"
     assert pd.read_csv(folder / "seeds.csv").equals(frame)
+
+
+def test_the_table_has_the_beta_in_force_at_ppos_end(
+    image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
+) -> None:
+    """With `kl_target` beta adapts: the table's figures of PPO are those of its stage, and pi* is that beta's optimum."""
+    config = stripes_config(
+        image_folder(classes=3, train=20, test=6),
+        tmp_path / "runs",
+        model={"backbone": "mobilenet_v3_small"},
+        ppo={"beta": 0.3, "iterations": 4, "kl_target": 2.0, "kl_horizon": 20},
+        reward={"epochs": 3},
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    command = ["compare", "--config", str(file), "--seeds", "1", "--only", "pi*", "--only", "PPO, expected"]
+    made = CliRunner().invoke(main, command)
+    assert made.exit_code == 0, made.output
+    rows = pd.read_csv(tmp_path / "runs" / "default" / "compare" / "seeds.csv").set_index("method")
+    own = seeded(config, 0)
+    importlib.import_module("stages.ppo.run").run(own, force=True)
+    policy = read_json(own.runs / own.name / "ppo" / "result.json")["policy"]
+    assert policy["beta"] < 0.2, "it moved"
+    assert rows.loc["PPO, expected", "beta"] == pytest.approx(policy["beta"])
+    assert rows.loc["PPO, expected", "attained"] == pytest.approx(policy["attained"], abs=1e-6)
+    assert rows.loc["pi*", "attained"] == pytest.approx(1)
+    assert f"beta at the end of PPO {policy['beta']:.3f}" in made.output
 
 
 def test_an_unknown_method(
