@@ -23,9 +23,9 @@ COLUMNS = {
     "seconds": (1, 1),
 }
 
-MARKS = "osD^vP*Xh<>d"
-OTHERS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
-MAIN: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
+MARKERS = "osD^vP*Xh<>d"
+BASELINE_COLOURS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
+PPO_STYLE: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
 
 def _figure(values: np.ndarray, factor: float, digits: int) -> str:
@@ -37,7 +37,7 @@ def _figure(values: np.ndarray, factor: float, digits: int) -> str:
 
 
 def paired(frame: pd.DataFrame, one: str, other: str, column: str) -> np.ndarray:
-    """Differences one - other of each seed."""
+    """Differences one - other, one per seed; empty where a method is missing."""
     wide = frame.pivot(index="seed", columns="method", values=column).astype(float)
     return (wide[one] - wide[other]).to_numpy() if {one, other} <= set(wide) else np.array([])
 
@@ -82,48 +82,47 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
     )
 
 
-def verdict(frame: pd.DataFrame) -> str:
-    """In words, whether PPO was worth it: against each rival, and what else would have reached the same."""
+def conclusion(frame: pd.DataFrame) -> str:
+    """Whether PPO was worth it, in words: its lead over each baseline, and how distillation of pi* compares."""
     if PPO not in set(frame["method"]):
         return f"Without '{PPO}' in the table there is nothing to compare it with."
     if frame["accuracy"].isna().all():
         return (
-            "Without known classes there is no accuracy to compare; `attained` says how near each came to the optimum."
+            "Without known classes there is no accuracy to compare; `attained` says how close each came to the optimum."
         )
-    said, leads = [], {}
-    for rival, name in (
+    comparisons, leads = [], {}
+    for baseline, name in (
         (REFERENCE, "the reference"),
         (SUPERVISED, "supervised training on the same judgments"),
         (ARGMAX, "the reward model's own best class"),
         (DPO, "DPO"),
     ):
-        lead = paired(frame, PPO, rival, "accuracy")
+        lead = paired(frame, PPO, baseline, "accuracy")
         if len(lead):
-            leads[rival] = lead
-            said.append(f"{_than(lead)} {name}{_interval(lead)}")
-    cheap = paired(frame, PPO, DISTILLATION, "accuracy")
+            leads[baseline] = lead
+            comparisons.append(f"{_comparative(lead)} {name}{_interval(lead)}")
+    distilled = paired(frame, PPO, DISTILLATION, "accuracy")
     seconds = frame.groupby("method")["seconds"].mean()
-    if not said:
-        return "There is no rival in the table."
-    text = "Is PPO worth it here? PPO is " + "; ".join(said) + ". "
-    ahead = [rival for rival, lead in leads.items() if _sign(lead) > 0]
-    behind = [rival for rival, lead in leads.items() if _sign(lead) < 0]
-    level = [rival for rival in leads if rival not in ahead and rival not in behind]
+    if not comparisons:
+        return "There is no baseline in the table."
+    text = "Is PPO worth it here? PPO is " + "; ".join(comparisons) + ". "
+    ahead = [baseline for baseline, lead in leads.items() if _sign(lead) > 0]
+    behind = [baseline for baseline, lead in leads.items() if _sign(lead) < 0]
+    level = [baseline for baseline in leads if baseline not in ahead and baseline not in behind]
     if behind:
         text += f"No: {', '.join(behind)} is more accurate. "
     elif not level and {SUPERVISED, ARGMAX} <= set(ahead):
-        text += "Yes: neither the judgments alone nor the reward model alone gets as far. "
+        text += "Yes: neither the judgments alone nor the reward model alone is as accurate. "
     elif ahead:
-        text += (
-            f"It gains on {', '.join(ahead)}; between it and {', '.join(level) or 'others'} these seeds do not tell. "
-        )
+        rest = ", ".join(level) or "the others"
+        text += f"It gains on {', '.join(ahead)}; its difference to {rest} is not significant with these seeds. "
     else:
-        text += "These seeds do not tell. "
-    if len(cheap):
+        text += "No difference is significant with these seeds. "
+    if len(distilled):
         ratio = seconds[PPO] / max(seconds[DISTILLATION], 1e-9)
         text += (
             "Where classes can be enumerated the optimum is known and can be distilled: PPO is "
-            f"{_than(cheap)} that{_interval(cheap)}, and takes {ratio:.1f} times its seconds."
+            f"{_comparative(distilled)} that{_interval(distilled)}, and takes {ratio:.1f} times its seconds."
         )
     return text
 
@@ -135,8 +134,8 @@ def _sign(lead: np.ndarray) -> int:
     return int(mean - half > 0) - int(mean + half < 0)
 
 
-def _than(lead: np.ndarray) -> str:
-    return {1: "more accurate than", -1: "less accurate than", 0: "not told apart from"}[_sign(lead)]
+def _comparative(lead: np.ndarray) -> str:
+    return {1: "more accurate than", -1: "less accurate than", 0: "not significantly different from"}[_sign(lead)]
 
 
 def _interval(lead: np.ndarray) -> str:
@@ -152,19 +151,23 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     """Accuracy against KL: pi* over beta and best-of-n over n as curves, every method as a point with its intervals."""
     made, axes = figure(7.2, 4.4)
     curve = curve.dropna(subset=["accuracy"])
-    for name, colour, style in (("pi*", BLUE, "-"), ("best-of-n", GREY, "--")):
+    for name, colour, line in (("pi*", BLUE, "-"), ("best-of-n", GREY, "--")):
         mean = curve[curve["curve"] == name].groupby("at")[["KL", "accuracy"]].mean()
         if len(mean):
             label = {"pi*": "pi*, over beta", "best-of-n": "best-of-n, over n"}[name]
-            axes.plot(mean["KL"], 100 * mean["accuracy"], color=colour, ls=style, lw=1.5, label=label, zorder=1)
+            axes.plot(mean["KL"], 100 * mean["accuracy"], color=colour, ls=line, lw=1.5, label=label, zorder=1)
     shown = [name for name in frame["method"].unique() if frame.loc[frame["method"] == name, "accuracy"].notna().any()]
     ends: list[float] = []
     for place, name in enumerate(shown):
         own = frame[frame["method"] == name]
         x, (y, half) = float(own["KL"].mean()), t_interval(100 * own["accuracy"].astype(float).to_numpy())
-        look = MAIN if name == PPO else {"color": OTHERS[place % len(OTHERS)], "ms": 6, "zorder": 3}
+        style = (
+            PPO_STYLE
+            if name == PPO
+            else {"color": BASELINE_COLOURS[place % len(BASELINE_COLOURS)], "ms": 6, "zorder": 3}
+        )
         axes.errorbar(
-            x, y, yerr=None if np.isnan(half) else half, fmt=MARKS[place], capsize=2, lw=1, label=name, **look
+            x, y, yerr=None if np.isnan(half) else half, fmt=MARKERS[place], capsize=2, lw=1, label=name, **style
         )
         ends += [y - min(np.nan_to_num(half), 8), y + min(np.nan_to_num(half), 8)]
     if ends:

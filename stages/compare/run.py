@@ -20,7 +20,7 @@ from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import open_workspace
 from stages.compare.baselines import METHODS, Learners
 from stages.compare.exact_optimum import best_of_n
-from stages.compare.report import frontier_plot, markdown, verdict
+from stages.compare.report import conclusion, frontier_plot, markdown
 from stages.compare.results import run_seed
 
 BETAS = np.geomspace(0.02, 10.0, 28)
@@ -52,7 +52,7 @@ def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
         curves += frontier(environment)
     folder = config.runs / config.name / "compare"
     frame, curve = pd.DataFrame(rows), pd.DataFrame(curves)
-    text = markdown(config, frame) + "\n\n" + verdict(frame) + "\n"
+    text = markdown(config, frame) + "\n\n" + conclusion(frame) + "\n"
     for name, made in (("seeds.csv", frame), ("frontier.csv", curve)):
         write_atomically(folder / name, made.to_csv(index=False).encode())
     write_atomically(folder / "frontier.svg", frontier_plot(frame, curve).encode())

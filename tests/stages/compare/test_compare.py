@@ -23,7 +23,7 @@ from pipeline.models.policy import log_policy
 from pipeline.run.atomic_files import read_json, write_atomically
 from pipeline.run.runtime import generator
 from stages.cli import main
-from stages.compare.report import frontier_plot, paired, verdict
+from stages.compare.report import conclusion, frontier_plot, paired
 from stages.compare.results import _is_cached
 from stages.compare.run import seeded, teacher_of
 from stages.compare.trained_baselines import ImplicitReward, dpo_pieces
@@ -175,24 +175,24 @@ def table(**accuracy: list[float]) -> pd.DataFrame:
 
 
 def test_words_follow_the_figures() -> None:
-    """Ahead of both rivals: yes. Behind one: no. Intervals that cross zero: these seeds do not tell."""
+    """Ahead of both rivals: yes. Behind one: no. Intervals that cross zero: not significant."""
     better = table(ppo=[0.9, 0.91, 0.92], supervised=[0.8, 0.81, 0.82], argmax=[0.85, 0.86, 0.87])
-    assert "Yes: neither" in verdict(better)
-    assert "+10.0 points" in verdict(better)
+    assert "Yes: neither" in conclusion(better)
+    assert "+10.0 points" in conclusion(better)
     worse = table(ppo=[0.8, 0.81, 0.82], supervised=[0.9, 0.91, 0.93], argmax=[0.7, 0.7, 0.7])
-    assert "No: supervised is more accurate" in verdict(worse)
+    assert "No: supervised is more accurate" in conclusion(worse)
     close = table(ppo=[0.8, 0.9, 0.7], supervised=[0.9, 0.8, 0.7])
-    assert "These seeds do not tell" in verdict(close)
+    assert "No difference is significant" in conclusion(close)
     with_dpo = table(
         ppo=[0.9, 0.91, 0.92], supervised=[0.8, 0.81, 0.82], argmax=[0.85, 0.86, 0.87], DPO=[0.9, 0.92, 0.9]
     )
-    assert "Yes" not in verdict(with_dpo)
-    assert "between it and DPO these seeds do not tell" in verdict(with_dpo)
-    assert "nothing to compare it with" in verdict(table(DPO=[0.9, 0.8]))
-    assert "no rival" in verdict(table(ppo=[0.9, 0.8]))
+    assert "Yes" not in conclusion(with_dpo)
+    assert "its difference to DPO is not significant" in conclusion(with_dpo)
+    assert "nothing to compare it with" in conclusion(table(DPO=[0.9, 0.8]))
+    assert "no baseline" in conclusion(table(ppo=[0.9, 0.8]))
     alone = table(ppo=[0.9], supervised=[0.5])
-    assert "These seeds do not tell" in verdict(alone), "one seed shows nothing"
-    assert "no accuracy to compare" in verdict(table(ppo=[math.nan], supervised=[math.nan]))
+    assert "No difference is significant" in conclusion(alone), "one seed shows nothing"
+    assert "no accuracy to compare" in conclusion(table(ppo=[math.nan], supervised=[math.nan]))
     assert paired(better, "PPO, expected", "supervised", "accuracy").tolist() == pytest.approx([0.1, 0.1, 0.1])
 
 

@@ -34,7 +34,7 @@ def test_metrics_leave_out_empty_cells(tmp_path: Path) -> None:
 def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
     import pandas as pd
 
-    from stages.compare.report import markdown, verdict
+    from stages.compare.report import conclusion, markdown
 
     columns = {"KL": 0.5, "J": 0.1, "attained": 0.9, "attained held-out": 0.8, "ECE": 0.1, "images": 10, "note": ""}
     frame = pd.DataFrame(
@@ -52,11 +52,11 @@ def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
         ]
     )
     config = parse_config({"images": {"source": "digits"}}, "test")
-    (tmp_path / "compare.md").write_text(markdown(config, frame) + "\n\n" + verdict(frame) + "\n")
+    (tmp_path / "compare.md").write_text(markdown(config, frame) + "\n\n" + conclusion(frame) + "\n")
     found = comparison(tmp_path / "compare.md")
     assert found is not None
     assert [row[0] for row in found["rows"]] == ["reference", "PPO, expected"]
     assert found["heads"][:2] == ["method", "accuracy %"]
     assert all(len(row) == len(found["heads"]) for row in found["rows"])
-    assert found["verdict"] == verdict(frame)
+    assert found["verdict"] == conclusion(frame)
     assert comparison(tmp_path / "none.md") is None
