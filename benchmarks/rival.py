@@ -47,14 +47,14 @@ class Problem:
 class Episode(gymnasium.Env[np.ndarray, np.int64]):
     """One image, one class, one reward less beta (log pi_old - log pi_ref), as RLHF on this library has to write it.
 
-    The penalty needs the acting policy's log-probability, which the environment is not told; so it asks the model.
+    The penalty needs the old policy's log-probability, which the environment is not told; so it asks the model.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem, self.random = problem, np.random.default_rng(seed)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (FEATURES,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(CLASSES)
-        self.table: np.ndarray | None = None  # penalised rewards [N, C] under the acting policy, set before a rollout
+        self.table: np.ndarray | None = None  # penalised rewards [N, C] under the old policy, set before a rollout
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -85,7 +85,7 @@ def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
     torch.nn.init.zeros_(head.bias)
     rows = torch.arange(IMAGES)
     inputs = Inputs(Features(None, None, problem.x, CPU), rows)  # type: ignore[arg-type]
-    learner = Learner.start(config, Runtime(CPU), Split(head, None, head), rows, 0)
+    learner = Learner.start(config, Runtime(CPU), Split(head, None, head), rows, seed=0)
     spent, reached = 0.0, None
     for iteration in range(ITERATIONS):
         begin = time.perf_counter()
