@@ -149,7 +149,7 @@ def _interval(lead: np.ndarray) -> str:
 
 def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     """Accuracy against KL: pi* over beta and best-of-n over n as curves, every method as a point with its intervals."""
-    made, axes = figure(7.2, 4.4)
+    plot, axes = figure(7.2, 4.4)
     curve = curve.dropna(subset=["accuracy"])
     for name, colour, line in (("pi*", BLUE, "-"), ("best-of-n", GREY, "--")):
         mean = curve[curve["curve"] == name].groupby("at")[["KL", "accuracy"]].mean()
@@ -177,4 +177,4 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     axes.set_ylabel("accuracy (%)")
     if ends:
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return svg(made)
+    return svg(plot)

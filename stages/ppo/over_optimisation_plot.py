@@ -12,10 +12,10 @@ from pipeline.ui.reward_kl_plot import draw_gold, draw_proxy
 def over_optimisation(rows: Sequence[Row]) -> str:
     """An <svg>: on held-out images, reward (with the ensemble's spread, if any) and gold against sqrt(KL) (Gao et al. 2022)."""
     gold = any("gold_heldout" in row for row in rows)
-    made, axes = panels(2 if gold else 1, 8.4 if gold else 4.4, 3.2)
+    plot, axes = panels(2 if gold else 1, 8.4 if gold else 4.4, 3.2)
     draw_proxy(axes[0], rows)
     if any("spread_heldout" in row for row in rows):
         axes[0].legend(frameon=False)
     if gold:
         draw_gold(axes[1], rows)
-    return svg(made, "reward of the reward model, and gold where it is known, against the distance from the reference")
+    return svg(plot, "reward of the reward model, and gold where it is known, against the distance from the reference")
