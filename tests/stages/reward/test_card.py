@@ -138,7 +138,7 @@ def test_odd_judgments_train_or_say_why_not(config: Config, kind: str) -> None:
         "one judgment": [pair(train[0], "a", "b", "a")],
     }[kind]
     store.append(made)
-    refused = {"one judgment": "at least two images", "contradictions and duplicates": "taught it nothing"}
+    refused = {"one judgment": "at least two images", "contradictions and duplicates": "do not tell classes apart"}
     if kind in refused:  # every answer beside its opposite leaves a model without an opinion where it began
         with pytest.raises(UserError, match=refused[kind]):
             reward.run(config)
