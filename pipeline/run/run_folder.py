@@ -18,8 +18,7 @@ import click
 import torch
 import torchvision
 
-from pipeline.config import Config, dump_config
-from pipeline.config.renamed import original_names
+from pipeline.config import Config, dump_config, original_names
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
