@@ -99,8 +99,12 @@ class Schema(ABC):
         return row[self.answer_column]
 
     @abstractmethod
+    def sides(self, subject: Subject) -> list[tuple[str, str]]:
+        """What a question is about as two pairs of image and label; the second is empty where there is one side."""
+
     def key_parts(self, subject: Subject) -> list[str]:
         """What identifies a question, whichever side is shown first: hashed into the key of an item."""
+        return [self.name, *(part for side in sorted(self.sides(subject)) for part in side)]
 
     def problems(self, frame: pd.DataFrame) -> Iterator[Problem]:
         """Rules for the cells of rows of this kind, beyond those of the table."""
@@ -110,7 +114,7 @@ class Schema(ABC):
         """Cells that must name one of the classes, for rows of this kind."""
         return iter(())
 
-    def check(self, judgment: Any) -> None:
+    def check(self, judgment: Any) -> None:  # noqa: B027  (most kinds have no further rules)
         """Raise FeedbackError if a record of this kind is invalid, beyond the rules of its table."""
 
     # Statistics ----------------------------------------------------------------------------------------------------

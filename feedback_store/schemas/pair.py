@@ -42,10 +42,12 @@ class PairSchema(Schema):
             **common,
         )
 
+    def sides(self, subject: Subject) -> list[tuple[str, str]]:
+        return [(subject.images[0], subject.labels[0]), (subject.images[-1], subject.labels[-1])]
+
     def key_parts(self, subject: Subject) -> list[str]:
-        # Both kinds write `comparison`: the key of a question is older than the distinction.
-        sides = sorted([(subject.images[0], subject.labels[0]), (subject.images[-1], subject.labels[-1])])
-        return ["comparison", *(part for side in sides for part in side)]
+        # Both kinds write `comparison`: keys of questions are older than the distinction.
+        return [ComparisonSchema.name, *super().key_parts(subject)[1:]]
 
     def label_problems(self, frame: pd.DataFrame, classes: Collection[str]) -> Iterator[Problem]:
         for column in ("label_a", "label_b"):

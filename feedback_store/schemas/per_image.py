@@ -61,9 +61,8 @@ class PerImageSchema(Schema):
     def subject(self, row: Row) -> Subject:
         return Subject((row["image"],), self.labels_in(row["label"]))
 
-    def key_parts(self, subject: Subject) -> list[str]:
-        # Written as if there were a second, empty side, so that keys stay what they were.
-        return [self.name, "", "", subject.images[0], self.label_cell(subject.labels)]
+    def sides(self, subject: Subject) -> list[tuple[str, str]]:
+        return [(subject.images[0], self.label_cell(subject.labels)), ("", "")]
 
     def label_problems(self, frame: pd.DataFrame, classes: Collection[str]) -> Iterator[Problem]:
         if not self.several:

@@ -20,7 +20,7 @@ from pipeline.run.runtime import generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
 
 LATENT_LR = 0.2  # a few numbers that every judgment speaks of; the network's rate would never move them
 
@@ -31,7 +31,7 @@ class Member:
 
     pieces: Split
     features: Features
-    latent: Latent
+    latent: LikelihoodParameters
     epoch: int
     log_loss: float
 
@@ -62,7 +62,7 @@ class Learner:
     """
 
     pieces: Split
-    latent: Latent
+    latent: LikelihoodParameters
     optimiser: torch.optim.Optimizer
     beside: torch.optim.Optimizer
     random: torch.Generator
@@ -78,7 +78,7 @@ class Learner:
         """At the weights of `pieces`; `member` numbers the random streams."""
         config, seed = ws.config.reward, ws.config.seed
         torch.manual_seed(generator(seed, 25, member).initial_seed())  # dropout, in networks that have it
-        latent = Latent(Shape.of(train, config.reliability, config.rating == "scalar")).to(ws.runtime.device)
+        latent = LikelihoodParameters(train, config).to(ws.runtime.device)
         return cls(
             pieces,
             latent,
