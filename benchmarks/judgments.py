@@ -19,6 +19,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from stages.collect.items import items_of
+from stages.collect.queries import draw
+from stages.collect.teachers.simulated import SimulatedTeacher, parameters
 
 from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Judgment
@@ -28,10 +31,7 @@ from pipeline.learning.statistics import t_interval
 from pipeline.run.atomic_files import read_json
 from pipeline.run.runtime import generator
 from pipeline.run.workspace import open_workspace
-from stages.collect.items import items_of
-from stages.collect.queries import draw
 from stages.collect.question_plan import pool_of
-from stages.collect.teachers.simulated import SimulatedTeacher, parameters
 
 Row = dict[str, float]
 

@@ -192,3 +192,6 @@ class ImageComparisonSchema(PairSchema):
     def subject(self, row: Row) -> Subject:
         labels = (row["label_a"],) if row["label_a"] == row["label_b"] else (row["label_a"], row["label_b"])
         return Subject((row["image_a"], row["image_b"]), labels)
+
+
+COMPARISON, IMAGE_COMPARISON = ComparisonSchema(), ImageComparisonSchema()

@@ -219,3 +219,6 @@ class RatingSchema(AboutOneLabel):
 
     def reads_rating(self) -> bool:
         return True
+
+
+LABEL, VERDICT, RATING = LabelSchema(), VerdictSchema(), RatingSchema()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from feedback_store.records import COMPARISON_CHOICES, NO_ANSWER, SIDES
 from feedback_store.schemas.base import Subject
-from feedback_store.schemas.pair import ComparisonSchema, ImageComparisonSchema
+from feedback_store.schemas.pair import COMPARISON, IMAGE_COMPARISON
 from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.errors import UserError
@@ -112,7 +112,7 @@ class Comparison(PairKind):
     """Which of two labels fits an image better?"""
 
     name = "comparison"
-    schema = ComparisonSchema()
+    schema = COMPARISON
     style = "sides"
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
@@ -153,7 +153,7 @@ class ImageComparison(PairKind):
     """Which of two images is the better example of a label?"""
 
     name = "image_comparison"
-    schema = ImageComparisonSchema()
+    schema = IMAGE_COMPARISON
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         """Two distinct images for one label: every class as often as any other, its images drawn by pi(label | image).

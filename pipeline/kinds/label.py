@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from feedback_store.schemas.base import Subject
-from feedback_store.schemas.per_image import LabelSchema
+from feedback_store.schemas.per_image import LABEL
 from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
@@ -50,7 +50,7 @@ class Label(JudgmentKind):
     """Which class is the image?"""
 
     name = "label"
-    schema = LabelSchema()
+    schema = LABEL
     likelihood = LabelLikelihood()
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:

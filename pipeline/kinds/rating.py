@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from feedback_store.schemas.base import Subject
-from feedback_store.schemas.per_image import RatingSchema
+from feedback_store.schemas.per_image import RATING
 from pipeline.config import RewardConfig
 from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
@@ -74,7 +74,7 @@ class Rating(JudgmentKind):
     """How well does a label fit the image?"""
 
     name = "rating"
-    schema = RatingSchema()
+    schema = RATING
     likelihood = RatingLikelihood()
     style = "levels"
 

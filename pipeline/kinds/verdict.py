@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from feedback_store.records import VERDICTS
 from feedback_store.schemas.base import Subject
-from feedback_store.schemas.per_image import VerdictSchema
+from feedback_store.schemas.per_image import VERDICT
 from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds import probabilities as p
@@ -62,7 +62,7 @@ class Verdict(JudgmentKind):
     """Is a label right for the image?"""
 
     name = "verdict"
-    schema = VerdictSchema()
+    schema = VERDICT
     likelihood = VerdictLikelihood()
     actions = VERDICTS
 

@@ -56,7 +56,7 @@ class JudgmentSet:
     @property
     def rows_a(self) -> Tensor:
         """[M] the first image of each."""
-        return self.rows[:, 0]
+        return self.rows[:, 0].contiguous()
 
     @property
     def images(self) -> Tensor:
