@@ -136,7 +136,7 @@ def _judgment(
         return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
     image = _data_of(data, result["to_name"], "image", objects)
     per_image = schemas_of("per_image")[::-1]  # those of other packages first; a label choice, which takes any, last
-    if kind == "rating" and (rated := next((schema for schema in per_image if schema.reads_rating()), None)):
+    if rated := next((schema for schema in per_image if schema.reads_tag(kind)), None):
         return _answer(rated, data, names.image(image), str(value["rating"]), names, common)
     if kind != "choices":
         raise FeedbackError(

@@ -162,8 +162,8 @@ class Schema(ABC):
         """Whether one choice of a control tag `control` of a task with this `data` answers this kind's question."""
         return False
 
-    def reads_rating(self) -> bool:
-        """Whether a Rating tag answers this kind's question."""
+    def reads_tag(self, tag: str) -> bool:
+        """Whether a result of a control tag of this type (not pairwise or choices) answers this kind's question."""
         return False
 
     def import_cells(self, label: str, answer: str, names: Names) -> tuple[str, str]:

@@ -217,8 +217,8 @@ class RatingSchema(AboutOneLabel):
             return super().label_studio_result(row)
         return {"from_name": "rating", "to_name": "image", "type": "rating", "value": {"rating": int(row["answer"])}}
 
-    def reads_rating(self) -> bool:
-        return True
+    def reads_tag(self, tag: str) -> bool:
+        return tag == "rating"
 
 
 LABEL, VERDICT, RATING = LabelSchema(), VerdictSchema(), RatingSchema()

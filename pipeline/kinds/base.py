@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -123,7 +123,7 @@ class JudgmentKind(ABC):
         """The choices, where they are the same for every question; None where they depend on the question."""
         return None
 
-    def answers(self, settings: ScreenSettings) -> tuple[str, ...]:
+    def answers(self, settings: ScreenSettings) -> Collection[str]:
         """Valid answers, besides `cant_tell` and `bad_image`; to be overridden where `choices` is None."""
         return tuple(choice.answer for choice in self.choices(settings) or ())
 

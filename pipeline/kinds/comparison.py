@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class PairKind(JudgmentKind):
     likelihood = PAIR_LIKELIHOOD
     actions = ("first", "second", "tie")
 
-    def answers(self, settings: ScreenSettings) -> tuple[str, ...]:
+    def answers(self, settings: ScreenSettings) -> Collection[str]:
         return ANSWERS
 
     def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
