@@ -52,7 +52,8 @@ def test_no_comparison_with_the_name_of_a_kind(path: Path) -> None:
 
 
 def test_nor_in_the_scripts_of_the_pages() -> None:
-    wanted = re.compile(r"""[!=]==?\s*["'](?:%s)["']|kind\s*[!=]==?""" % "|".join(KINDS))
+    names = "|".join(KINDS)
+    wanted = re.compile(rf"""[!=]==?\s*["'](?:{names})["']|kind\s*[!=]==?""")
     for path in (ROOT / "stages").rglob("*.js"):
         found = [line for line in path.read_text(encoding="utf-8").splitlines() if wanted.search(line)]
         assert found == [], path
