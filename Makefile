@@ -18,7 +18,7 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint bench load-test serve-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ test: $(READY)  ## lint, types and the tests
 
 fuzz: $(READY)  ## ten times as many random inputs as `make test` tries: files, settings, requests
 	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
+
+docs: $(READY)  ## the documentation as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+	@echo "build/site/index.html"
 
 lint: $(READY)  ## reformat and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
