@@ -78,7 +78,7 @@ fuzz: $(READY)  ## ten times as many random inputs as `make test` tries: files, 
 
 docs: $(READY)  ## the documentation as a site: build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
-	@echo "build/site/index.html"
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 lint: $(READY)  ## reformat and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
