@@ -18,11 +18,11 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint bench load-test serve-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nOptions: CONFIG=configs/digits.yaml  SET="ppo.lr=1e-5 seed=3"  FORCE=1 (do a finished stage again)  DEBUG=1 (show the traceback of an error)\n'
+	@printf '\nOptions: CONFIG=configs/digits.yaml  SET="ppo.lr=1e-5 seed=3"  FORCE=1 (repeat a finished stage)  DEBUG=1 (show the traceback of an error)\n'
 
 setup: $(READY)  ## make .venv with the project and its dependencies at tested versions
 
@@ -33,14 +33,14 @@ $(READY): pyproject.toml .ci/constraints.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## the whole pipeline on the embedded digits (or CONFIG), ending with reference beside aligned policy
+demo: $(READY)  ## the whole pipeline on the embedded digits (or CONFIG), ending with reference and aligned policy compared
 	@$(RLHF) run $(OPTIONS)
 
 reference train-reward ppo: $(READY)
 	@$(RLHF) $@ $(OPTIONS)
 
 reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
-collect: $(READY)  ## stage 1a: the page where people judge (UI=tk: a window; TEACHER=simulated or replay: nobody is asked)
+collect: $(READY)  ## stage 1a: the page where people judge (UI=tk: a window; TEACHER=simulated or replay: no people)
 	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
@@ -60,10 +60,10 @@ serve: $(READY)  ## a page and an interface that classify images, before and aft
 feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
 
-compare: $(READY)  ## PPO beside what a sceptic would use instead, over SEEDS=3 seeds
+compare: $(READY)  ## PPO and its baselines over SEEDS=3 seeds
 	@$(RLHF) compare --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --seeds $(SEEDS)
 
-report: $(READY)  ## one page about the run, everything on it; RUNS="a b" lays runs side by side
+report: $(READY)  ## one page about the run; RUNS="a b" compares runs side by side
 	@$(RLHF) report --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(strip $(RUNS)),--runs "$(RUNS)")
 
 data: $(READY)  ## download a data set: make data DATA=ants_bees
@@ -76,6 +76,10 @@ test: $(READY)  ## lint, types and the tests
 fuzz: $(READY)  ## ten times as many random inputs as `make test` tries: files, settings, requests
 	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
+docs: $(READY)  ## the documentation as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
+
 lint: $(READY)  ## reformat and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
@@ -85,7 +89,7 @@ bench: $(READY)  ## speed, as ratios measured in one run
 load-test: $(READY)  ## fifty people judge at once while the server is killed three times
 	@$(BIN)/python -m benchmarks.load_test
 
-serve-test: $(READY)  ## 64 clients for SECONDS=60, then whatever should take the server down
+serve-test: $(READY)  ## 64 clients for SECONDS=60, then hostile requests
 	@$(BIN)/python -m benchmarks.serve_test --seconds $(SECONDS)
 
 clean:  ## remove the environment and caches; runs and judgments stay

@@ -24,14 +24,15 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Judgment
 from pipeline.config import Config, load_config
 from pipeline.data.gold_labels import folder_labels
+from pipeline.kinds import ScreenSettings, Simulation
+from pipeline.kinds import kinds as judgment_kinds
+from pipeline.kinds.items import items_of
+from pipeline.kinds.teachers import parameters_of
 from pipeline.learning.statistics import t_interval
 from pipeline.run.atomic_files import read_json
 from pipeline.run.runtime import generator
 from pipeline.run.workspace import open_workspace
-from stages.collect.items import items_of
-from stages.collect.queries import draw
 from stages.collect.question_plan import pool_of
-from stages.collect.teachers.simulated import SimulatedTeacher, parameters
 
 Row = dict[str, float]
 QUESTIONS, ANSWERS = 30, 31  # random streams of this benchmark alone
@@ -154,13 +155,13 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
     gold = folder_labels(ws.table, ws.classes)
     random, answers = generator(config.seed, QUESTIONS), np.random.default_rng([config.seed, ANSWERS])
     rows = pool_of(ws)
-    queries = draw(config.collect.question, torch.from_numpy(rows[gold.known[rows]]), count, ws.log_reference, random)
-    careful = SimulatedTeacher(gold, parameters(config.collect.simulated), 1.0, "")
-    contrary = SimulatedTeacher(gold, dataclasses.replace(careful.p, eps_mistake=1.0), 1.0, "")
-    plain = careful.answer(queries, config.collect.rating_levels, answers)
-    opposite = contrary.answer(queries, config.collect.rating_levels, answers)
-    choices = np.array(["a", "b"] if config.collect.question == "comparison" else ws.classes)
-    tossed = answers.choice(choices, count)
+    kind = judgment_kinds.get(config.collect.question)
+    queries = kind.draw(torch.from_numpy(rows[gold.known[rows]]), count, ws.log_reference, random)
+    careful = Simulation(gold, parameters_of(config.collect.simulated), 1.0, config.collect.rating_levels, answers)
+    contrary = dataclasses.replace(careful, parameters=dataclasses.replace(careful.parameters, eps_mistake=1.0))
+    plain, opposite = kind.simulate(queries, careful), kind.simulate(queries, contrary)
+    decided = [answer for answer in kind.answers(ScreenSettings(ws.classes, careful.levels)) if answer != "tie"]
+    tossed = answers.choice(np.array(decided), count)
     names, who = list(people), answers.integers(0, len(people), count)
     given = {"careful": plain, "careless": tossed.tolist(), "contrary": opposite}
     items = items_of(queries, ws.table.ids.tolist(), ws.classes)
@@ -204,7 +205,8 @@ def kinds(path: Path, seeds: range, overrides: str, judgments: int) -> None:
     fewer = round(judgments / math.log2(classes))
 
     def make(seed: int, question: str, count: int) -> dict[str, Any]:
-        objective = "bradley_terry" if question == "comparison" else "supervised"
+        pairwise = judgment_kinds.get(question).schema.table == "pairwise"
+        objective = "bradley_terry" if pairwise else "supervised"
         extra = f"{overrides} reward.objective={objective}"
         config = configured(path, extra, seed, f"{question}{count}", question=question, count=count)
         importlib.import_module("stages.reference.run").run(config)

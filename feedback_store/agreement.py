@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from feedback_store.records import NO_ANSWER
+from feedback_store.schemas import Schema, schemas
 
 FAST_MS = 300  # nobody looks at a picture, decides and presses a key in less
 
@@ -47,7 +48,8 @@ def quality(
     Args:
         gold: true class of each image whose class is known.
     """
-    answers = pd.concat([_from_comparisons(pairs, gold or {}), _from_per_image(per_image, gold or {})])
+    frames = {"pairwise": pairs, "per_image": per_image}
+    answers = pd.concat([_answers(schema, frames[schema.table], gold or {}) for schema in schemas])
     given = answers[~answers["none"]]
     repeated = given.duplicated(["kind", "item", "annotator"])
     first = given[~repeated]
@@ -58,7 +60,7 @@ def quality(
             "items": every["item"].nunique(),
             "annotators": every["annotator"].nunique(),
             "no_answer": every["none"].mean(),
-            **_between_people(first[first["kind"] == kind], "ordinal" if kind == "rating" else "nominal"),
+            **_between_people(first[first["kind"] == kind], schemas.get(str(kind)).scale),
         }
         for kind, every in answers.groupby("kind", sort=False)
     ]
@@ -96,45 +98,14 @@ def _table(rows: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> pd
     return frame
 
 
-def _from_comparisons(frame: pd.DataFrame, gold: Mapping[str, str]) -> pd.DataFrame:
-    """kind, item, annotator, value (first or second side in the order of their names, or tie), none, correct, first, ms."""
-    a, b = frame["image_a"] + "\x1f" + frame["label_a"], frame["image_b"] + "\x1f" + frame["label_b"]
-    a_first = a <= b
-    side = np.where(frame["choice"] == "a", a_first, ~a_first)
-    decided = frame["choice"].isin(("a", "b"))
-    fits_a = frame["image_a"].map(gold) == frame["label_a"]
-    fits_b = frame["image_b"].map(gold) == frame["label_b"]
-    known = frame["image_a"].isin(gold) & frame["image_b"].isin(gold) & (fits_a != fits_b)
-    correct = np.where(frame["choice"] == "a", fits_a, np.where(frame["choice"] == "b", fits_b, False))
-    return pd.DataFrame(
-        {
-            "kind": np.where(frame["image_a"] == frame["image_b"], "comparison", "image_comparison"),
-            "item": np.where(a_first, a + "\x1e" + b, b + "\x1e" + a),
-            "annotator": frame["annotator"],
-            "value": np.where(frame["choice"] == "tie", "tie", np.where(side, "first", "second")),
-            "none": frame["choice"].isin(NO_ANSWER),
-            "correct": pd.Series(correct, index=frame.index, dtype=float).where(known),
-            "first": (frame["choice"] == frame["shown_first"]).astype(float).where(decided),
-            "ms": pd.to_numeric(frame["response_ms"]),
-        }
-    )
-
-
-def _from_per_image(frame: pd.DataFrame, gold: Mapping[str, str]) -> pd.DataFrame:
-    truth = frame["image"].map(gold)
-    right = np.where(frame["question"] == "label", truth, np.where(truth == frame["label"], "yes", "no"))
-    known = truth.notna() & (frame["question"] != "rating")
-    return pd.DataFrame(
-        {
-            "kind": frame["question"],
-            "item": frame["image"] + "\x1f" + frame["label"].where(frame["question"] != "label", ""),
-            "annotator": frame["annotator"],
-            "value": frame["answer"],
-            "none": frame["answer"].isin(NO_ANSWER),
-            "correct": (frame["answer"] == right).astype(float).where(known),
-            "first": np.nan,
-            "ms": pd.to_numeric(frame["response_ms"]),
-        }
+def _answers(schema: Schema, table: pd.DataFrame, gold: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of one kind: kind, annotator, none (no answer), ms, and what `Schema.answers` returns."""
+    frame = table[schema.select(table)]
+    return schema.answers(frame, gold).assign(
+        kind=schema.name,
+        annotator=frame["annotator"],
+        none=frame[schema.answer_column].isin(NO_ANSWER),
+        ms=pd.to_numeric(frame["response_ms"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The four kinds of judgment, as frozen records: each a likelihood under one utility r(x, a) (METHOD 1)."""
+"""Judgments as frozen records: comparisons of two sides, and answers to a question about one image (METHOD 1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from feedback_store.errors import FeedbackError, shown
 
 COMPARISON_CHOICES = ("a", "b", "tie", "cant_tell", "bad_image")
 NO_ANSWER = ("cant_tell", "bad_image")  # kept, because somebody said so, but never counted as an answer
-QUESTIONS = ("label", "verdict", "rating")
 VERDICTS = ("yes", "no")
 SIDES = ("a", "b")
 _REFUSED = re.compile(f"{limits.CONTROL}|{limits.SURROGATE}")
@@ -63,7 +62,7 @@ class Judgment:
         id: made by whoever sends it, so that sending it twice stores it once.
         created_at: UTC, ISO 8601.
         annotator: who judged.
-        round: 0 for the first round of questions, counted up as the reward model is asked what to ask next.
+        round: number of the round of questions, from 0; other tools' files may bring one.
         response_ms: from the question's appearance to the answer, in milliseconds; None if not measured.
         source: web, tk, simulated, replay, import, ...
         retracts: id of the judgment this row takes back, or empty.
@@ -108,7 +107,7 @@ class Comparison(Judgment):
 
 @dataclass(frozen=True, kw_only=True)
 class PerImage(Judgment):
-    """A judgment of one image; `label` is the one asked about, empty where the question names none."""
+    """A judgment of one image; `question` is its kind, `label` what is asked about, empty where the question names none."""
 
     image: str
     question: str
@@ -116,17 +115,14 @@ class PerImage(Judgment):
     answer: str
 
     def __post_init__(self) -> None:
+        from feedback_store.schemas import per_image_names, schemas  # schemas are made of records
+
         super().__post_init__()
         for name in ("question", "image", "answer"):
             _check_text(name, getattr(self, name))
-        _check_among("question", self.question, QUESTIONS)
-        _check_text("label", self.label, may_be_empty=self.question == "label")
-        if self.answer in NO_ANSWER:
-            return
-        if self.question == "verdict":
-            _check_among("answer", self.answer, (*VERDICTS, *NO_ANSWER))
-        if self.question == "rating" and not re.fullmatch(limits.RATING, self.answer):
-            raise FeedbackError(f"answer is {shown(self.answer)}; {limits.A_RATING}")
+        _check_among("question", self.question, per_image_names())
+        _check_text("label", self.label, may_be_empty=True)
+        schemas.get(self.question).check(self)
 
 
 def label_choice(image: str, answer: str, **common: object) -> PerImage:

@@ -8,10 +8,10 @@ A package adds an object with `registry.register(name, value)`, or without being
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from feedback_store.errors import FeedbackError, shown
 
@@ -28,10 +28,11 @@ class Registry(Generic[T]):
     Args:
         noun: what one object is, as messages say it, e.g. `judgment kind`.
         group: entry point group that other packages add objects in, e.g. `image_rlhf.judgment_kinds`.
+        adapt: makes an object of this registry of what an entry point names; default: as it is.
     """
 
-    def __init__(self, noun: str, group: str) -> None:
-        self.noun, self.group = noun, group
+    def __init__(self, noun: str, group: str, adapt: Callable[[Any], T] | None = None) -> None:
+        self.noun, self.group, self._adapt = noun, group, adapt
         self._objects: dict[str, T] = {}
         self._loaded = False
 
@@ -87,7 +88,8 @@ class Registry(Generic[T]):
             if point.name in self._objects:
                 continue
             try:
-                value = point.load()
+                loaded = point.load()
+                value = self._adapt(loaded) if self._adapt else loaded
             except Exception as error:  # another package's code: name it, or nobody knows what to uninstall
                 raise FeedbackError(
                     f"{self.noun} {point.name!r} cannot be loaded from {point.value}: {error}; fix or uninstall that package"

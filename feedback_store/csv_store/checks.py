@@ -12,7 +12,8 @@ import pandas as pd
 
 from feedback_store import limits
 from feedback_store.errors import FeedbackError, shown
-from feedback_store.records import COMPARISON_CHOICES, NO_ANSWER, QUESTIONS, SIDES, VERDICTS
+from feedback_store.records import COMPARISON_CHOICES, SIDES
+from feedback_store.schemas import per_image_names, schemas_of
 
 
 def _times(column: pd.Series) -> pd.Series:
@@ -62,15 +63,14 @@ def check_pairwise(frame: pd.DataFrame, path: Path) -> None:
 def check_per_image(frame: pd.DataFrame, path: Path) -> None:
     """Raise FeedbackError for the first row, column by column, that is no judgment of one image."""
     _check_common(frame, path, ("image", "answer"))
-    question, answer = frame["question"], frame["answer"]
-    _first_bad(frame, question.isin(QUESTIONS), path, "question", f"it must be one of {', '.join(QUESTIONS)}")
+    names = ", ".join(per_image_names())
+    kind = f"it must be one of {names}, or the kind of an installed package"
+    _first_bad(frame, frame["question"].isin(per_image_names()), path, "question", kind)
     _check_text(frame, path, "label", may_be_empty=True)
-    _first_bad(frame, (frame["label"] != "") | (question == "label"), path, "label", "the label asked about is missing")
-    none = answer.isin(NO_ANSWER)
-    verdicts = none | (question != "verdict") | answer.isin(VERDICTS)
-    _first_bad(frame, verdicts, path, "answer", f"a verdict is one of {', '.join((*VERDICTS, *NO_ANSWER))}")
-    ratings = none | (question != "rating") | answer.str.fullmatch(limits.RATING)
-    _first_bad(frame, ratings, path, "answer", limits.A_RATING)
+    for schema in schemas_of("per_image"):
+        own = frame[schema.select(frame)]
+        for problem in schema.problems(own):
+            _first_bad(own, problem.valid, path, problem.column, problem.rule)
 
 
 def check_ids(frame: pd.DataFrame, path: Path, known: Collection[str] = ()) -> None:
@@ -105,8 +105,7 @@ def check_names(
             _first_bad(frame, frame[column].isin(images), path, column, "there is no such image")
     if classes is not None:
         among = f"it is not one of the classes {', '.join(classes)}"
-        for column in frame.columns.intersection(["label_a", "label_b", "label"]):
-            _first_bad(frame, frame[column].isin(classes) | (frame[column] == ""), path, column, among)
-        if "question" in frame:
-            free = (frame["question"] != "label") | frame["answer"].isin(NO_ANSWER)
-            _first_bad(frame, free | frame["answer"].isin(classes), path, "answer", among)
+        for schema in schemas_of("pairwise" if "choice" in frame else "per_image"):
+            own = frame[schema.select(frame)]
+            for problem in schema.label_problems(own, classes):
+                _first_bad(own, problem.valid, path, problem.column, problem.rule or among)

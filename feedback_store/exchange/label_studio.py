@@ -28,10 +28,10 @@ from feedback_store.exchange.common import (
 )
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.exchange.json_text import value_at
-from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
-from feedback_store.records import NO_ANSWER, VERDICTS, Comparison, Judgment, PerImage
-
-_WITHOUT_SIDES = ("tie", *NO_ANSWER)  # answers that Pairwise cannot give; our configuration adds a Choices for them
+from feedback_store.exchange.label_studio_config import Objects
+from feedback_store.records import Comparison, Judgment, PerImage
+from feedback_store.schemas import Schema, schemas_of
+from feedback_store.schemas.pair import OTHER_ANSWERS, PairSchema
 
 
 def _tasks(path: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -135,14 +135,9 @@ def _judgment(
             raise FeedbackError(f"Pairwise selected {shown(selected)}, neither left nor right")
         return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
     image = _data_of(data, result["to_name"], "image", objects)
-    if kind == "rating":
-        return PerImage(
-            image=names.image(image),
-            question="rating",
-            label=names.label(data.get("label")),
-            answer=str(value["rating"]),
-            **common,
-        )
+    per_image = schemas_of("per_image")[::-1]  # those of other packages first; a label choice, which takes any, last
+    if rated := next((schema for schema in per_image if schema.reads_tag(kind)), None):
+        return _answer(rated, data, names.image(image), str(value["rating"]), names, common)
     if kind != "choices":
         raise FeedbackError(
             f"the control tag {shown(control)} is of type {shown(kind)}, which says nothing about a whole image"
@@ -150,20 +145,17 @@ def _judgment(
     if len(value["choices"]) != 1:
         raise FeedbackError(f"{len(value['choices'])} choices where one answers the question")
     answer = str(value["choices"][0])
-    if control == "otherwise" and answer in _WITHOUT_SIDES:
+    if control == "otherwise" and answer in OTHER_ANSWERS:
         return _comparison(data, result, answer, names, objects, common)
-    return _choice(data, control, names.image(image), answer, names, common)
+    chosen = next(schema for schema in per_image if schema.reads_choice(control, answer, data))
+    return _answer(chosen, data, names.image(image), answer, names, common)
 
 
-def _choice(
-    data: Mapping[str, Any], control: str, image: str, answer: str, names: Names, common: dict[str, Any]
+def _answer(
+    schema: Schema, data: Mapping[str, Any], image: str, answer: str, names: Names, common: dict[str, Any]
 ) -> PerImage:
-    if control == "rating_choice" or (answer in VERDICTS and "label" in data) or control == "verdict_choice":
-        question = "rating" if control == "rating_choice" else "verdict"
-        return PerImage(image=image, question=question, label=names.label(data.get("label")), answer=answer, **common)
-    return PerImage(
-        image=image, question="label", answer=answer if answer in NO_ANSWER else names.label(answer), **common
-    )
+    label, answer = schema.import_cells(text_of("the label", data.get("label")), answer, names)
+    return PerImage(image=image, question=schema.name, label=label, answer=answer, **common)
 
 
 def _data_of(data: Mapping[str, Any], name: str, default: str, objects: Objects | None) -> Any:
@@ -188,12 +180,14 @@ def _comparison(
 def _sides(data: Mapping[str, Any], control: str, names: Names, objects: Objects | None) -> list[tuple[str, str]]:
     """Image and label of the left and of the right object."""
     if objects is None:
-        objects = Objects.of(LABELS_CONFIG if "label_a" in data else IMAGES_CONFIG)
-        if not ({"label_a", "label_b", "image"} <= data.keys() or {"image_a", "image_b", "label"} <= data.keys()):
+        pairs = [schema for schema in schemas_of("pairwise") if isinstance(schema, PairSchema)]
+        own = next((schema for schema in pairs if schema.label_studio_keys() <= data.keys()), None)
+        if own is None:
             raise FeedbackError(
                 "which object is left and which is right stands in the labelling configuration alone; give it with "
                 "--label-config"
             )
+        objects = Objects.of(own.label_studio_config(()))
     tags = objects.to_name.get("better" if control == "otherwise" else control) or []
     if len(tags) != 2:
         raise FeedbackError(f"the labelling configuration has no Pairwise {shown(control)} with two names in toName")

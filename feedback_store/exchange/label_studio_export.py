@@ -9,15 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from feedback_store.errors import FeedbackError
-from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, per_image_config
-from feedback_store.records import NO_ANSWER, VERDICTS
+from feedback_store.records import NO_ANSWER
+from feedback_store.schemas import Schema, schemas
 
 Row = dict[str, str]
 
 
 def write(path: Path, comparisons: pd.DataFrame, per_image: pd.DataFrame, files: Mapping[str, str]) -> list[Path]:
-    """Write up to five files, one for each labelling configuration, beside its configuration as XML.
+    """Write one file for each kind of judgment, beside its configuration as XML.
 
     Args:
         path: `judgments.json` becomes `judgments.labels.json` and `judgments.labels.xml`, and so on.
@@ -26,51 +25,31 @@ def write(path: Path, comparisons: pd.DataFrame, per_image: pd.DataFrame, files:
     Returns:
         the JSON files written.
     """
-    same = comparisons["image_a"] == comparisons["image_b"]
-    groups = [
-        ("comparison", comparisons[same], LABELS_CONFIG),
-        ("image_comparison", comparisons[~same], IMAGES_CONFIG),
-    ]
-    for question in ("label", "verdict", "rating"):
-        chosen = per_image[per_image["question"] == question]
-        given = sorted(set(chosen["answer"]) - set(NO_ANSWER)) if question == "label" else []
-        answers = [*(VERDICTS if question == "verdict" else given), *NO_ANSWER]
-        groups.append((question, chosen, per_image_config(question, answers)))
     written = []
-    for kind, frame, config in groups:
+    for schema in schemas:
+        table = comparisons if schema.table == "pairwise" else per_image
+        frame = table[schema.select(table)]
         if len(frame):
-            target = path.with_name(f"{path.stem}.{kind}.json")
+            target = path.with_name(f"{path.stem}.{schema.name}.json")
             rows = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
-            target.write_text(json.dumps(_tasks(kind, rows, files), indent=1, ensure_ascii=False), encoding="utf-8")
-            target.with_suffix(".xml").write_text(config, encoding="utf-8")
+            target.write_text(json.dumps(_tasks(schema, rows, files), indent=1, ensure_ascii=False), encoding="utf-8")
+            given = sorted(set(frame[schema.answer_column]) - set(NO_ANSWER))
+            target.with_suffix(".xml").write_text(schema.label_studio_config(given), encoding="utf-8")
             written.append(target)
     return written
 
 
-def _tasks(kind: str, rows: list[Row], files: Mapping[str, str]) -> list[dict[str, Any]]:
+def _tasks(schema: Schema, rows: list[Row], files: Mapping[str, str]) -> list[dict[str, Any]]:
     people = {name: number for number, name in enumerate(sorted({row["annotator"] for row in rows}), start=1)}
     tasks: dict[tuple[str, ...], dict[str, Any]] = {}
     for number, row in enumerate(rows, start=1):
-        data = _data(kind, row, files)
+        data = schema.label_studio_data(row, files)
         task = tasks.setdefault(tuple(data.values()), {"id": len(tasks) + 1, "data": data, "annotations": []})
-        task["annotations"].append(_annotation(kind, row, number, people[row["annotator"]], task["id"]))
+        task["annotations"].append(_annotation(schema, row, number, people[row["annotator"]], task["id"]))
     return list(tasks.values())
 
 
-def _data(kind: str, row: Row, files: Mapping[str, str]) -> dict[str, str]:
-    def shown(image: str) -> str:
-        return files.get(image, image)
-
-    if kind == "comparison":
-        return {"image": shown(row["image_a"]), "label_a": row["label_a"], "label_b": row["label_b"]}
-    if kind == "image_comparison":
-        if row["label_a"] != row["label_b"]:
-            raise FeedbackError(f"judgment {row['id']} compares two images under two labels, which one task cannot say")
-        return {"image_a": shown(row["image_a"]), "image_b": shown(row["image_b"]), "label": row["label_a"]}
-    return {"image": shown(row["image"]), **({"label": row["label"]} if kind != "label" else {})}
-
-
-def _annotation(kind: str, row: Row, number: int, person: int, task: int) -> dict[str, Any]:
+def _annotation(schema: Schema, row: Row, number: int, person: int, task: int) -> dict[str, Any]:
     meta = {name: row[name] for name in ("round", "source", "shown_first") if name in row}
     return {
         "id": number,
@@ -81,19 +60,5 @@ def _annotation(kind: str, row: Row, number: int, person: int, task: int) -> dic
         "lead_time": int(row["response_ms"]) / 1000 if row["response_ms"] else None,
         "was_cancelled": False,
         "ground_truth": False,
-        "result": [{"id": f"r{number}", "meta": meta, "origin": "manual", **_result(kind, row)}],
+        "result": [{"id": f"r{number}", "meta": meta, "origin": "manual", **schema.label_studio_result(row)}],
     }
-
-
-def _result(kind: str, row: Row) -> dict[str, Any]:
-    if kind in ("comparison", "image_comparison"):
-        if row["choice"] in ("a", "b"):
-            selected = {"selected": "left" if row["choice"] == "a" else "right"}
-            # Label Studio itself writes the control's own name, which its SDK's validator refuses; it reads either.
-            first = "label_a" if kind == "comparison" else "image_a"
-            return {"from_name": "better", "to_name": first, "type": "pairwise", "value": selected}
-        about = "image" if kind == "comparison" else "label"
-        return {"from_name": "otherwise", "to_name": about, "type": "choices", "value": {"choices": [row["choice"]]}}
-    if kind == "rating" and row["answer"] not in NO_ANSWER:
-        return {"from_name": "rating", "to_name": "image", "type": "rating", "value": {"rating": int(row["answer"])}}
-    return {"from_name": f"{kind}_choice", "to_name": "image", "type": "choices", "value": {"choices": [row["answer"]]}}

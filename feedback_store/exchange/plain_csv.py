@@ -16,8 +16,10 @@ from feedback_store.errors import FeedbackError, shown
 from feedback_store.exchange.common import Names, derived_id, utc_time, utf8_text, whole_number
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.limits import MAX_CHARACTERS
-from feedback_store.records import COMPARISON_CHOICES, NO_ANSWER, Comparison, Judgment, PerImage
+from feedback_store.records import COMPARISON_CHOICES, Comparison, Judgment, PerImage
+from feedback_store.schemas import schemas
 
+DEFAULT_KIND = "label"  # of rows that name no question: most files hold image and class
 OURS = dict.fromkeys((*PAIRWISE, *PER_IMAGE))
 MAX_NAMED = 30  # columns of a header that a message lists
 
@@ -122,12 +124,8 @@ def _judgment(record: Mapping[str, str], names: Names, annotator: str, file: str
             common[name] = number
     if "choice" in record:
         return _comparison(record, names, common)
-    question, label = record.get("question") or "label", record.get("label", "")
-    answer = record["answer"].strip()
-    if question == "label" and answer not in NO_ANSWER:
-        answer = names.label(answer)
-    if question != "label":
-        label = names.label(label)
+    question = record.get("question") or DEFAULT_KIND
+    label, answer = schemas.get(question).import_cells(record.get("label", ""), record["answer"].strip(), names)
     return PerImage(image=names.image(record["image"]), question=question, label=label, answer=answer, **common)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from feedback_store.exchange.common import Names, derived_id, text_of, utc_time,
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.exchange.json_text import value_of
 from feedback_store.records import Comparison
+from feedback_store.schemas import schema_of, schemas_of
+from feedback_store.schemas.pair import PairSchema
 
 _KEPT = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
-_LABELS = re.compile(r"^Which label fits the image (.+)\?$")
-_IMAGES = re.compile(r"^Which image is the better example of (.+)\?$")
 
 
 def write(path: Path, comparisons: pd.DataFrame) -> tuple[int, int]:
@@ -35,21 +34,9 @@ def write(path: Path, comparisons: pd.DataFrame) -> tuple[int, int]:
 
 
 def _record(row: dict[str, str]) -> dict[str, str]:
-    won, lost = ("a", "b") if row["choice"] == "a" else ("b", "a")
-    if row["image_a"] == row["image_b"]:
-        prompt, side = f"Which label fits the image {row['image_a']}?", "label"
-    elif row["label_a"] == row["label_b"]:
-        prompt, side = f"Which image is the better example of {row['label_a']}?", "image"
-    else:
-        raise FeedbackError(f"judgment {row['id']} compares two images under two labels, which one prompt cannot say")
-    kept = {name: row[name] for name in _KEPT}
-    return {
-        "prompt": prompt,
-        "chosen": row[f"{side}_{won}"],
-        "rejected": row[f"{side}_{lost}"],
-        "chosen_side": won,
-        **kept,
-    }
+    schema = schema_of(row)
+    assert isinstance(schema, PairSchema)
+    return schema.trl_record(row) | {name: row[name] for name in _KEPT}
 
 
 def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
@@ -85,12 +72,13 @@ def _text(record: dict[str, Any], key: str) -> str:
 
 def _comparison(record: dict[str, Any], names: Names, annotator: str) -> Comparison:
     prompt, chosen, rejected = (_text(record, key) for key in ("prompt", "chosen", "rejected"))
-    if two_images := _IMAGES.match(prompt):
-        label = names.label(two_images[1])
-        won, lost = (names.image(chosen), label), (names.image(rejected), label)
+    for schema in schemas_of("pairwise"):
+        assert isinstance(schema, PairSchema)
+        if found := schema.read_prompt(prompt):
+            won, lost = (schema.read_side(found, side, names) for side in (chosen, rejected))
+            break
     else:
-        one_image = _LABELS.match(prompt)
-        image = names.image(one_image[1] if one_image else prompt)
+        image = names.image(prompt)
         won, lost = (image, names.label(chosen)), (image, names.label(rejected))
     if won == lost:
         raise FeedbackError("chosen and rejected are the same")

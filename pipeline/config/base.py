@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from feedback_store.registry import Registry, UnknownNameError
+
 MAX_IMAGE_SIZE = 4096  # pixels; a square of that side is 48 MiB as a uint8 image, 192 MiB as a float one
 MAX_CLASSES = 50_000  # ImageNet-21k has 21,841
 MAX_TEXT = 4096  # characters of a setting; the longest path of Linux
 MAX_MEMBERS = 100  # of an ensemble of reward networks
 
 Trainable = Literal["head", "last_block", "all"]
-Question = Literal["comparison", "image_comparison", "label", "verdict", "rating"]
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]  # of Adam, whose steps are about that long whatever the gradient
@@ -61,3 +63,16 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
     _texts = field_validator("*", mode="before")(_check_texts)
+
+
+def known(registry: Registry[Any], name: str) -> str:
+    """The name as it is.
+
+    Raises:
+        ValueError: the registry has no object of that name; the message lists the valid ones.
+    """
+    try:
+        registry.get(name)
+    except UnknownNameError as error:
+        raise ValueError(str(error)) from None
+    return name

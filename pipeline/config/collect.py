@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.config.base import Fraction, Question, Section, expand_path
+from pipeline.config.base import Fraction, Section, expand_path, known
 from pipeline.config.keyboard import KeysConfig
 from pipeline.config.server import ServerConfig
 from pipeline.config.teachers import ReplayConfig, SimulatedConfig
@@ -16,9 +16,10 @@ from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 
 class CollectConfig(Section):
     folder: Path | None = Field(None, description="where judgments are kept; default: runs/<name>/feedback")
-    question: Question = Field(
-        "comparison", description="which of two labels, which of two images, class, verdict, 1 to 5"
+    question: str = Field(
+        "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating"
     )
+    strategy: str = Field("uniform", description="which questions are asked: uniform")
     teacher: Literal["people", "simulated", "replay"] = Field(
         "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"
     )
@@ -46,6 +47,20 @@ class CollectConfig(Section):
     server: ServerConfig = ServerConfig()
 
     _paths = field_validator("folder", mode="before")(expand_path)
+
+    @field_validator("question")
+    @classmethod
+    def _question(cls, name: str) -> str:
+        from feedback_store.schemas import schemas  # pandas, which the command line's help does not wait for
+
+        return known(schemas, name)
+
+    @field_validator("strategy")
+    @classmethod
+    def _strategy(cls, name: str) -> str:
+        from pipeline.strategies import strategies  # torch, likewise
+
+        return known(strategies, name)
 
     @field_validator("annotators")
     @classmethod

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.config.base import Probability, Section, expand_path
+from pipeline.config.base import Probability, Section, expand_path, known
 
 
 class SimulatedConfig(Section):
     """The simulated teacher (METHOD 6, after B-Pref). A name sets the parameters; a parameter given wins."""
 
-    name: Literal["oracle", "mistake", "noisy", "skip", "equal", "custom"] = "oracle"
+    name: str = Field("oracle", description="oracle, mistake, noisy, skip, equal, custom")
     beta: float | None = Field(None, ge=-1, le=1e6, description="rationality; -1 is perfectly rational")
     eps_mistake: Probability | None = None
     eps_skip: float | None = Field(None, ge=0, le=1e6)
     eps_equal: float | None = Field(None, ge=0, le=1e6)
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        from pipeline.kinds.teachers import teachers  # torch, which the command line's help does not wait for
+
+        return known(teachers, name)
 
     @field_validator("beta")
     @classmethod

@@ -77,13 +77,7 @@ def curve_plot(card: Mapping[str, Any]) -> str:
 
 
 def score_plots(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """One histogram a kind of question: rewards by the answer given."""
-    labels = {
-        "comparison": "reward of the first side less the second's",
-        "label": "reward",
-        "verdict": "reward of the label asked about",
-        "rating": "reward of the label asked about",
-    }
+    """One histogram per kind of question: rewards by the answer given. Cards of older runs do not name the axis."""
     made = []
     for scores in card["scores"]:
         fig, axis = figure()
@@ -93,7 +87,7 @@ def score_plots(card: Mapping[str, Any]) -> list[tuple[str, str]]:
             style = {"color": COLOURS[number % len(COLOURS)], "linestyle": ("-", "--", "-.", ":")[number % 4]}
             axis.stairs(share, edges, label=name, linewidth=2, **style)
         axis.axvline(0, color=GREY, linewidth=1)
-        axis.set(xlabel=labels[scores["kind"]], ylabel="share of answers")
+        axis.set(xlabel=scores.get("axis", "reward"), ylabel="share of answers")
         axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         made.append((scores["kind"], svg(fig, f"histogram of rewards by the answer given: {scores['kind']}")))
     return made

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feedback_store.errors import FeedbackError
-from feedback_store.records import NO_ANSWER, VERDICTS, now
-from stages.collect.items import Item
+from feedback_store.records import NO_ANSWER, now
+from pipeline.kinds import kinds
+from pipeline.kinds.items import Item
 from stages.collect.leases import LeasesError
 from stages.collect.tasks import Accepted, Answer, Refused
 
@@ -83,7 +84,8 @@ class Answering:
         item = self._desk.items.get(answer.item)
         if item is None:
             raise FeedbackError("unknown question")
-        if answer.answer not in (*self._answers_to(item), *NO_ANSWER):
+        valid = kinds.get(item.kind).answers(self._desk.screen_settings)
+        if answer.answer not in (*valid, *NO_ANSWER):
             raise FeedbackError(f"{answer.answer!r} is no answer to this question")
         lease = self._leases.of(self._annotator, item.key)
         times = self._ledger.by_item[item.key].get(self._annotator, 0)
@@ -100,12 +102,6 @@ class Answering:
         self._leases.grant(self._annotator, item.key, occasion, self._desk.until(), answer.id)
         self._fresh[answer.id] = _Fresh(item, answer.answer, shown_first)
         self.accepted.judgments.append(judgment)
-
-    def _answers_to(self, item: Item) -> tuple[str, ...]:
-        if item.is_comparison:
-            return ("a", "b", "tie")
-        levels = tuple(str(level) for level in range(1, self._desk.settings.rating_levels + 1))
-        return {"verdict": VERDICTS, "rating": levels}.get(item.kind, self._desk.plan.classes)
 
     def _retract(self, answer: Answer) -> None:
         target = answer.retracts

@@ -17,8 +17,9 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import ChangedError
 from feedback_store.records import Judgment
 from pipeline.config.collect import CollectConfig
+from pipeline.kinds import ScreenSettings
+from pipeline.kinds.items import Item
 from stages.collect.answering import Answering
-from stages.collect.items import Item
 from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
 from stages.collect.question_plan import Plan
@@ -47,6 +48,7 @@ class Assignments:
     ) -> None:
         self.plan, self.store, self.leases, self.settings = plan, store, leases, settings
         self.seed, self.source, self.clock = seed, source, clock
+        self.screen_settings = ScreenSettings(plan.classes, settings.rating_levels)
         self.late = FeedbackStore(store.folder / "late")
         self.items = {item.key: item for item in (*plan.items, *plan.gold)}
         self._place = {key: place for place, key in enumerate(self.items)}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from feedback_store.csv_store.store import FeedbackStore, as_row
 from feedback_store.csv_store.view import Place
 from feedback_store.records import NO_ANSWER, Judgment
-from stages.collect.items import item_of
+from feedback_store.schemas import schema_of
+from pipeline.kinds.items import item_of
 
 STAND_INS = ("simulated", "replay")  # their answers answer no question for people
 
@@ -85,7 +86,7 @@ class Ledger:
         if row["retracts"]:
             return self._take_back(row["retracts"])
         key = item_of(row).key
-        given = Given(row["annotator"], key, row.get("choice") or row["answer"], row.get("shown_first", "a"))
+        given = Given(row["annotator"], key, schema_of(row).answer(row), row.get("shown_first", "a"))
         self.given[row["id"]] = given
         self._of_item[key].add(row["id"])
         self.by_annotator[given.annotator][row["id"]] = key

@@ -10,10 +10,11 @@ import torch
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.labelled import labelled_rows as read_labelled_rows
 from pipeline.errors import UserError
+from pipeline.kinds import kinds
+from pipeline.kinds.items import Item, distinct, items_of
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
-from stages.collect.items import Item, distinct, items_of
-from stages.collect.queries import Queries, draw
+from pipeline.strategies import Candidates, strategies
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def plan(ws: Workspace) -> Plan:
     settings = ws.config.collect
     pool = torch.from_numpy(pool_of(ws))
     wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
-    queries = draw(settings.question, pool, wanted, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
+    candidates = Candidates(pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
+    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), wanted, candidates)
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
     return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)
 
@@ -71,31 +73,7 @@ def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
     labels[list(known)] = list(known.values())
     random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
     pool = torch.tensor(sorted(known))
-    queries = draw(ws.config.collect.question, pool, max(wanted, len(pool)), ws.log_reference, random)
-    queries = _decidable(queries, GoldLabels(ws.classes, labels), random)
+    kind = kinds.get(ws.config.collect.question)
+    queries = kind.draw(pool, max(wanted, len(pool)), ws.log_reference, random)
+    queries = kind.with_known_answer(queries, GoldLabels(ws.classes, labels), random)
     return [replace(item, gold=True) for item in distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))]
-
-
-def _decidable(queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
-    """Questions that the known classes answer: one side of a comparison is made the right one, the other wrong."""
-    truth = torch.from_numpy(gold.labels)[queries.rows_a]
-    if queries.kind == "comparison":
-        wrong = torch.where(queries.label_a == truth, queries.label_b, queries.label_a)
-        first = torch.rand(len(queries), generator=random) < 0.5
-        return Queries(
-            queries.kind,
-            queries.rows_a,
-            torch.where(first, truth, wrong),
-            queries.rows_b,
-            torch.where(first, wrong, truth),
-        )
-    if queries.kind == "image_comparison":
-        other = torch.from_numpy(gold.labels)[queries.rows_b]
-        label = torch.where(torch.rand(len(queries), generator=random) < 0.5, truth, other)
-        kept = truth != other
-        return Queries(queries.kind, queries.rows_a[kept], label[kept], queries.rows_b[kept], label[kept])
-    if queries.kind == "verdict":
-        right = torch.rand(len(queries), generator=random) < 0.5
-        label = torch.where(right, truth, queries.label_a)
-        return Queries(queries.kind, queries.rows_a, label, queries.rows_b, queries.label_b)
-    return queries

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from feedback_store.records import Judgment
-from stages.collect.items import Item
+from pipeline.kinds import Screen, ScreenSettings, kinds
+from pipeline.kinds.items import Item
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Task:
     item: Item
     occasion: int
     shown_first: str
+
+    def screen(self, settings: ScreenSettings) -> Screen:
+        """What this annotator sees."""
+        return kinds.get(self.item.kind).screen(self.item.subject, self.shown_first, settings)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -12,14 +13,15 @@ import torch
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, folder_labels
 from pipeline.errors import UserError
+from pipeline.kinds import JudgmentKind, Queries, Simulation, kinds
+from pipeline.kinds.items import Item, items_of
+from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
-from stages.collect.items import Item, items_of
-from stages.collect.queries import NONE, Queries, draw, spread_over, uniform_pairs
+from pipeline.strategies import Candidates, strategies
 from stages.collect.question_plan import pool_of
-from stages.collect.teachers.replay import answer_pairs, read_recorded
-from stages.collect.teachers.simulated import SimulatedTeacher, parameters
+from stages.collect.teachers.replay import read_recorded
 
 
 def judgments(ws: Workspace) -> Iterator[Judgment]:
@@ -40,42 +42,43 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     utility = gold.utility(pool)
     mean_utility = float((ws.log_reference[pool].exp().numpy() * utility).sum(-1).mean())
     settings = ws.config.collect
-    teacher = SimulatedTeacher(
-        gold, parameters(settings.simulated), mean_utility, f"simulated-{settings.simulated.name}"
-    )
-    random = generator(ws.config.seed, Stream.QUESTIONS)
+    parameters = parameters_of(settings.simulated)
     answers = np.random.default_rng([ws.config.seed, Stream.SIMULATED_ANSWERS])
-    queries = draw(settings.question, torch.from_numpy(pool), settings.count or len(pool), ws.log_reference, random)
-    given = teacher.answer(queries, settings.rating_levels, answers)
-    who = json.dumps({"name": settings.simulated.name, **teacher.p.__dict__}, sort_keys=True)
-    return _records(ws, queries, given, [teacher.name] * len(given), who)
+    simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, answers)
+    candidates = Candidates(torch.from_numpy(pool), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
+    kind, count = kinds.get(settings.question), settings.count or len(pool)
+    queries = strategies.get(settings.strategy).choose(kind, count, candidates)
+    given = teachers.get(settings.simulated.name).answer(queries, simulation)
+    who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
+    return _records(ws, queries, given, [f"simulated-{settings.simulated.name}"] * len(given), who)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:
     settings = ws.config.collect
+    kind = kinds.get(settings.question)
     recorded = read_recorded(settings.replay, ws.table, ws.classes)
-    if settings.question == "label":
-        count = settings.count or len(recorded.rows)
-        rows = torch.from_numpy(recorded.rows[:count])
-        none = torch.full_like(rows, NONE)
-        given = [ws.classes[number] for number in recorded.labels[:count]]
-        return _records(ws, Queries("label", rows, none, none, none), given, recorded.annotators[:count], "")
-    if settings.question != "comparison":
-        raise UserError(
-            f"collect.question: recorded labels answer `comparison` and `label`, not `{settings.question}`; "
-            "ask people, or the simulated teacher"
+    count = settings.count or len(recorded.rows)
+    queries = kind.about(torch.from_numpy(recorded.rows[:count]))
+    if queries is not None:  # each recorded label answers a question of its own
+        entries = np.arange(len(queries))
+    else:
+        candidates = Candidates(
+            torch.from_numpy(np.unique(recorded.rows)), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS)
         )
-    random = generator(ws.config.seed, Stream.QUESTIONS)
-    pool = torch.from_numpy(np.unique(recorded.rows))
-    queries = uniform_pairs(spread_over(pool, settings.count or len(recorded.rows), random), ws.log_reference, random)
-    asked = (queries.rows_a.numpy(), queries.label_a.numpy(), queries.label_b.numpy())
-    choices, annotators = answer_pairs(recorded, *asked)
-    return _records(ws, queries, choices.tolist(), annotators, "")
+        queries = strategies.get(settings.strategy).choose(kind, count, candidates)
+        entries = recorded.entries_for(queries.rows[:, 0].numpy())
+    given = kind.replay(queries, recorded.labels[entries], ws.classes)
+    if given is None:
+        able = ", ".join(one.name for one in kinds if type(one).replay is not JudgmentKind.replay)
+        raise UserError(
+            f"collect.question: recorded labels answer {able}, not {kind.name}; ask people, or the simulated teacher"
+        )
+    return _records(ws, queries, given, recorded.annotators[entries].tolist(), "")
 
 
 def _question_id(ws: Workspace, number: int, item: Item, who: str) -> str:
     """The same question to the same teacher in the same run has the same id, so that asking again stores nothing twice."""
-    about = [item.image_a, item.label_a, item.image_b, item.label_b]
+    about = [part for side in item.sides for part in side]
     text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, str(number), *about])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -11,14 +11,9 @@ from typing import Any
 import jinja2
 import yaml
 
+from feedback_store.schemas import schemas
+
 TEMPLATE = Path(__file__).with_name("README.md.jinja")
-KINDS = {
-    "comparison": "which of two labels fits an image better",
-    "image_comparison": "which of two images fits a label better",
-    "label": "which class an image is of",
-    "verdict": "whether a label fits",
-    "rating": "how well a label fits",
-}
 
 
 def percent(value: float | None) -> str:
@@ -71,4 +66,4 @@ def render(facts: dict[str, Any]) -> str:
     environment.filters.update(filters)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
-    return template.render(facts, front=front, kinds_in_words=KINDS)
+    return template.render(facts, front=front, kinds_in_words={schema.name: schema.asks for schema in schemas})

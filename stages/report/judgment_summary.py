@@ -9,14 +9,8 @@ import pandas as pd
 
 from feedback_store import agreement
 from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.schemas import schemas
 
-ASKED = {
-    "comparison": "which of two labels fits the image better?",
-    "image_comparison": "which of two images is the better example of a label?",
-    "label": "which class is this image?",
-    "verdict": "is this label right?",
-    "rating": "how well does this label fit?",
-}
 SOURCES = {
     "web": "people, on the page",
     "tk": "people, in the window",
@@ -37,9 +31,8 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
     total = len(pairs) + len(per_image)
     if not total:
         return None
-    own = pairs["image_a"] == pairs["image_b"]
-    frames = {"comparison": pairs[own], "image_comparison": pairs[~own]}
-    frames |= {kind: per_image[per_image["question"] == kind] for kind in ("label", "verdict", "rating")}
+    tables = {"pairwise": pairs, "per_image": per_image}
+    frames = {schema.name: tables[schema.table][schema.select(tables[schema.table])] for schema in schemas}
     everything = pd.concat([pairs, per_image])
     quality = agreement.as_json(agreement.quality(pairs, per_image, gold))
     agree = {row["question"]: row for row in quality["questions"]}
@@ -50,23 +43,15 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
         "last": everything["created_at"].max(),
         "sources": {SOURCES.get(str(k), str(k)): int(n) for k, n in everything["source"].value_counts().items()},
         "kinds": [
-            {"kind": kind, "asked": ASKED[kind], "answers": _answers(kind, frame)} | _seconds(frame) | agree[kind]
-            for kind, frame in frames.items()
+            {"kind": name, "asked": f"{schemas.get(name).asks}?", "answers": schemas.get(name).answer_counts(frame)}
+            | _seconds(frame)
+            | agree[name]
+            for name, frame in frames.items()
             if len(frame)
         ],
         "classes": _classes(frames),
         "annotators": quality["annotators"],
     }
-
-
-def _answers(kind: str, frame: pd.DataFrame) -> dict[str, int]:
-    """How often each answer was given; for comparisons, by the place the chosen side was shown in."""
-    if "comparison" not in kind:
-        return {str(k): int(n) for k, n in frame["answer"].value_counts().items()}
-    decided = frame["choice"].isin(("a", "b"))
-    first = frame["choice"] == frame["shown_first"]
-    said = frame["choice"].mask(decided & first, "the side shown first").mask(decided & ~first, "the other side")
-    return {str(k): int(n) for k, n in said.value_counts().items()}
 
 
 def _seconds(frame: pd.DataFrame) -> dict[str, Any]:
@@ -85,15 +70,8 @@ def _classes(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
         for name, times in values.value_counts().items():
             found.setdefault(str(name), {})[column] = int(times)
 
-    pairs = frames["comparison"]
-    if len(pairs):
-        count("compared", pd.concat([pairs["label_a"], pairs["label_b"]]))
-        chosen = pairs["label_a"].where(pairs["choice"] == "a", pairs["label_b"])
-        count("preferred", chosen[pairs["choice"].isin(("a", "b"))])
-    labels = frames["label"]["answer"]
-    count("chosen", labels[~labels.isin(("cant_tell", "bad_image"))])
-    verdicts = frames["verdict"]
-    count("verdicts", verdicts["label"])
-    count("yes", verdicts.loc[verdicts["answer"] == "yes", "label"])
-    count("rated", frames["rating"]["label"])
+    for kind, frame in frames.items():
+        if len(frame):
+            for column, values in schemas.get(kind).label_counts(frame).items():
+                count(column, values)
     return [{"name": name, **columns} for name, columns in sorted(found.items())]

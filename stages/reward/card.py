@@ -27,8 +27,7 @@ from stages.reward.evaluate import (
     predict,
 )
 from stages.reward.fit import Member
-from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, RATING, VERDICT, JudgmentSet
-from stages.reward.likelihoods import TIE
+from stages.reward.judgment_set import JudgmentSet
 
 UNRELIABLE = 0.7  # eta below which an annotator is flagged
 SURPRISING = 12
@@ -77,7 +76,7 @@ def make_card(
             "more": more,
             "of_missing_images": judgments.unknown,
             "images": len(judgments.images),
-            "kinds": {KINDS[kind]: len(own) for kind, own in judgments.by_kind()},
+            "kinds": {likelihood.name: len(own) for _, likelihood, own in judgments.by_likelihood()},
         },
         "heldout": measured,
         "ceiling": ceiling(judgments),
@@ -89,7 +88,7 @@ def make_card(
         },
         "by": breakdown(raw, heldout, ws.classes),
         "annotators": _annotators(members, judgments),
-        "learned": _learned(model, members),
+        "learned": _learned(model, members, judgments),
         "curve": {"points": curve, "gain_of_next_100": gain},
         "gold": {"argmax_accuracy": argmax_accuracy},
         "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
@@ -112,7 +111,7 @@ def _log_loss(p: Predictions) -> float:
 
 def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[str, Any]]:
     counts = judgments.annotator.bincount(minlength=len(judgments.annotators)).tolist()
-    learned = members[0].latent.shape.reliability
+    learned = members[0].latent.reliability
     eta = torch.stack([member.latent.eta.detach() for member in members]).mean(0).tolist()
     return [
         {
@@ -125,43 +124,28 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
     ]
 
 
-def _learned(model: RewardModel, members: Sequence[Member]) -> dict[str, Any]:
-    latent = members[0].latent
-    return {
-        "scale": float(model.scale * model.scales.mean()),
-        "tie": float(model.tie),
-        "verdict_threshold": float(latent.tau.detach()),
-        "cuts": latent.cuts.detach().tolist(),
-        "epochs": [member.epoch for member in members],
-    }
+def _learned(model: RewardModel, members: Sequence[Member], judgments: JudgmentSet) -> dict[str, Any]:
+    parameters = members[0].latent.of
+    found = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
+    for likelihood in judgments.likelihoods:
+        found |= likelihood.summary(parameters[likelihood.name])
+    return found | {"epochs": [member.epoch for member in members]}
 
 
 def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
     """For each kind and answer, the rewards that the answer is about: what the score histograms show."""
     found = []
-    for kind, own in judgments.by_kind():
-        asked = rewards[own.rows_a, own.class_a]
-        if kind == COMPARISON:
-            value, names = (
-                asked - rewards[own.rows_b, own.class_b],
-                {0: "first is better", 1: "second is better", TIE: "tie"},
-            )
-        elif kind == LABEL:
-            given = rewards[own.rows_a]
-            chosen = given.gather(1, own.answer[:, None])
-            value, names = (given - chosen).flatten(), {0: "other classes, less the class chosen"}
-            value = value[(torch.arange(given.shape[1])[None] != own.answer[:, None]).flatten()]
-        elif kind == VERDICT:
-            value, names = asked, {0: "no", 1: "yes"}
-        else:
-            value, names = asked, {level: f"{level + 1}" for level in range(own.levels)}
+    for number, likelihood, own in judgments.by_likelihood():
+        groups = likelihood.histograms(rewards, own.rows, own.classes, own.answer, own.answers[number])
+        value = torch.cat(list(groups.values()))
         low, high = (float(v) for v in np.quantile(value.numpy(), [0.005, 0.995]))
         edges = np.linspace(low, max(high, low + 1e-6), 31)
-        groups = {name: value if kind == LABEL else value[own.answer == answer] for answer, name in names.items()}
         counts = {
             name: np.histogram(np.clip(v.numpy(), low, high), edges)[0].tolist() for name, v in groups.items() if len(v)
         }
-        found.append({"kind": KINDS[kind], "edges": edges.tolist(), "counts": counts})
+        found.append(
+            {"kind": likelihood.name, "axis": likelihood.reward_axis, "edges": edges.tolist(), "counts": counts}
+        )
     return found
 
 
@@ -191,18 +175,10 @@ def _surprising(
 
 
 def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
-    kind, answer = int(j.kind[place]), int(j.answer[place])
-    a, b = classes[int(j.class_a[place])], classes[int(j.class_b[place])]
-    if kind == COMPARISON and int(j.rows_a[place]) != int(j.rows_b[place]):
-        return f"better example of {a} than another image? {('yes', 'no', 'tie')[answer]}"
-    if kind == COMPARISON:
-        return f"{a} or {b}? {(a, b, 'tie')[answer]}"
-    if kind == LABEL:
-        return f"which class? {classes[answer]}"
-    if kind == VERDICT:
-        return f"{a}? {('no', 'yes')[answer]}"
-    assert kind == RATING
-    return f"{a}, 1 to {j.levels}? {answer + 1}"
+    number = int(j.kind[place])
+    return j.likelihoods[number].describe(
+        j.rows[place], j.classes[place], int(j.answer[place]), classes, j.answers[number]
+    )
 
 
 def card_html(ws: Workspace, card: dict[str, Any]) -> str:

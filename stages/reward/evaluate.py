@@ -15,8 +15,7 @@ from torch import Tensor
 
 from pipeline.learning.statistics import reliability
 from stages.reward.fit import Member
-from stages.reward.judgment_set import COMPARISON, KINDS, LABEL, JudgmentSet
-from stages.reward.likelihoods import TIE
+from stages.reward.judgment_set import JudgmentSet
 
 CHUNK = 65_536  # judgments whose answers are looked at together: memory grows with images, not with judgments
 BINS = 10
@@ -65,11 +64,11 @@ def predict(
         temperature: utilities are divided by it.
     """
     found: list[list[Tensor]] = []
-    for kind, own in judgments.by_kind():
+    for number, _, own in judgments.by_likelihood():
         for part in torch.arange(len(own)).split(CHUNK):
             some = own.pick(part)
             each = [
-                m.latent.answers(kind, u / temperature, images, some) for m, u in zip(members, utilities, strict=True)
+                m.latent.log_p(number, u / temperature, images, some) for m, u in zip(members, utilities, strict=True)
             ]
             p = torch.stack([torch.log_softmax(log_p, -1) for log_p in each]).exp().mean(0)  # densities become shares
             confidence, predicted = p.max(-1)
@@ -96,12 +95,25 @@ def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, fl
 
 def chance(judgments: JudgmentSet) -> float:
     """Accuracy of always giving a kind's commonest answer; for comparisons, whose sides are a coin, one of the sides."""
-    right = 0.0
-    for kind, own in judgments.by_kind():
-        counts = own.answer.bincount().double()
-        decided = float(counts[:TIE].sum()) / 2
-        right += max(decided, float(counts[TIE:].sum())) if kind == COMPARISON else float(counts.max())
+    right = sum(likelihood.correct_by_chance(own.answer) for _, likelihood, own in judgments.by_likelihood())
     return right / len(judgments)
+
+
+def repeated_answers(judgments: JudgmentSet) -> pd.DataFrame:
+    """How often each answer was given to each item that was judged more than once.
+
+    Returns:
+        columns item (number), answer and count: memory grows with judgments, not with classes.
+    """
+    parts, items = [], 0
+    for _, likelihood, own in judgments.by_likelihood():
+        asked, answer = likelihood.canonical(own.rows, own.classes, own.answer)
+        frame = pd.DataFrame(asked.numpy())
+        item = frame.groupby(list(frame.columns), sort=False).ngroup() + items
+        items += int(item.nunique())
+        parts.append(pd.DataFrame({"item": item, "answer": answer.numpy()}))
+    given = pd.concat(parts).value_counts().rename("count").reset_index()
+    return given[given.groupby("item")["count"].transform("sum") >= 2]
 
 
 def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
@@ -112,17 +124,7 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
         `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` and `items` counted.
         None where no item was judged twice.
     """
-    j = judgments
-    swap = (j.kind == COMPARISON) & (
-        (code_a := j.rows_a * 2**20 + j.class_a) > (code_b := j.rows_b * 2**20 + j.class_b)
-    )
-    answer = torch.where(swap & (j.answer < TIE), 1 - j.answer, j.answer)
-    asked = {"kind": j.kind, "a": torch.where(swap, code_b, code_a), "b": torch.where(swap, code_a, code_b)}
-    frame = pd.DataFrame({name: column.numpy() for name, column in asked.items()})
-    item = frame.groupby(["kind", "a", "b"], sort=False).ngroup()
-    # One row for each item and each answer it was given, with how often: memory grows with judgments, not with classes.
-    given = pd.DataFrame({"item": item, "answer": answer.numpy()}).value_counts().rename("count").reset_index()
-    given = given[given.groupby("item")["count"].transform("sum") >= 2]
+    given = repeated_answers(judgments)
     if not len(given):
         return None
     count = given["count"]
@@ -194,9 +196,11 @@ def breakdown(p: Predictions, judgments: JudgmentSet, classes: Sequence[str]) ->
         accuracy, low, high = accuracy_interval(p.correct[mask], p.image[mask])
         return {"name": name, "judgments": int(mask.sum()), "accuracy": accuracy, "low": low, "high": high}
 
-    labels = p.kind == LABEL
+    # Answers that are classes, in all likelihoods whose answers are.
+    of_classes = [n for n, one in enumerate(judgments.likelihoods) if one.answers_are_classes]
+    labels = np.isin(p.kind, of_classes)
     return {
-        "kinds": [row(KINDS[kind], p.kind == kind) for kind in np.unique(p.kind)],
+        "kinds": [row(judgments.likelihoods[kind].name, p.kind == kind) for kind in np.unique(p.kind)],
         "classes": [row(classes[c], labels & (p.answer == c)) for c in np.unique(p.answer[labels])],
         "annotators": [row(judgments.annotators[a], p.annotator == a) for a in np.unique(p.annotator)],
     }

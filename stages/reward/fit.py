@@ -20,7 +20,7 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
 
 # Keys of a checkpoint and the attributes of `Learner` they hold the state of; keys are those of earlier versions.
 STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
@@ -33,7 +33,7 @@ class Member:
 
     pieces: Split
     features: Features
-    latent: Latent
+    latent: LikelihoodParameters
     epoch: int
     log_loss: float
 
@@ -66,7 +66,7 @@ class Learner:
     """
 
     pieces: Split
-    latent: Latent
+    latent: LikelihoodParameters
     optimiser: torch.optim.Optimizer
     latent_optimiser: torch.optim.Optimizer
     random: torch.Generator
@@ -83,7 +83,7 @@ class Learner:
         config, seed = ws.config.reward, ws.config.seed
         dropout = generator(seed, Stream.REWARD_DROPOUT, member)
         torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
-        latent = Latent(Shape.of(train, config.reliability, config.rating == "scalar")).to(ws.runtime.device)
+        latent = LikelihoodParameters(train, config).to(ws.runtime.device)
         return cls(
             pieces,
             latent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,66 +17,65 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import NO_ANSWER
 from pipeline.errors import UserError
+from pipeline.kinds import Columns, Likelihood, kinds, likelihoods
 from pipeline.run import next_command
-from stages.reward.likelihoods import NO, TIE, YES, A, B
 
-COMPARISON, LABEL, VERDICT, RATING = range(4)
-KINDS = ("comparison", "label", "verdict", "rating")
-CHOICES = {"a": A, "b": B, "tie": TIE}
-TIE_SEEN = (COMPARISON, TIE)
+Objective = Literal["bradley_terry", "supervised", "joint"]
+SIDES = 2  # columns of rows and classes at least
 
 
 @dataclass(frozen=True, eq=False)
 class JudgmentSet:
-    """Answers of all kinds, one row each; int64 tensors [M].
+    """Answers of all kinds, one row each; int64 tensors of M rows.
 
     Attributes:
-        kind: COMPARISON, LABEL, VERDICT or RATING.
-        rows_a, class_a: image and class asked about (the first side of a comparison); class 0 for label choices.
-        rows_b, class_b: the second side; the same as the first where there is none.
-        answer: A, B or TIE; the class chosen; NO or YES; the rating minus 1.
-        annotator: number of the annotator in `annotators`.
+        likelihoods: of the answers; kinds that share one are told apart no further.
+        kind: [M] number of the answer's likelihood.
+        rows: [M, I] images asked about; the first one again where there are fewer.
+        classes: [M, L] labels asked about; 0 where there are fewer.
+        answer: [M] number of the answer, as its likelihood numbers them.
+        annotator: [M] number of the annotator in `annotators`.
         annotators: names.
-        levels: number of rating levels, 2 at least.
+        answers: for each likelihood, the number of possible answers.
         unknown: judgments about images that are not in the table, which are left out.
     """
 
+    likelihoods: tuple[Likelihood, ...]
     kind: Tensor
-    rows_a: Tensor
-    class_a: Tensor
-    rows_b: Tensor
-    class_b: Tensor
+    rows: Tensor
+    classes: Tensor
     answer: Tensor
     annotator: Tensor
-    annotators: tuple[str, ...] = ("",)
-    levels: int = 2
+    annotators: tuple[str, ...]
+    answers: tuple[int, ...]
     unknown: int = 0
 
     def __len__(self) -> int:
         return len(self.kind)
 
     @property
+    def rows_a(self) -> Tensor:
+        """[M] the first image of each."""
+        return self.rows[:, 0].contiguous()
+
+    @property
     def images(self) -> Tensor:
         """Distinct rows that are judged, ascending."""
-        return torch.unique(torch.cat([self.rows_a, self.rows_b]))
-
-    def has(self, what: tuple[int, int]) -> bool:
-        """Whether an answer of that kind was ever given."""
-        return bool(((self.kind == what[0]) & (self.answer == what[1])).any())
+        return torch.unique(self.rows)
 
     def pick(self, which: Tensor) -> JudgmentSet:
         """Some judgments, by mask or position."""
-        names = ("kind", "rows_a", "class_a", "rows_b", "class_b", "answer", "annotator")
+        names = ("kind", "rows", "classes", "answer", "annotator")
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
-    def by_kind(self) -> Iterator[tuple[int, JudgmentSet]]:
-        """Each kind that occurs, with its judgments."""
-        for kind in torch.unique(self.kind).tolist():
-            yield kind, self.pick(self.kind == kind)
+    def by_likelihood(self) -> Iterator[tuple[int, Likelihood, JudgmentSet]]:
+        """Each likelihood that occurs, with its number and its judgments."""
+        for number in torch.unique(self.kind).tolist():
+            yield number, self.likelihoods[number], self.pick(self.kind == number)
 
     def among(self, images: Tensor) -> JudgmentSet:
         """Judgments all of whose images are among those given: no image is on both sides of a split."""
-        return self.pick(torch.isin(self.rows_a, images) & torch.isin(self.rows_b, images))
+        return self.pick(torch.isin(self.rows, images).all(1))
 
     def share(self, rank: int, world: int) -> JudgmentSet:
         """One process's part: every `world`-th (first) image with all judgments of it."""
@@ -98,31 +97,10 @@ class JudgmentSet:
             yield self.pick(which)
 
 
-def _classes_of(frame: pd.DataFrame, column: str, classes: tuple[str, ...], path: Path) -> Tensor:
-    numbers = frame[column].map({name: number for number, name in enumerate(classes)})
-    if numbers.isna().any():
-        line = frame.index[numbers.isna()][0]
-        raise UserError(
-            f"{path}, line {line}: {column} is {frame[column].loc[line]!r}, which is not one of the classes "
-            f"{', '.join(classes)}; correct images.classes or retract the judgment"
-        )
-    return _tensor(numbers)
-
-
-def _tensor(column: pd.Series) -> Tensor:
-    return torch.from_numpy(np.array(column, dtype=np.int64))
-
-
-Objective = Literal["bradley_terry", "supervised", "joint"]
-
-
-def _way_out(store: FeedbackStore, objective: Objective) -> str:
+def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:
     """What to do where there is nothing that the objective trains on."""
-    other, count = (
-        ("supervised", len(store.per_image_judgments()))
-        if objective == "bradley_terry"
-        else ("bradley_terry", len(store.comparisons()))
-    )
+    pairs, singles = len(store.comparisons()), len(store.per_image_judgments())
+    other, count = ("supervised", singles) if objective == "bradley_terry" else ("bradley_terry", pairs)
     if not count or objective == "joint":
         return f"run `{next_command.make('collect')}` first"
     kind = "per-image judgments" if other == "supervised" else "comparisons"
@@ -132,7 +110,7 @@ def _way_out(store: FeedbackStore, objective: Objective) -> str:
 def read_judgments(
     store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: Objective
 ) -> JudgmentSet:
-    """The answers that an objective trains on; `cant_tell` and `bad_image` are none.
+    """The answers that an objective trains on; `cant_tell` and `bad_image` are not among them.
 
     Args:
         position: row number of each image id.
@@ -144,67 +122,85 @@ def read_judgments(
     pairs, singles = store.comparisons(), store.per_image_judgments()
     pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
     singles = singles[~singles["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else singles.iloc[:0]
-    here = pairs["image_a"].isin(position) & pairs["image_b"].isin(position)
-    here_too = singles["image"].isin(position)
-    unknown = int((~here).sum() + (~here_too).sum())
-    for frame, known, path in ((pairs, here, store.pairwise.path), (singles, here_too, store.per_image.path)):
-        if not known.all():
-            warnings.warn(
-                f"{path}, line {frame.index[~known][0]}: the image is not there (any more); {int((~known).sum())} such "
-                "judgments are left out",
-                FeedbackWarning,
-                stacklevel=2,
-            )
-    pairs, singles = pairs[here], singles[here_too]
+    pairs, gone_pairs = _with_images(pairs, ("image_a", "image_b"), position, store.pairwise.path)
+    singles, gone_singles = _with_images(singles, ("image",), position, store.per_image.path)
+    unknown = gone_pairs + gone_singles
     if not len(pairs) + len(singles):
         wanted = {"bradley_terry": "comparisons", "supervised": "per-image judgments", "joint": "judgments"}[objective]
         gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
-        raise UserError(f"{store.folder} holds no {wanted} of these images{gone}: {_way_out(store, objective)}")
+        advice = _nothing_to_train_on(store, objective)
+        raise UserError(f"{store.folder} holds no {wanted} of these images{gone}: {advice}")
     annotators = tuple(sorted({*pairs["annotator"], *singles["annotator"]}))
     number = {name: n for n, name in enumerate(annotators)}
-    frames = [_comparisons(pairs, position, classes, store.pairwise.path)]
-    frames += [
-        _per_image(singles[singles["question"] == name], kind, position, classes, store.per_image.path)
-        for kind, name in ((LABEL, "label"), (VERDICT, "verdict"), (RATING, "rating"))
-    ]
-    who = [pairs["annotator"], *(singles.loc[singles["question"] == name, "annotator"] for name in KINDS[1:])]
-    columns = [torch.cat(parts) for parts in zip(*frames, strict=True)]
-    ratings = columns[5][columns[0] == RATING]
-    names = ("kind", "rows_a", "class_a", "rows_b", "class_b", "answer")
+    found = likelihoods()
+    tables = {"pairwise": (pairs, store.pairwise.path), "per_image": (singles, store.per_image.path)}
+    parts = []
+    for likelihood in found:
+        # Rows of a table in their own order, whatever their kind: kinds that share a likelihood share a table.
+        sharing = [kind for kind in kinds if kind.likelihood is likelihood]
+        frame, path = tables[sharing[0].schema.table]
+        own = frame[np.logical_or.reduce([kind.schema.select(frame) for kind in sharing])]
+        encoded = sharing[0].encode(_columns(own, position, classes, path))
+        parts.append((*encoded, _tensor(own["annotator"].map(number))))
     return JudgmentSet(
-        **dict(zip(names, columns, strict=True)),
-        annotator=torch.cat([_tensor(column.map(number)) for column in who]),
+        likelihoods=found,
+        kind=torch.cat([torch.full_like(answer, n) for n, (_, _, answer, _) in enumerate(parts)]),
+        rows=_padded([rows for rows, _, _, _ in parts], repeat=True),
+        classes=_padded([of for _, of, _, _ in parts], repeat=False),
+        answer=torch.cat([answer for _, _, answer, _ in parts]),
+        annotator=torch.cat([who for _, _, _, who in parts]),
         annotators=annotators,
-        levels=max(2, int(ratings.max()) + 1 if len(ratings) else 2),
+        answers=tuple(
+            likelihood.count_answers(part[2], len(classes)) for likelihood, part in zip(found, parts, strict=True)
+        ),
         unknown=unknown,
     )
 
 
-def _comparisons(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], path: Path) -> list[Tensor]:
-    rows_a, rows_b = (_tensor(frame[name].map(position.__getitem__)) for name in ("image_a", "image_b"))
-    class_a, class_b = (_classes_of(frame, name, classes, path) for name in ("label_a", "label_b"))
-    return [
-        torch.full_like(rows_a, COMPARISON),
-        rows_a,
-        class_a,
-        rows_b,
-        class_b,
-        _tensor(frame["choice"].map(CHOICES)),
-    ]
+def _with_images(
+    frame: pd.DataFrame, columns: Sequence[str], position: dict[str, int], path: Path
+) -> tuple[pd.DataFrame, int]:
+    """Rows whose images are all in the table, and how many others there are; warns of these."""
+    known = np.logical_and.reduce([frame[column].isin(position) for column in columns])
+    gone = int((~known).sum())
+    if gone:
+        warnings.warn(
+            f"{path}, line {frame.index[~known][0]}: the image is not there (any more); {gone} such judgments are left out",
+            FeedbackWarning,
+            stacklevel=3,
+        )
+    return frame[known], gone
 
 
-def _per_image(
-    frame: pd.DataFrame, kind: int, position: dict[str, int], classes: tuple[str, ...], path: Path
-) -> list[Tensor]:
-    rows = _tensor(frame["image"].map(position.__getitem__))
-    label = torch.zeros_like(rows) if kind == LABEL else _classes_of(frame, "label", classes, path)
-    if kind == LABEL:
-        answer = _classes_of(frame, "answer", classes, path)
-    elif kind == VERDICT:
-        answer = _tensor(frame["answer"].map({"no": NO, "yes": YES}))
-    else:
-        answer = _tensor(frame["answer"].astype(int) - 1)
-    return [torch.full_like(rows, kind), rows, label, rows, label, answer]
+def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], path: Path) -> Columns:
+    number = {name: n for n, name in enumerate(classes)}
+
+    def class_numbers(column: str, names: pd.Series) -> Tensor:
+        numbers = names.map(number)
+        if numbers.isna().any():
+            line = names.index[numbers.isna()][0]
+            raise UserError(
+                f"{path}, line {line}: {column} is {names.loc[line]!r}, which is not one of the classes "
+                f"{', '.join(classes)}; correct images.classes or retract the judgment"
+            )
+        return _tensor(numbers)
+
+    return Columns(frame, lambda column: _tensor(column.map(position.__getitem__)), class_numbers)
+
+
+def _tensor(column: pd.Series) -> Tensor:
+    return torch.from_numpy(np.array(column, dtype=np.int64))
+
+
+def _padded(parts: Sequence[Tensor], *, repeat: bool) -> Tensor:
+    """Tensors [M_i, K_i] as one of the largest width, at least SIDES: missing columns repeat the first one, or are 0."""
+    width = max(SIDES, *(part.shape[1] for part in parts))
+    filled = []
+    for part in parts:
+        missing = width - part.shape[1]
+        first = part[:, :1].expand(-1, missing) if repeat else part.new_zeros(len(part), missing)
+        filled.append(torch.cat([part, first], dim=1))
+    return torch.cat(filled)
 
 
 def split_by_image(

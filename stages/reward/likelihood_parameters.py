@@ -1,133 +1,112 @@
-"""What is learned beside the utilities: ties, thresholds, cut points, noise, and how reliable each annotator is."""
+"""Learned parameters of the likelihoods (ties, thresholds, cut points) and of annotators (reliabilities); METHOD 1."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from stages.reward import likelihoods as p
-from stages.reward.judgment_set import COMPARISON, LABEL, RATING, TIE_SEEN, VERDICT, JudgmentSet
+from pipeline.config import RewardConfig
+from pipeline.kinds import probabilities as p
+from pipeline.kinds.comparison import PAIR_LIKELIHOOD, DavidsonParameters
+from stages.reward.judgment_set import JudgmentSet
 
 PRIOR = 10.0  # eta ~ Beta(10, 1): as if each annotator had answered as the model nine times more than not
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Which parameters there are: whether ties occur, how many rating levels, how many annotators, and how ratings are read."""
-
-    ties: bool
-    levels: int
-    annotators: int
-    reliability: bool
-    scalar_ratings: bool
-
-    @classmethod
-    def of(cls, judgments: JudgmentSet, reliability: bool, scalar_ratings: bool) -> Shape:
-        count = len(judgments.annotators)
-        return cls(judgments.has(TIE_SEEN), judgments.levels, count, reliability and count > 1, scalar_ratings)
-
-
-class Latent(nn.Module):
-    """Parameters of the likelihoods.
+class LikelihoodParameters(nn.Module):
+    """Parameters of all likelihoods, and each annotator's reliability.
 
     Attributes:
-        log_nu: log of Davidson's nu; -inf (and not learned) where no tie was seen.
-        tau: threshold of verdicts.
-        cuts: [K - 1] cut points of binned ratings (property).
-        eta: [annotators] probability of answering as the model (property).
+        of: parameters of each likelihood, by its name.
+        reliability: whether annotators' reliabilities are learned: where there are several annotators.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.log_nu = nn.Parameter(torch.tensor(-1.0 if shape.ties else -math.inf), requires_grad=shape.ties)
-        self.tau = nn.Parameter(torch.tensor(0.0))
-        self.first_cut = nn.Parameter(torch.tensor(-(shape.levels - 2) / 2.0))
-        self.gaps = nn.Parameter(torch.full((max(0, shape.levels - 2),), math.log(math.e - 1)))
-        self.offset, self.log_gain = nn.Parameter(torch.tensor(0.0)), nn.Parameter(torch.tensor(-1.0))
-        self.log_sigma = nn.Parameter(torch.tensor(-0.5))
-        # Everyone starts at the prior's mean, 10 / 11.
-        self.logit_eta = nn.Parameter(torch.full((shape.annotators,), math.log(PRIOR)), requires_grad=shape.reliability)
+    def __init__(self, judgments: JudgmentSet, config: RewardConfig) -> None:
+        """At their start.
 
-    @property
-    def cuts(self) -> Tensor:
-        return p.ascending(self.first_cut, self.gaps)
+        Args:
+            judgments: the training set, which says whether ties occur.
+        """
+        super().__init__()
+        self.of = nn.ModuleDict(
+            {
+                likelihood.name: likelihood.parameters(judgments.answer[judgments.kind == number], answers, config)
+                for number, (likelihood, answers) in enumerate(
+                    zip(judgments.likelihoods, judgments.answers, strict=True)
+                )
+            }
+        )
+        annotators = len(judgments.annotators)
+        self.reliability = config.reliability and annotators > 1
+        # Everyone starts at the prior's mean, 10 / 11.
+        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(PRIOR)), requires_grad=self.reliability)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch does; checkpoints of earlier versions have `tau`, not `of.verdict.tau`."""
+        own = {name.rpartition(".")[2]: name for name in reversed(self.state_dict())}
+        named = {name if "." in name else own.get(name, name): value for name, value in state_dict.items()}
+        return super().load_state_dict(named, *args, **kwargs)
 
     @property
     def eta(self) -> Tensor:
+        """[annotators] probability of answering as the model."""
         return torch.sigmoid(self.logit_eta)
 
     @property
     def nu(self) -> float:
-        return float(self.log_nu.detach().exp())
+        """Davidson's nu, the propensity of ties in comparisons; 0 where none was seen."""
+        pairs = self.of[PAIR_LIKELIHOOD.name]
+        assert isinstance(pairs, DavidsonParameters)
+        return pairs.nu
 
     def log_prior(self) -> Tensor:
         """log density of Beta(10, 1) at every annotator's eta, up to a constant; 0 where none is learned."""
-        return (PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.shape.reliability else torch.zeros(())
+        return (PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
 
-    def answers(self, kind: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
-        """log P of every possible answer, [M, K], of judgments that are all of one kind.
+    def log_p(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
+        """log P of every possible answer, [M, K], of judgments that all have one likelihood.
 
         Args:
+            number: of the likelihood.
             utilities: [U, C] of the images given.
             images: [U] their rows, ascending.
         """
-        j, device = judgments, utilities.device
-        at_a = torch.searchsorted(images, j.rows_a).to(device)
-        if kind == LABEL:
-            log_p = p.label_choice(utilities[at_a])
-        elif kind == COMPARISON:
-            at_b = torch.searchsorted(images, j.rows_b).to(device)
-            r_a, r_b = utilities[at_a, j.class_a.to(device)], utilities[at_b, j.class_b.to(device)]
-            log_p = p.davidson(r_a, r_b, self.log_nu) if self.shape.ties else p.bradley_terry(r_a, r_b)
-        else:
-            r = utilities[at_a, j.class_a.to(device)]
-            if kind == VERDICT:
-                log_p = p.verdict(r, self.tau)
-            elif self.shape.scalar_ratings:
-                log_p = p.gaussian(r, self.shape.levels, self.offset, self.log_gain, self.log_sigma)
-            else:
-                log_p = p.ordinal(r, self.cuts)
-        return self._mixed(kind, log_p, j.annotator.to(device)) if self.shape.reliability else log_p
-
-    def _mixed(self, kind: int, log_p: Tensor, annotator: Tensor) -> Tensor:
-        logit = self.logit_eta[annotator]
-        if kind == COMPARISON:
-            otherwise = log_p[:, [1, 0, 2] if self.shape.ties else [1, 0]]
-        elif kind == VERDICT:
-            otherwise = log_p.flip(-1)
-        elif kind == RATING and self.shape.scalar_ratings:
-            otherwise = torch.full_like(log_p, -math.log(2))  # a density on -1 to 1
-        else:
-            otherwise = torch.full_like(log_p, -math.log(log_p.shape[-1]))
-        return p.unreliable(log_p, logsigmoid(logit), logsigmoid(-logit), otherwise)
+        likelihood, device = judgments.likelihoods[number], utilities.device
+        own = self.of[likelihood.name]
+        at = torch.searchsorted(images, judgments.rows).to(device)
+        log_p = likelihood.log_p(own, utilities, at, judgments.classes.to(device))
+        if not self.reliability:
+            return log_p
+        logit = self.logit_eta[judgments.annotator.to(device)]
+        return p.unreliable(log_p, logsigmoid(logit), logsigmoid(-logit), likelihood.unreliable(own, log_p))
 
 
 def log_likelihood(
-    utilities: Tensor, images: Tensor, judgments: JudgmentSet, latent: Latent, smoothing: float = 0.0
+    utilities: Tensor, images: Tensor, judgments: JudgmentSet, parameters: LikelihoodParameters, smoothing: float = 0.0
 ) -> Tensor:
-    """log P of every judgment, [len(judgments)], kind after kind.
+    """log P of every judgment, [len(judgments)], likelihood after likelihood.
 
     Args:
         utilities: [U, C] of the images given.
         images: [U] their rows, ascending.
-        smoothing: probability with which a label choice is taken for one drawn evenly from all classes.
+        smoothing: probability with which a label choice is taken for one drawn uniformly from all classes.
     """
     parts = []
-    for kind, own in judgments.by_kind():
-        log_p = latent.answers(kind, utilities, images, own)
+    for number, likelihood, own in judgments.by_likelihood():
+        log_p = parameters.log_p(number, utilities, images, own)
         chosen = log_p.gather(-1, own.answer.to(log_p.device)[:, None])[:, 0]
-        if smoothing and kind == LABEL:
+        if smoothing and likelihood.answers_are_classes:
             chosen = (1 - smoothing) * chosen + smoothing * log_p.mean(-1)
         parts.append(chosen)
     return torch.cat(parts)
 
 
-def mean_nll(utilities: Tensor, judgments: JudgmentSet, latent: Latent) -> float:
+def mean_nll(utilities: Tensor, judgments: JudgmentSet, parameters: LikelihoodParameters) -> float:
     """Mean negative log-likelihood of judgments, in nats; utilities [U, C] of `judgments.images`."""
     with torch.no_grad():
-        return float(-log_likelihood(utilities, judgments.images, judgments, latent).mean())
+        return float(-log_likelihood(utilities, judgments.images, judgments, parameters).mean())

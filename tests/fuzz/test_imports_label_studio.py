@@ -12,7 +12,10 @@ from support.fuzzing import bounded, fuzz
 from support.import_strategies import NAMES, damage, imported, numbers, outcome, some_of, texts, values, written
 
 from feedback_store.exchange import label_studio
-from feedback_store.exchange.label_studio_config import IMAGES_CONFIG, LABELS_CONFIG, Objects
+from feedback_store.exchange.label_studio_config import Objects
+from feedback_store.schemas.pair import COMPARISON, IMAGE_COMPARISON
+
+CONFIGS = [COMPARISON.label_studio_config(()), IMAGE_COMPARISON.label_studio_config(())]
 
 results = some_of(
     {
@@ -53,7 +56,7 @@ tasks = some_of(
 @fuzz
 @given(
     made=st.lists(tasks | values, max_size=3),
-    config=st.sampled_from([None, LABELS_CONFIG, IMAGES_CONFIG]),
+    config=st.sampled_from([None, *CONFIGS]),
     changes=damage,
 )
 def test_label_studio(
@@ -72,7 +75,7 @@ def test_label_studio(
         ),
         max_size=3,
     ),
-    config=st.sampled_from([LABELS_CONFIG, IMAGES_CONFIG, ""]) | st.text(max_size=40),
+    config=st.sampled_from([*CONFIGS, ""]) | st.text(max_size=40),
 )
 def test_labelling_configurations(changes: list[tuple[float, int, str]], config: str) -> None:
     for place, length, piece in changes:

@@ -10,49 +10,63 @@ from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
-from stages.collect.queries import spread_over, uniform_pairs
-from stages.collect.teachers.replay import Recorded, answer_pairs, read_recorded
-from stages.collect.teachers.simulated import NAMED, Parameters, SimulatedTeacher, choose, parameters
+from pipeline.kinds import Queries, Simulation, TeacherParameters, kinds
+from pipeline.kinds.queries import spread_over
+from pipeline.kinds.teachers import parameters_of, teachers
+from stages.collect.teachers.replay import Recorded, read_recorded
 
 MANY = 20_000
 
 
-def choices(a: float, b: float, p: Parameters, mean: float = 1.0) -> dict[str, float]:
+def simulation(gold: GoldLabels, p: TeacherParameters, mean: float = 1.0) -> Simulation:
+    return Simulation(gold, p, mean, 5, np.random.default_rng(0))
+
+
+def choices(a: float, b: float, p: TeacherParameters, mean: float = 1.0) -> dict[str, float]:
     """Frequencies of each choice over many identical questions."""
-    made = choose(np.full(MANY, a), np.full(MANY, b), mean, p, np.random.default_rng(0))
+    asked = simulation(GoldLabels(("a", "b"), np.zeros(1, int)), p, mean)
+    made = asked.choose_side(np.full(MANY, a), np.full(MANY, b))
     names, counts = np.unique(made, return_counts=True)
     return dict(zip(names.tolist(), (counts / MANY).tolist(), strict=True))
 
 
+def named(name: str) -> TeacherParameters:
+    return teachers.get(name).parameters
+
+
 def test_named_teachers() -> None:
     """METHOD 6, each against its probability worked out by hand."""
-    assert choices(1, 0, NAMED["oracle"]) == {"a": 1.0}
-    assert choices(0, 1, NAMED["oracle"]) == {"b": 1.0}
-    assert choices(0, 1, NAMED["mistake"])["a"] == pytest.approx(0.1, abs=0.01)
-    assert choices(1, 0, NAMED["noisy"])["a"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.01)
-    assert choices(0.04, 0.05, NAMED["skip"], mean=0.6) == {"cant_tell": 1.0}
-    assert choices(0.07, 0.05, NAMED["skip"], mean=0.6) == {"a": 1.0}
-    assert choices(0.50, 0.55, NAMED["equal"], mean=0.6) == {"tie": 1.0}
-    assert choices(0.50, 0.57, NAMED["equal"], mean=0.6) == {"b": 1.0}
+    assert choices(1, 0, named("oracle")) == {"a": 1.0}
+    assert choices(0, 1, named("oracle")) == {"b": 1.0}
+    assert choices(0, 1, named("mistake"))["a"] == pytest.approx(0.1, abs=0.01)
+    assert choices(1, 0, named("noisy"))["a"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.01)
+    assert choices(0.04, 0.05, named("skip"), mean=0.6) == {"cant_tell": 1.0}
+    assert choices(0.07, 0.05, named("skip"), mean=0.6) == {"a": 1.0}
+    assert choices(0.50, 0.55, named("equal"), mean=0.6) == {"tie": 1.0}
+    assert choices(0.50, 0.57, named("equal"), mean=0.6) == {"b": 1.0}
 
 
 def test_equal_sides_are_no_win_for_the_first() -> None:
-    assert choices(0, 0, NAMED["oracle"])["a"] == pytest.approx(0.5, abs=0.02)
+    assert choices(0, 0, named("oracle"))["a"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_skipping_comes_before_equality() -> None:
-    assert choices(0, 0, Parameters(eps_skip=0.1, eps_equal=0.1)) == {"cant_tell": 1.0}
+    assert choices(0, 0, TeacherParameters(eps_skip=0.1, eps_equal=0.1)) == {"cant_tell": 1.0}
 
 
 def test_given_parameters_win_over_the_name() -> None:
-    assert parameters(SimulatedConfig(name="mistake", eps_mistake=0.3, beta=2)) == Parameters(beta=2, eps_mistake=0.3)
-    assert parameters(SimulatedConfig(name="mistake", eps_mistake=0.0)) == Parameters()
+    assert parameters_of(SimulatedConfig(name="mistake", eps_mistake=0.3, beta=2)) == TeacherParameters(
+        beta=2, eps_mistake=0.3
+    )
+    assert parameters_of(SimulatedConfig(name="mistake", eps_mistake=0.0)) == TeacherParameters()
 
 
 def test_mistaken_label_is_another_class() -> None:
     gold = GoldLabels(("a", "b", "c"), np.arange(3).repeat(5000))
-    teacher = SimulatedTeacher(gold, Parameters(eps_mistake=0.3), 1.0, "t")
-    labels = teacher.label(np.arange(15_000), np.random.default_rng(0))
+    rows = torch.arange(15_000)[:, None]
+    queries = Queries("label", rows, torch.empty(15_000, 0, dtype=torch.long))
+    given = teachers.get("mistake").answer(queries, simulation(gold, TeacherParameters(eps_mistake=0.3)))
+    labels = np.array([gold.classes.index(name) for name in given])
     assert (labels != gold.labels).mean() == pytest.approx(0.3, abs=0.015)
     wrong = labels[(gold.labels == 0) & (labels != 0)]
     assert (wrong == 1).mean() == pytest.approx(0.5, abs=0.04)
@@ -61,12 +75,11 @@ def test_mistaken_label_is_another_class() -> None:
 def test_pairs_are_drawn_from_the_policy() -> None:
     """First class by pi, second by pi without it: P({0, 1}) = .6 (.3 / .4) + .3 (.6 / .7); which is A, by a coin."""
     pi = torch.tensor([[0.6, 0.3, 0.1]])
-    pairs = uniform_pairs(torch.zeros(MANY, dtype=torch.long), pi.log(), torch.Generator().manual_seed(0))
-    assert (pairs.label_a != pairs.label_b).all()
-    both = {0, 1}
-    share = np.mean([{a, b} == both for a, b in zip(pairs.label_a.tolist(), pairs.label_b.tolist(), strict=True)])
+    pairs = kinds.get("comparison").draw(torch.tensor([0]), MANY, pi.log(), torch.Generator().manual_seed(0)).labels
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    share = np.mean([{a, b} == {0, 1} for a, b in pairs.tolist()])
     assert share == pytest.approx(0.6 * 0.3 / 0.4 + 0.3 * 0.6 / 0.7, abs=0.015)
-    assert (pairs.label_a < pairs.label_b).float().mean().item() == pytest.approx(0.5, abs=0.015)
+    assert (pairs[:, 0] < pairs[:, 1]).float().mean().item() == pytest.approx(0.5, abs=0.015)
 
 
 def test_questions_are_spread_evenly() -> None:
@@ -115,7 +128,8 @@ def test_recorded_labels_that_cannot_be_used(tmp_path: Path, table: ImageTable, 
 
 def test_pairs_answered_from_votes() -> None:
     votes = Recorded(np.array([5, 5, 9]), np.array([0, 1, 2]), np.array(["x", "y", "z"]))
-    asked = (np.array([5, 5, 5, 9]), np.array([0, 0, 2, 0]), np.array([1, 1, 1, 1]))
-    made, who = answer_pairs(votes, *asked)
-    assert made.tolist() == ["a", "b", "cant_tell", "cant_tell"]
-    assert who.tolist() == ["x", "y", "x", "z"]
+    entries = votes.entries_for(np.array([5, 5, 5, 9]))
+    assert votes.annotators[entries].tolist() == ["x", "y", "x", "z"]
+    asked = Queries("comparison", torch.tensor([[5], [5], [5], [9]]), torch.tensor([[0, 1], [0, 1], [2, 1], [0, 1]]))
+    made = kinds.get("comparison").replay(asked, votes.labels[entries], ("p", "q", "r"))
+    assert made == ["a", "b", "cant_tell", "cant_tell"]

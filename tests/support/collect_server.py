@@ -18,12 +18,12 @@ from pipeline.config import parse_config
 from pipeline.config.collect import CollectConfig
 from pipeline.data.decoder_pool import Limits
 from pipeline.data.image_table import ImageTable, read_images
+from pipeline.kinds import kinds
+from pipeline.kinds.items import distinct, items_of
 from pipeline.ui.web.connections import Patience
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
-from stages.collect.items import distinct, items_of
 from stages.collect.leases import Leases
-from stages.collect.queries import draw
 from stages.collect.question_plan import Plan
 from stages.collect.web.app import Desk, make_app
 from stages.collect.web.owner_overview import Overview
@@ -87,7 +87,8 @@ def planned(
     table, _ = read_images(config.images, folder / "cache")
     opinion = torch.zeros(len(table), len(classes)).log_softmax(-1)
     random = torch.Generator().manual_seed(0)
-    drawn = draw(settings.question, torch.from_numpy(table.rows("train")), 4 * (count + gold), opinion, random)
+    pool = torch.from_numpy(table.rows("train"))
+    drawn = kinds.get(settings.question).draw(pool, 4 * (count + gold), opinion, random)
     items = distinct(items_of(drawn, table.ids.tolist(), classes))
     marked = [replace(item, gold=True) for item in items[count : count + gold]]
     return table, Plan(items[:count], marked, classes)

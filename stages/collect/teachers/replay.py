@@ -28,6 +28,18 @@ class Recorded:
     labels: np.ndarray
     annotators: np.ndarray
 
+    def entries_for(self, rows: np.ndarray) -> np.ndarray:
+        """[Q] for each row asked about, the next recorded label of its image; after the last one, the first again."""
+        entries: dict[int, list[int]] = {}
+        for entry, row in enumerate(self.rows.tolist()):
+            entries.setdefault(row, []).append(entry)
+        asked: dict[int, int] = {}
+        chosen = []
+        for row in rows.tolist():
+            turn = asked[row] = asked.get(row, -1) + 1
+            chosen.append(entries[row][turn % len(entries[row])])
+        return np.array(chosen, dtype=np.int64)
+
 
 def _column(frame: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series:
     if column not in frame:
@@ -87,25 +99,3 @@ def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, .
     who = _column(frame, config.annotator_column, "annotator_column", config.csv) if config.annotator_column else None
     annotators = np.full(len(frame), "recorded") if who is None else who.replace("", "recorded").to_numpy()
     return Recorded(rows[usable], numbers.to_numpy(np.int64)[usable], annotators[usable])
-
-
-def answer_pairs(
-    recorded: Recorded, rows: np.ndarray, label_a: np.ndarray, label_b: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choices [Q] and annotators [Q] for comparisons of two labels on one image.
-
-    Each query is answered by one recorded label of its image, the next one each time the image is asked about again:
-    the side that label names, or `cant_tell` where it names neither.
-    """
-    entries: dict[int, list[int]] = {}
-    for entry, row in enumerate(recorded.rows):
-        entries.setdefault(int(row), []).append(entry)
-    asked: dict[int, int] = {}
-    choices, annotators = [], []
-    for row, a, b in zip(rows.tolist(), label_a.tolist(), label_b.tolist(), strict=True):
-        turn = asked[row] = asked.get(row, -1) + 1
-        entry = entries[row][turn % len(entries[row])]
-        label = recorded.labels[entry]
-        choices.append("a" if label == a else "b" if label == b else "cant_tell")
-        annotators.append(str(recorded.annotators[entry]))
-    return np.array(choices), np.array(annotators)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.config.collect import CollectConfig
-from stages.collect.question_text import MEANING
-from stages.collect.tasks import Task
+from collections.abc import Mapping, Sequence
+
+from pipeline.config.keyboard import KeysConfig
+from pipeline.kinds import Choice
+from stages.collect.actions import ALWAYS
 
 _KEYSYMS = {
     "ArrowLeft": "Left",
@@ -16,12 +18,6 @@ _KEYSYMS = {
     " ": "space",
 }
 _SHOWN = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓", " ": "space"}
-_OWN = {
-    "comparison": ("first", "second", "tie"),
-    "image_comparison": ("first", "second", "tie"),
-    "verdict": ("yes", "no"),
-}
-_ALWAYS = ("skip", "cant_tell", "bad_image", "undo", "zoom", "help")
 
 
 def shown_key(key: str) -> str:
@@ -32,47 +28,43 @@ def shown_key(key: str) -> str:
 class Keyboard:
     """Turns key presses into actions and answers; holds the digits of a class number that is not complete yet."""
 
-    def __init__(self, settings: CollectConfig, classes: tuple[str, ...]) -> None:
-        self._kind, self._levels, self._classes = settings.question, settings.rating_levels, classes
-        self._actions = (*_OWN.get(settings.question, ()), *_ALWAYS)
-        self._keys: dict[str, list[str]] = {action: getattr(settings.keys, action) for action in self._actions}
-        self._action = {
-            self._normal(_KEYSYMS.get(key, key)): action for action, keys in self._keys.items() for key in keys
-        }
+    def __init__(self, keys: KeysConfig) -> None:
+        self._keys = keys
+        self._actions = {self._normal(_KEYSYMS.get(key, key)): name for name in ALWAYS for key in getattr(keys, name)}
         self.digits = ""
 
     @staticmethod
     def _normal(key: str) -> str:
         return key.lower() if len(key) == 1 else key
 
-    def read(self, keysym: str, char: str, task: Task | None) -> tuple[str | None, str | None]:
-        """The action, or the answer, that a key press stands for; both None for any other key."""
-        if task is not None and self._kind in ("label", "rating"):
-            if char and char in "0123456789":
-                return None, self._digit(char)
-            if keysym in ("Return", "KP_Enter") and self.digits:
-                answer, self.digits = self._classes[int(self.digits)], ""
-                return None, answer
-        self.digits = ""
-        return self._action.get(self._normal(keysym)) or self._action.get(self._normal(char or " ")), None
+    def read(self, keysym: str, char: str, choices: Sequence[Choice]) -> tuple[str | None, str | None]:
+        """The action, or the answer, that a key press stands for; both None for any other key.
 
-    def _digit(self, char: str) -> str | None:
-        if self._kind == "rating":
-            return char if 1 <= int(char) <= self._levels else None
+        Args:
+            choices: of the question on the screen.
+        """
+        pressed = {self._normal(keysym), self._normal(char or " ")}
+        for choice in choices:
+            own = getattr(self._keys, choice.action) if choice.action else ()
+            if pressed & {self._normal(_KEYSYMS.get(key, key)) for key in own}:
+                self.digits = ""
+                return None, choice.answer
+        numbered = {str(choice.number): choice.answer for choice in choices if choice.number is not None}
+        if numbered and char and char in "0123456789":
+            return None, self._digit(char, numbered)
+        if keysym in ("Return", "KP_Enter") and self.digits:
+            typed, self.digits = self.digits, ""
+            return None, numbered.get(typed)
+        self.digits = ""
+        return self._actions.get(self._normal(keysym)) or self._actions.get(self._normal(char or " ")), None
+
+    def _digit(self, char: str, numbered: Mapping[str, str]) -> str | None:
+        """The answer whose number is complete; where a longer number may follow, Enter ends it."""
         self.digits += char
-        fits = [name for number, name in enumerate(self._classes) if str(number).startswith(self.digits)]
-        if len(fits) == 1 or (fits and len(self._classes) <= 10):
-            answer, self.digits = self._classes[int(self.digits)], ""
-            return answer
+        fits = [number for number in numbered if number.startswith(self.digits)]
+        if fits and (len(fits) == 1 or len(numbered) <= 10):
+            self.digits = ""
+            return numbered[fits[0]]
         if not fits:
             self.digits = ""
         return None
-
-    def explained(self) -> list[tuple[str, str]]:
-        """Keys and what they mean, for the help window."""
-        own = []
-        if self._kind == "label":
-            own.append((f"0 … {len(self._classes) - 1}", "the class of that number"))
-        if self._kind == "rating":
-            own.append((f"1 … {self._levels}", f"1 fits not at all, {self._levels} fits perfectly"))
-        return own + [("  ".join(map(shown_key, self._keys[action])), MEANING[action]) for action in self._actions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from tkinter import ttk
 from uuid import uuid4
@@ -13,16 +13,17 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
+from pipeline.kinds import Choice, Screen, kinds
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable
 from pipeline.run.workspace import Workspace
 from pipeline.ui.tk_theme import GROUND, dress, open_window
+from stages.collect.actions import ALWAYS, MEANING, key_help
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
-from stages.collect.question_text import MEANING, question_text
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.keys import Keyboard, shown_key
 from stages.collect.tk.pictures import Pictures, closes_by_key, zoom
@@ -69,7 +70,7 @@ class Window:
         self.root, self.assignments = root, assignments
         self.table, self.classes, self.annotator = table, classes, annotator
         self.settings = assignments.settings
-        self.keyboard = Keyboard(self.settings, classes)
+        self.keyboard = Keyboard(self.settings.keys)
         self.task: Task | None = None
         self.next: list[Task] = []
         self.shown_at = time.monotonic()
@@ -97,7 +98,7 @@ class Window:
         for widget in below:  # so that the picture takes what is left
             widget.pack(side="bottom", pady=(0, GAP // 2))
         self.canvas.pack(fill="both", expand=True, padx=GAP, pady=GAP)
-        for action in ("skip", "cant_tell", "bad_image", "undo", "zoom", "help"):
+        for action in ALWAYS:
             text = f"{MEANING[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
             self._button(self.actions, text, partial(self.act, action), "TButton")
         self.root.bind("<Key>", self._pressed)
@@ -115,7 +116,7 @@ class Window:
     def _pressed(self, event: tk.Event[tk.Misc]) -> None:
         if int(event.state) & 0xC:  # Control or Alt belong to the window manager
             return
-        action, answer = self.keyboard.read(event.keysym, event.char, self.task)
+        action, answer = self.keyboard.read(event.keysym, event.char, self._choices())
         if self.keyboard.digits:
             self.message["text"] = f"Class {self.keyboard.digits} ...: another digit, or Enter"
         if answer is not None:
@@ -135,15 +136,9 @@ class Window:
             self.assignments.skip(self.annotator, self.task.item.key)
             self.advance("Skipped; you get it again later.")
         elif action == "zoom":
-            zoom(self.root, self.pictures, self._images(self.task))
-        elif action in ("first", "second"):
-            self.answer(self._sides(self.task)[action == "second"])
+            zoom(self.root, self.pictures, self._screen(self.task).images)
         else:
             self.answer(action)
-
-    @staticmethod
-    def _sides(task: Task) -> list[str]:
-        return [task.shown_first, "b" if task.shown_first == "a" else "a"]
 
     def answer(self, what: str) -> None:
         """Store an answer to the question on the screen, then show the next."""
@@ -199,12 +194,13 @@ class Window:
         if task is None:
             self._nothing_to_show()
         else:
-            self.question["text"] = question_text(task.item)
-            paths = [self.table.paths[self.table.position[image]] for image in self._images(task)]
+            screen = self._screen(task)
+            self.question["text"] = screen.text
+            paths = [self.table.paths[self.table.position[image]] for image in screen.images]
             self.names["text"] = "   |   ".join(
                 printable(path.rsplit("/", 1)[-1]) for path in paths
             )  # folders may name the class
-            self._show_choices(self._choices(task))
+            self._show_choices(self._choices())
         self._draw()
         self.shown_at = time.monotonic()
 
@@ -220,49 +216,48 @@ class Window:
             )
             self.root.after(LOOK_AGAIN_MS, lambda: self.advance() if self.task is None else None)
 
-    def _show_choices(self, choices: list[tuple[str, str]]) -> None:
+    def _show_choices(self, choices: Sequence[Choice]) -> None:
         if len(choices) <= MOST_BUTTONS:
-            for text, answer in choices:
-                self._button(self.choices, text, partial(self.answer, answer), "Choice.TButton")
+            for choice in choices:
+                self._button(self.choices, self._text(choice), partial(self.answer, choice.answer), "Choice.TButton")
             return
         listed = tk.Listbox(self.choices, height=8, width=40, takefocus=False)
-        listed.insert("end", *(text for text, _ in choices))
-        listed.bind("<Double-Button-1>", lambda event: self.answer(choices[listed.curselection()[0]][1]))
+        listed.insert("end", *map(self._text, choices))
+        listed.bind("<Double-Button-1>", lambda event: self.answer(choices[listed.curselection()[0]].answer))
         bar = ttk.Scrollbar(self.choices, command=listed.yview)
         listed.configure(yscrollcommand=bar.set)
         listed.pack(side="left")
         bar.pack(side="left", fill="y")
 
-    def _images(self, task: Task) -> list[str]:
-        images = task.item.images
-        return images[::-1] if len(images) == 2 and task.shown_first == "b" else images
+    def _text(self, choice: Choice) -> str:
+        """Of a choice's button: its text and the key that gives it."""
+        if choice.number is not None:
+            return f"{choice.text}  [{choice.number}]" if choice.text else str(choice.number)
+        return (
+            f"{choice.text}  [{shown_key(getattr(self.settings.keys, choice.action)[0])}]"
+            if choice.action
+            else choice.text
+        )
 
-    def _choices(self, task: Task) -> list[tuple[str, str]]:
-        """Text and answer of each button, in order."""
-        keys, item = self.settings.keys, task.item
-        if item.is_comparison:
-            labels = {"a": item.label_a, "b": item.label_b} if item.kind == "comparison" else {}
-            first, second = self._sides(task)
-            return [
-                (f"{labels.get(first, 'Left')}  [{shown_key(keys.first[0])}]", first),
-                (f"Tie  [{shown_key(keys.tie[0])}]", "tie"),
-                (f"{labels.get(second, 'Right')}  [{shown_key(keys.second[0])}]", second),
-            ]
-        if item.kind == "verdict":
-            return [
-                (f"{answer.capitalize()}  [{shown_key(getattr(keys, answer)[0])}]", answer) for answer in ("yes", "no")
-            ]
-        if item.kind == "rating":
-            return [(str(level), str(level)) for level in range(1, self.settings.rating_levels + 1)]
-        return [(f"{name}  [{number}]", name) for number, name in enumerate(self.classes)]
+    def _screen(self, task: Task) -> Screen:
+        return task.screen(self.assignments.screen_settings)
+
+    def _choices(self) -> tuple[Choice, ...]:
+        """Every choice of the question on the screen: images are chosen by key, and by a button each."""
+        if self.task is None:
+            return ()
+        screen = self._screen(self.task)
+        return (*screen.image_choices[:1], *screen.choices, *screen.image_choices[1:])
 
     def _draw(self) -> None:
-        self.pictures.draw(self._images(self.task) if self.task else [])
+        self.pictures.draw(self._screen(self.task).images if self.task else ())
 
     def _help(self) -> None:
         top = tk.Toplevel(self.root)
         top.title("image-rlhf: keys")
-        for row, (keys, meaning) in enumerate(self.keyboard.explained()):
+        kind = kinds.get(self.settings.question)
+        for row, line in enumerate(key_help(kind, self.settings.keys, self.assignments.screen_settings)):
+            keys, meaning = "  ".join(map(shown_key, line.keys)), line.meaning
             ttk.Label(top, text=keys).grid(row=row, column=0, sticky="e", padx=GAP, pady=2)
             ttk.Label(top, text=meaning).grid(row=row, column=1, sticky="w", padx=GAP, pady=2)
         closes_by_key(top)

@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from feedback_store.errors import FeedbackError
 from pipeline.data.decode import BadImage
 from pipeline.data.decoder_pool import DecodingStopped
+from pipeline.kinds import kinds
 from pipeline.ui.web.error_lines import ErrorLines
 from pipeline.ui.web.guard import Guard, Rules
 from pipeline.ui.web.json_bodies import json_body, say_problems
@@ -148,6 +149,13 @@ def make_app(desk: Desk) -> FastAPI:
         if name not in FILES:
             raise HTTPException(404, "no such file")
         return FileResponse(FILES[name], headers={"Cache-Control": "no-cache"})
+
+    @app.get("/judge/{slug}/static/kinds/{name}.js", dependencies=[Depends(link_of)])
+    async def kind_script(name: str) -> Response:
+        script = kinds.get(name).script if name in kinds else None
+        if script is None:
+            raise HTTPException(404, "no such file")
+        return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
     @app.get("/judge/{slug}/session")
     async def session(annotator: Annotator) -> dict[str, Any]:

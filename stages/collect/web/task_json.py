@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from pipeline.data.image_table import ImageTable
+from pipeline.kinds import Choice, Screen, kinds
 from pipeline.run import next_command
+from stages.collect.actions import ALWAYS, MEANING, key_help
 from stages.collect.assignments import Assignments
-from stages.collect.question_text import question_text
 from stages.collect.tasks import Task
 from stages.collect.web.personal_links import Links
 
@@ -28,38 +29,48 @@ class Presenter:
     ) -> None:
         self._assignments, self._links, self._table = assignments, links, table
         self._classes, self._log_reference = classes, log_reference
-        self._settings = assignments.settings
+        self._settings, self._screen = assignments.settings, assignments.screen_settings
+        self._kind = kinds.get(self._settings.question)
 
     def session(self, annotator: str) -> dict[str, Any]:
         """What stays the same for all questions."""
+        kind, keys = self._kind, self._settings.keys
+        fixed = kind.choices(self._screen)
         return {
             "annotator": annotator,
-            "kind": self._settings.question,
-            "classes": list(self._classes),
-            "levels": self._settings.rating_levels,
-            "keys": self._settings.keys.model_dump(),
+            "kind": kind.name,
+            "style": kind.style,
+            "script": f"static/kinds/{kind.name}.js" if kind.script else None,
+            "choices": None if fixed is None else [self._choice(choice) for choice in fixed],
+            "actions": [{"name": name, "text": MEANING[name], "keys": getattr(keys, name)} for name in ALWAYS],
+            "help": [{"keys": line.keys, "meaning": line.meaning} for line in key_help(kind, keys, self._screen)],
             "alone": len(self._links.annotators) == 1,
             "next_step": next_command.make("train-reward"),
         }
 
     def task(self, annotator: str, task: Task) -> dict[str, Any]:
-        """One question: what is asked, the images' addresses, and for a comparison its sides, the left one first."""
-        item = task.item
-        sides = {"a": (item.image_a, item.label_a), "b": (item.image_b, item.label_b)}
-        order = [task.shown_first, "b" if task.shown_first == "a" else "a"]
-        images = item.images
-        if item.kind == "image_comparison":
-            images = [sides[side][0] for side in order]
-        shown: dict[str, Any] = {
-            "key": item.key,
-            "kind": item.kind,
-            "text": question_text(item),
-            "images": [f"images/{self._name(annotator, image)}" for image in images],
-            "notes": self._notes(annotator, task),
+        """One question: what is asked, the images' addresses, and the choices."""
+        screen = task.screen(self._screen)
+        return {
+            "key": task.item.key,
+            "text": screen.text,
+            "images": [f"images/{self._name(annotator, image)}" for image in screen.images],
+            "image_choices": [self._choice(choice) for choice in screen.image_choices],
+            "choices": [self._choice(choice) for choice in screen.choices]
+            if self._kind.choices(self._screen) is None
+            else None,
+            "notes": self._notes(annotator, task, screen),
         }
-        if item.is_comparison:
-            shown["sides"] = [{"answer": side, "label": sides[side][1]} for side in order]
-        return shown
+
+    def _choice(self, choice: Choice) -> dict[str, Any]:
+        keys = getattr(self._settings.keys, choice.action) if choice.action else []
+        return {
+            "answer": choice.answer,
+            "text": choice.text,
+            "keys": keys,
+            "number": choice.number,
+            "secondary": choice.secondary,
+        }
 
     def _name(self, annotator: str, image: str) -> str:
         return self._links.image_name(annotator, self._table.position[image], image)
@@ -72,15 +83,15 @@ class Presenter:
         image = str(self._table.ids[int(row, 16)])
         return image if hmac.compare_digest(self._name(annotator, image).encode(), name.encode()) else None
 
-    def _notes(self, annotator: str, task: Task) -> list[str]:
+    def _notes(self, annotator: str, task: Task, screen: Screen) -> list[str]:
         notes = []
         if self._settings.show_others:
             counts = self._assignments.ledger.answers(task.item.key, besides=annotator)
-            names = {"a": task.item.label_a, "b": task.item.label_b} if task.item.kind == "comparison" else {}
+            names = {choice.answer: choice.text for choice in screen.choices if choice.action and choice.text}
             given = ", ".join(f"{names.get(answer, answer)} ({count})" for answer, count in counts.items())
             notes.append(f"Others: {given or 'no answer yet'}")
         if self._settings.show_model:
-            for image in task.item.images:
+            for image in screen.images:
                 share = self._log_reference[self._table.position[image]].exp()
                 top = share.topk(min(MOST_LIKELY, len(self._classes))).indices.tolist()
                 notes.append("Model: " + ", ".join(f"{self._classes[n]} {share[n]:.0%}" for n in top))

@@ -17,8 +17,8 @@ from support.tracking import config_of, streams
 
 from pipeline.errors import Stopped, UserError
 from pipeline.run.run_folder import RunFolder
-from pipeline.tracking.metrics_log import Metrics
 from pipeline.tracking import tracker as trackers
+from pipeline.tracking.metrics_log import Metrics
 from pipeline.tracking.tracker import Opening, Tracking, flat, open_tracking
 
 

@@ -31,7 +31,7 @@ def test_an_answered_item_is_done_and_stored_as_shown(place) -> None:
     give(desk, "ann", task, "b", "first-answer")
     row = rows(desk)[0]
     assert (row["id"], row["choice"], row["annotator"], row["source"]) == ("first-answer", "b", "ann", "web")
-    assert (row["image_a"], row["label_a"]) == (task.item.image_a, task.item.label_a)
+    assert (row["image_a"], row["label_a"]) == task.item.sides[0]
     assert row["shown_first"] == task.shown_first
     assert task.item.key not in {t.item.key for t in desk.take("ann", 10) + desk.take("bob", 10)}
     assert desk.progress("ann").mine == 1

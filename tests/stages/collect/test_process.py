@@ -141,7 +141,7 @@ def test_answers_go_in_when_everything_but_the_plan_is_lost(collect: Start, pers
         path.unlink()
     again = collect()
     client, home = person(again)
-    left = other["sides"][0]["answer"]
+    left = other["choices"][0]["answer"]
     sent = [
         {"id": "waited-1", "item": task["key"], "answer": "a"},
         {"id": "waited-2", "item": other["key"], "answer": left},

@@ -13,8 +13,10 @@ import pytest
 from support.display import needs_display
 
 from feedback_store.csv_store.store import FeedbackStore
-from pipeline.config.collect import CollectConfig
-from stages.collect.tasks import Task
+from feedback_store.schemas import Subject
+from pipeline.config.keyboard import KeysConfig
+from pipeline.kinds import ScreenSettings, kinds
+from stages.collect.actions import key_help
 from stages.collect.tk.keys import Keyboard
 
 
@@ -144,28 +146,28 @@ def test_skip_zoom_help_and_closing_keep_everything(display: str, place: Any) ->
     assert first["image"].iloc[0] == rows["image"].iloc[0]
 
 
-def keyboard(question: str, classes: tuple[str, ...] = ("ant", "bee")) -> Keyboard:
-    return Keyboard(CollectConfig(question=question), classes)  # type: ignore[arg-type]
-
-
 def test_keys_of_many_classes() -> None:
-    board = keyboard("label", tuple(f"kind {n}" for n in range(37)))
-    task: Any = Task.__new__(Task)
-    assert board.read("1", "1", task) == (None, None)
+    board = Keyboard(KeysConfig())
+    choices = kinds.get("label").choices(ScreenSettings(tuple(f"kind {n}" for n in range(37)), 5))
+    assert choices is not None
+    assert board.read("1", "1", choices) == (None, None)
     assert board.digits == "1"
-    assert board.read("2", "2", task) == (None, "kind 12")
-    assert board.read("4", "4", task) == (None, "kind 4"), "no other number starts with it"
-    assert board.read("3", "3", task) == (None, None)
-    assert board.read("Return", "\r", task) == (None, "kind 3")
-    assert board.read("3", "3", task) == (None, None)
-    assert board.read("s", "s", task) == ("skip", None)
+    assert board.read("2", "2", choices) == (None, "kind 12")
+    assert board.read("4", "4", choices) == (None, "kind 4"), "no other number starts with it"
+    assert board.read("3", "3", choices) == (None, None)
+    assert board.read("Return", "\r", choices) == (None, "kind 3")
+    assert board.read("3", "3", choices) == (None, None)
+    assert board.read("s", "s", choices) == ("skip", None)
     assert board.digits == "", "another key ends the number"
 
 
 def test_keys_in_either_case_and_by_other_names() -> None:
-    board = keyboard("comparison")
-    assert board.read("T", "T", None) == ("tie", None)
-    assert board.read("Left", "", None) == ("first", None)
-    assert board.read("question", "?", None) == ("help", None)
-    assert board.read("F5", "", None) == (None, None)
-    assert any(meaning == "left is better" for _, meaning in board.explained())
+    board, settings = Keyboard(KeysConfig()), ScreenSettings(("ant", "bee"), 5)
+    subject = Subject(("img-1",), ("ant", "bee"))
+    choices = kinds.get("comparison").screen(subject, "b", settings).choices
+    assert board.read("T", "T", choices) == (None, "tie")
+    assert board.read("Left", "", choices) == (None, "b"), "the side shown on the left"
+    assert board.read("question", "?", choices) == ("help", None)
+    assert board.read("F5", "", choices) == (None, None)
+    shown = key_help(kinds.get("comparison"), KeysConfig(), settings)
+    assert any(line.meaning == "left is better" for line in shown)

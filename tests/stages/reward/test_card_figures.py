@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.judgment_sets import COMPARISON, LABEL, judgment_set
 
+from pipeline.kinds.probabilities import TIE, A, B
 from pipeline.learning.statistics import wilson_interval
 from pipeline.ui.card_plots import drawn
 from stages.reward.card_verdict import CHANCE, MORE, READY, more_judgments, next_hundred, verdict
 from stages.reward.evaluate import Predictions, accuracy_interval, calibration, ceiling, chance
-from stages.reward.judgment_set import COMPARISON, LABEL, JudgmentSet
-from stages.reward.likelihoods import TIE, A, B
+from stages.reward.judgment_set import JudgmentSet
 
 
 def test_accuracy_interval_of_one_judgment_an_image_is_wilsons() -> None:
@@ -37,8 +38,8 @@ def test_all_right_has_an_interval_too() -> None:
 
 
 def judged(*rows: tuple[int, int, int, int, int, int]) -> JudgmentSet:
-    columns = torch.tensor(rows).T
-    return JudgmentSet(*columns, torch.zeros(len(rows), dtype=torch.long))
+    kind, rows_a, class_a, rows_b, class_b, answer = torch.tensor(rows).T
+    return judgment_set(kind, (rows_a, rows_b), (class_a, class_b), answer)
 
 
 def test_ceiling_by_hand() -> None:

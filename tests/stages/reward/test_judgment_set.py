@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from support.judgment_sets import (
+    COMPARISON,
+    LABEL,
+    RATING,
+    VERDICT,
+    judgment_set,
+    pair_parameters,
+    rating_parameters,
+    start_parameters,
+    threshold,
+)
 from torch import Tensor, nn
 
 from feedback_store.csv_store.store import FeedbackStore
@@ -17,18 +27,17 @@ from feedback_store.records import Comparison, Judgment, label_choice, rating, v
 from pipeline.config import AugmentConfig, parse_config
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
+from pipeline.kinds import probabilities as p
+from pipeline.kinds.probabilities import NO, TIE, YES, B
 from pipeline.models.backbone import Split
 from pipeline.run.runtime import generator, start
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward import likelihoods as p
 from stages.reward.fit import Member, _decay_toward, fit, resampled
-from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet, read_judgments, split_by_image
-from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood, mean_nll
-from stages.reward.likelihoods import NO, TIE, YES, B
+from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
+from stages.reward.likelihood_parameters import log_likelihood, mean_nll
 
 POSITION = {"img-0": 0, "img-1": 1, "img-2": 2, "img-3": 3}
 CLASSES = ("ant", "bee", "cat")
-PLAIN = Shape(ties=False, levels=2, annotators=1, reliability=False, scalar_ratings=False)
 
 
 def stored(tmp_path: Path, *judgments: Judgment) -> FeedbackStore:
@@ -68,12 +77,12 @@ def test_answers_become_tensors(tmp_path: Path) -> None:
     with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image is not there .*; 1 such"):
         j = read_judgments(store, POSITION, CLASSES, "joint")
     assert j.kind.tolist() == [COMPARISON, COMPARISON, LABEL, VERDICT, VERDICT, RATING]
-    assert j.rows_a.tolist() == j.rows_b.tolist() == [1, 2, 3, 0, 0, 1]
-    assert j.class_a.tolist() == [0, 1, 0, 1, 2, 1]
-    assert j.class_b.tolist()[:2] == [2, 0]
+    assert j.rows.tolist() == [[row, row] for row in (1, 2, 3, 0, 0, 1)]
+    assert j.classes[:, 0].tolist() == [0, 1, 0, 1, 2, 1]
+    assert j.classes[:2, 1].tolist() == [2, 0]
     assert j.answer.tolist() == [B, TIE, 2, YES, NO, 3]
     assert [j.annotators[n] for n in j.annotator.tolist()] == ["x", "x", "y", "y", "y", "y"]
-    assert (j.levels, j.unknown) == (4, 1)
+    assert (j.answers, j.unknown) == ((3, 3, 2, 4), 1)
     with pytest.warns(FeedbackWarning):
         assert len(read_judgments(store, POSITION, CLASSES, "bradley_terry")) == 2
     assert len(read_judgments(store, POSITION, CLASSES, "supervised")) == 4
@@ -105,7 +114,7 @@ def many(count: int = 400, images: int = 40) -> JudgmentSet:
     answers = torch.stack([draw(3), draw(3), draw(2), draw(5)])
     answer = answers.gather(0, kind[None])[0]
     rows_b, label_b = torch.where(across, b, a), torch.where(kind == COMPARISON, class_b, class_a)
-    return JudgmentSet(kind, a, class_a, rows_b, label_b, answer, draw(3), ("u", "v", "w"), 5)
+    return judgment_set(kind, (a, rows_b), (class_a, label_b), answer, draw(3), ("u", "v", "w"), 5)
 
 
 def test_no_image_on_both_sides_of_the_split() -> None:
@@ -144,10 +153,11 @@ def test_too_few_images_to_split(tmp_path: Path) -> None:
 def test_log_likelihood_looks_up_the_right_scores(reliability: bool, scalar: bool) -> None:
     """Against a loop over judgments, comparisons of two images included."""
     judgments, utilities = many(), torch.randn(40, 3)
-    latent = Latent(Shape(ties=True, levels=5, annotators=3, reliability=reliability, scalar_ratings=scalar))
+    latent = start_parameters(ties=True, annotators=3, reliability=reliability, scalar_ratings=scalar)
+    pairs, verdicts, ratings = pair_parameters(latent), threshold(latent), rating_parameters(latent)
     with torch.no_grad():
         latent.logit_eta.copy_(torch.tensor([2.0, 0.5, -1.0]))
-        latent.tau.fill_(0.3)
+        verdicts.tau.fill_(0.3)
     images, slow = judgments.images, []
     for kind in range(4):
         of_kind = judgments.pick(judgments.kind == kind)
@@ -155,15 +165,17 @@ def test_log_likelihood_looks_up_the_right_scores(reliability: bool, scalar: boo
             single = of_kind.pick(torch.tensor([place]))
             r = utilities[single.rows_a[0]]
             if kind == COMPARISON:
-                log_p = p.davidson(r[single.class_a], utilities[single.rows_b[0]][single.class_b], latent.log_nu)
+                log_p = p.davidson(
+                    r[single.classes[:, 0]], utilities[single.rows[0, 1]][single.classes[:, 1]], pairs.log_nu
+                )
             elif kind == LABEL:
                 log_p = p.label_choice(r[None])
             elif kind == VERDICT:
-                log_p = p.verdict(r[single.class_a], latent.tau)
+                log_p = p.verdict(r[single.classes[:, 0]], verdicts.tau)
             elif scalar:
-                log_p = p.gaussian(r[single.class_a], 5, latent.offset, latent.log_gain, latent.log_sigma)
+                log_p = p.gaussian(r[single.classes[:, 0]], 5, ratings.offset, ratings.log_gain, ratings.log_sigma)
             else:
-                log_p = p.ordinal(r[single.class_a], latent.cuts)
+                log_p = p.ordinal(r[single.classes[:, 0]], ratings.cuts)
             shares = log_p.exp()[0]
             if reliability:
                 eta = latent.eta[single.annotator[0]]
@@ -180,7 +192,7 @@ def test_log_likelihood_looks_up_the_right_scores(reliability: bool, scalar: boo
 def test_label_smoothing_is_of_label_choices_alone() -> None:
     judgments = many()
     images, utilities = judgments.images, torch.randn(40, 3)
-    latent = Latent(replace(PLAIN, ties=True, levels=5))
+    latent = start_parameters(ties=True)
     plain, smooth = (log_likelihood(utilities, images, judgments, latent, s) for s in (0.0, 0.3))
     sizes = judgments.kind.bincount().tolist()
     before, labels, after = plain.split([sizes[0], sizes[1], sizes[2] + sizes[3]])
@@ -221,7 +233,7 @@ def fitted(judgments: JudgmentSet, images: int, **settings: object) -> tuple[Mem
 
 def test_an_epoch_encodes_each_image_once_however_often_it_was_judged() -> None:
     judgments = many(4000)
-    same_image = judgments.pick(judgments.rows_a == judgments.rows_b)
+    same_image = judgments.pick(judgments.rows[:, 0] == judgments.rows[:, 1])
     _, features, train = fitted(same_image, 40, epochs=1)
     assert sorted(features.trained) == train.images.tolist()
 
@@ -236,3 +248,24 @@ def test_weight_decay_pulls_toward_the_start_and_not_to_zero() -> None:
     parameter = nn.Parameter(torch.tensor([1.0, 5.0]))
     _decay_toward([parameter], [torch.tensor([3.0, 5.0])], 0.25)
     assert parameter.tolist() == [1.5, 5.0]
+
+
+def test_checkpoints_of_earlier_versions_are_read() -> None:
+    """They hold each parameter by its own name alone, and the optimiser's state in the same order."""
+    old = {
+        "log_nu": torch.tensor(0.5),
+        "tau": torch.tensor(0.3),
+        "first_cut": torch.tensor(-1.0),
+        "gaps": torch.ones(3),
+        "offset": torch.tensor(0.1),
+        "log_gain": torch.tensor(0.2),
+        "log_sigma": torch.tensor(0.4),
+        "logit_eta": torch.tensor([2.0]),
+    }
+    latent = start_parameters(ties=True)
+    latent.load_state_dict(old)
+    assert [name.rpartition(".")[2] for name, _ in latent.named_parameters()] == list(old)
+    assert all(torch.equal(value, given) for value, given in zip(latent.parameters(), old.values(), strict=True))
+    again = start_parameters(ties=True)
+    again.load_state_dict(latent.state_dict())
+    assert float(threshold(again).tau.detach()) == pytest.approx(0.3)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.reward import likelihoods as p
-from stages.reward.likelihoods import TIE
+from pipeline.kinds import probabilities as p
+from pipeline.kinds.probabilities import TIE
 
 
 def one(value: float) -> Tensor:

@@ -6,15 +6,25 @@ A table of free utilities stands for the network, so that what is tested is the 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from support.judgment_sets import (
+    COMPARISON,
+    LABEL,
+    RATING,
+    VERDICT,
+    judgment_set,
+    rating_parameters,
+    start_parameters,
+    threshold,
+)
 from torch import Tensor, nn
 
-from stages.reward import likelihood_parameters as latent_module
-from stages.reward import likelihoods as p
-from stages.reward.judgment_set import COMPARISON, LABEL, RATING, VERDICT, JudgmentSet
-from stages.reward.likelihood_parameters import Latent, Shape, log_likelihood
+from pipeline.kinds import probabilities as p
+from stages.reward.judgment_set import JudgmentSet
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
 IMAGES, CLASSES = 60, 4
 
@@ -36,20 +46,21 @@ def asked(kind: int, count: int, annotators: int = 1, seed: int = 1) -> Judgment
         class_a = torch.zeros_like(class_a)
     second = class_b if kind == COMPARISON else class_a
     names = tuple(str(n) for n in range(annotators))
-    return JudgmentSet(torch.full_like(rows, kind), rows, class_a, rows, second, draw(1), draw(annotators), names, 5)
+    kinds, answer = torch.full_like(rows, kind), draw(1)
+    return judgment_set(kinds, (rows, rows), (class_a, second), answer, draw(annotators), names, 5, CLASSES)
 
 
-def answered(questions: JudgmentSet, truth: Tensor, latent: Latent, seed: int = 2) -> JudgmentSet:
+def answered(questions: JudgmentSet, truth: Tensor, latent: LikelihoodParameters, seed: int = 2) -> JudgmentSet:
     """The same with answers drawn from the truth."""
     kind = int(questions.kind[0])
     with torch.no_grad():
-        share = torch.log_softmax(latent.answers(kind, truth, torch.arange(IMAGES), questions), -1).exp()
+        share = torch.log_softmax(latent.log_p(kind, truth, torch.arange(IMAGES), questions), -1).exp()
     return replace(questions, answer=torch.multinomial(share, 1, generator=torch.Generator().manual_seed(seed))[:, 0])
 
 
-def learned(judgments: JudgmentSet, shape: Shape, steps: int = 60) -> tuple[Tensor, Latent]:
+def learned(judgments: JudgmentSet, of: dict[str, Any], steps: int = 60) -> tuple[Tensor, LikelihoodParameters]:
     """Maximum likelihood (with a faint prior on utilities, as nothing else fixes an image's offset) by L-BFGS."""
-    table, latent = nn.Parameter(torch.zeros(IMAGES, CLASSES)), Latent(shape)
+    table, latent = nn.Parameter(torch.zeros(IMAGES, CLASSES)), start_parameters(**of, class_count=CLASSES)
     parameters = [table, *(q for q in latent.parameters() if q.requires_grad)]
     optimiser = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
 
@@ -72,29 +83,24 @@ def correlation(found: Tensor, truth: Tensor, *, per_image: bool) -> float:
     return float(torch.corrcoef(torch.stack([found.flatten(), truth.flatten()]))[0, 1])
 
 
-def shape(**changes: object) -> Shape:
-    return Shape(
-        **{"ties": False, "levels": 5, "annotators": 1, "reliability": False, "scalar_ratings": False, **changes}
-    )  # type: ignore[arg-type]
-
-
-def planted(of: Shape, **values: object) -> Latent:
-    made = Latent(of)
+def planted(of: dict[str, Any], **values: object) -> LikelihoodParameters:
+    made = start_parameters(**of, class_count=CLASSES)
     with torch.no_grad():
         for name, value in values.items():
-            getattr(made, name).copy_(torch.as_tensor(value))
+            owner = next(module for module in (made, *made.of.values()) if hasattr(module, name))
+            getattr(owner, name).copy_(torch.as_tensor(value))
     return made
 
 
 def test_comparisons() -> None:
     truth = utilities()
-    judged = answered(asked(COMPARISON, 30_000), truth, Latent(shape()))
-    found, _ = learned(judged, shape())
+    judged = answered(asked(COMPARISON, 30_000), truth, planted({}))
+    found, _ = learned(judged, {})
     assert correlation(found, truth, per_image=True) >= 0.98
 
 
 def test_comparisons_with_ties() -> None:
-    truth, of = utilities(), shape(ties=True)
+    truth, of = utilities(), {"ties": True}
     judged = answered(asked(COMPARISON, 30_000), truth, planted(of, log_nu=torch.tensor(0.8).log()))
     found, latent = learned(judged, of)
     assert correlation(found, truth, per_image=True) >= 0.98
@@ -104,31 +110,31 @@ def test_comparisons_with_ties() -> None:
 def test_label_choices() -> None:
     truth = utilities()
     # A class of low utility is chosen once in hundreds of times, so that more answers are needed than for comparisons.
-    found, _ = learned(answered(asked(LABEL, 120_000), truth, Latent(shape())), shape())
+    found, _ = learned(answered(asked(LABEL, 120_000), truth, planted({})), {})
     assert correlation(found, truth, per_image=True) >= 0.98
 
 
 def test_verdicts() -> None:
     truth = utilities()
-    judged = answered(asked(VERDICT, 60_000), truth, planted(shape(), tau=0.7))
-    found, latent = learned(judged, shape())
+    judged = answered(asked(VERDICT, 60_000), truth, planted({}, tau=0.7))
+    found, latent = learned(judged, {})
     assert correlation(found, truth, per_image=False) >= 0.98
-    assert float((found - latent.tau.detach()).mean() - (truth.mean() - 0.7)) == pytest.approx(0, abs=0.05)
+    assert float((found - threshold(latent).tau.detach()).mean() - (truth.mean() - 0.7)) == pytest.approx(0, abs=0.05)
 
 
 def test_binned_ratings_and_their_cut_points() -> None:
     """Utilities and cut points are known up to a common shift, which is taken out."""
     truth = utilities()
-    true = planted(shape(), first_cut=-2.0, gaps=torch.tensor([1.0, 0.8, 1.5]).expm1().log())
-    assert torch.allclose(true.cuts, torch.tensor([-2.0, -1.0, -0.2, 1.3]), atol=1e-5)
-    found, latent = learned(answered(asked(RATING, 200_000), truth, true), shape())
+    true = planted({}, first_cut=-2.0, gaps=torch.tensor([1.0, 0.8, 1.5]).expm1().log())
+    assert torch.allclose(rating_parameters(true).cuts, torch.tensor([-2.0, -1.0, -0.2, 1.3]), atol=1e-5)
+    found, latent = learned(answered(asked(RATING, 200_000), truth, true), {})
     assert correlation(found, truth, per_image=False) >= 0.98
     shift = found.mean() - truth.mean()
-    assert (latent.cuts - shift - true.cuts).abs().max().item() <= 0.05
+    assert (rating_parameters(latent).cuts - shift - rating_parameters(true).cuts).abs().max().item() <= 0.05
 
 
 def test_scalar_ratings() -> None:
-    truth, of = utilities(), shape(scalar_ratings=True)
+    truth, of = utilities(), {"scalar_ratings": True}
     true = planted(of, offset=0.1, log_gain=torch.tensor(0.25).log(), log_sigma=torch.tensor(0.3).log())
     found, _ = learned(answered(asked(RATING, 30_000), truth, true), of)
     assert correlation(found, truth, per_image=False) >= 0.98
@@ -140,7 +146,7 @@ RELIABLE = torch.tensor([0.97, 0.9, 0.8, 0.5, 0.1, 0.65])
 @pytest.mark.parametrize("kind", [COMPARISON, LABEL, VERDICT, RATING])
 def test_reliability_of_annotators(kind: int) -> None:
     """One who tosses a coin (0.5), one who says the opposite (0.1): found, and the utilities beside them."""
-    truth, of = utilities(), shape(annotators=6, reliability=True)
+    truth, of = utilities(), {"annotators": 6, "reliability": True}
     eta = RELIABLE if kind in (COMPARISON, VERDICT) else RELIABLE.clamp_min(0.2)
     judged = answered(asked(kind, 120_000, annotators=6), truth, planted(of, logit_eta=eta.logit()))
     found, latent = learned(judged, of)
@@ -172,11 +178,11 @@ def test_a_wrong_likelihood_fails_these_tests(name: str, wrong, test, monkeypatc
 
     def drawn_rightly(*arguments, **options):  # type: ignore[no-untyped-def]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(latent_module.p, name, right)
+            patch.setattr(p, name, right)
             return draw(*arguments, **options)
 
     monkeypatch.setitem(test.__globals__, "answered", drawn_rightly)
-    monkeypatch.setattr(latent_module.p, name, wrong)
+    monkeypatch.setattr(p, name, wrong)
     with pytest.raises(AssertionError):
         test()
 

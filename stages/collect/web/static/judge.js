@@ -1,6 +1,6 @@
 // The page: a queue of questions whose images are loaded already, and one key press an answer.
 
-import { actionOf } from "./keys.js";
+import { entryOf } from "./keys.js";
 import { get, Outbox, post } from "./answer_retry.js";
 import { View } from "./view.js";
 
@@ -18,7 +18,8 @@ if (session.error) {
 }
 
 const queue = []; // tasks to come, each with its images
-let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]"); // {id, task}, the last one last
+// {id, task}, the last one last; without those that an older version of this page left
+let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]").filter(({ task }) => task.image_choices);
 let current = null;
 let onScreen = null; // the question that is seen; until the current one is, no key answers it
 let shownAt = 0;
@@ -30,7 +31,8 @@ let answeredSince = 0;
 const times = [];
 const skipping = new Set(); // put off, but the server may not know yet
 
-const view = new View(session, { answer, action });
+const layout = session.script ? (await import(new URL(session.script, location.href))).layout : null;
+const view = new View(session, { answer, action, layout });
 const outbox = new Outbox(here, {
   onChange: (box) => view.waiting(box),
   onProgress: (counts) => {
@@ -45,7 +47,8 @@ const outbox = new Outbox(here, {
     view.message(late === refused.length ? `Kept aside: ${first.reason}` : `Not stored: ${first.reason}; this browser keeps it`, true);
   },
 });
-const meaning = actionOf(session.keys, session.kind);
+const choicesOf = (task) => [...task.image_choices, ...(task.choices ?? session.choices)];
+const numbered = () => (current ? choicesOf(current).filter(({ number }) => number !== null) : []);
 
 function load(task) {
   task.loaded = task.images.map((url) => {
@@ -220,24 +223,25 @@ function action(name, pressedAt = performance.now()) {
   if (!current || current !== onScreen) return undefined;
   if (name === "zoom") return view.toggleZoom(current);
   if (name === "skip") return skip();
-  if (name === "cant_tell" || name === "bad_image" || name === "tie" || name === "yes" || name === "no") return answer(name, pressedAt);
-  return answer(current.sides[name === "first" ? 0 : 1].answer, pressedAt);
+  return answer(name, pressedAt); // cant_tell, bad_image
 }
 
+// Digits type the number of a choice; where a longer number may follow, Enter ends it.
 function digit(key, pressedAt) {
-  const { kind, classes, levels } = session;
-  if (kind === "rating") {
-    if (Number(key) >= 1 && Number(key) <= levels) answer(key, pressedAt);
-    return;
-  }
   digits += key;
-  const fits = classes.map((_, n) => String(n)).filter((number) => number.startsWith(digits));
+  const all = numbered();
+  const fits = all.filter(({ number }) => String(number).startsWith(digits));
   if (!fits.length) digits = "";
-  else if (fits.length === 1 || classes.length <= 10) return answer(classes[Number(digits)], pressedAt);
-  if (classes.length > 10) {
+  else if (fits.length === 1 || all.length <= 10) return answer(fits[0].answer, pressedAt);
+  if (view.search) {
     view.filter(digits);
     view.message(digits ? `Class ${digits} …: another digit, or Enter` : "There is no class of that number.");
   }
+}
+
+function enter(pressedAt) {
+  const typed = numbered().find(({ number }) => String(number) === digits);
+  if (typed) answer(typed.answer, pressedAt);
 }
 
 function inSearch(event) {
@@ -258,15 +262,18 @@ function inSearch(event) {
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (view.search && document.activeElement === view.search) return inSearch(event);
-  const name = meaning(event.key);
+  const name = entryOf(session.actions, event.key)?.name;
   if (view.dialogOpen) {
     if (name === "zoom" && document.getElementById("zoom").open) view.toggleZoom(current);
     if (name === "help" && document.getElementById("help").open) view.toggleHelp();
     return;
   }
-  if (event.key === "Enter" && digits) answer(session.classes[Number(digits)], event.timeStamp);
+  const chosen = current && entryOf(choicesOf(current), event.key);
+  if (current && current === onScreen && view.layoutKey?.(event)) digits = "";
+  else if (chosen) answer(chosen.answer, event.timeStamp);
+  else if (event.key === "Enter" && digits) enter(event.timeStamp);
   else if (event.key === "/" && view.search && current) view.search.focus();
-  else if (/^\d$/.test(event.key) && (session.kind === "label" || session.kind === "rating")) current && digit(event.key, event.timeStamp);
+  else if (/^\d$/.test(event.key) && numbered().length) digit(event.key, event.timeStamp);
   else if (name) action(name, event.timeStamp);
   else return;
   event.preventDefault();

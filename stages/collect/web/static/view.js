@@ -1,7 +1,7 @@
 // What is on the screen. Text from outside is set as text, never as markup.
 
 import { element } from "./dom.js";
-import { keyName, MEANING } from "./keys.js";
+import { keyName } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
 const SMALL = 64; // larger than a few times their size, such pictures are blocks that nobody recognises
@@ -10,8 +10,10 @@ function keycap(key) {
   return element("kbd", { textContent: keyName(key), ariaHidden: "true" });
 }
 
-function choice(answer, text, key, act, extra = "") {
-  const button = element("button", { type: "button", className: `choice ${extra}` }, key === null ? null : keycap(key), element("span", { textContent: text }));
+// A button for one choice, with the first key that gives it.
+function button({ answer, text, keys, number, secondary }, act) {
+  const key = number === null ? (keys[0] ?? null) : String(number);
+  const button = element("button", { type: "button", className: `choice ${secondary ? "secondary" : ""}` }, key === null ? null : keycap(key), element("span", { textContent: text }));
   button.dataset.answer = answer;
   if (key !== null) button.setAttribute("aria-keyshortcuts", key);
   button.addEventListener("click", () => act(answer));
@@ -31,11 +33,12 @@ function picture(image, alt) {
 }
 
 export class View {
-  // `answer` and `action` are called with what was chosen by button or touch.
-  constructor(session, { answer, action }) {
+  // `answer` and `action` are called with what was chosen by button or touch; `layout` is a kind's own (docs/architecture.md).
+  constructor(session, { answer, action, layout }) {
     this.session = session;
     this.answer = answer;
     this.action = action;
+    this.layout = layout;
     $("who").textContent = session.annotator;
     this.actions();
     this.help();
@@ -44,11 +47,9 @@ export class View {
   }
 
   actions() {
-    const names = ["skip", "cant_tell", "bad_image", "undo", "zoom", "help"];
     $("actions").replaceChildren(
-      ...names.map((name) => {
-        const key = this.session.keys[name][0];
-        const label = MEANING[name][0].toUpperCase() + MEANING[name].slice(1);
+      ...this.session.actions.map(({ name, text, keys: [key] }) => {
+        const label = text[0].toUpperCase() + text.slice(1);
         const button = element("button", { type: "button", id: `action-${name}` }, keycap(key), element("span", { textContent: label }));
         button.setAttribute("aria-keyshortcuts", key);
         button.addEventListener("click", () => this.action(name));
@@ -58,16 +59,9 @@ export class View {
   }
 
   help() {
-    const { keys, kind, classes, levels } = this.session;
-    const rows = [];
-    if (kind === "label") rows.push([["0", "…", String(classes.length - 1)], "the class of that number"]);
-    if (kind === "label" && classes.length > 10) rows.push([["/"], "search a class by name; Enter picks the first, Escape leaves"]);
-    if (kind === "rating") rows.push([["1", "…", String(levels)], "1 fits not at all, " + levels + " fits perfectly"]);
-    const own = kind.endsWith("comparison") ? ["first", "second", "tie"] : kind === "verdict" ? ["yes", "no"] : [];
-    for (const name of [...own, "skip", "cant_tell", "bad_image", "undo", "zoom", "help"]) rows.push([keys[name], MEANING[name]]);
     $("help-keys").replaceChildren(
-      ...rows.flatMap(([names, meaning]) => [
-        element("dt", {}, ...names.flatMap((key, n) => [n ? " " : "", key === "…" ? "…" : keycap(key)])),
+      ...this.session.help.flatMap(({ keys, meaning }) => [
+        element("dt", {}, ...keys.flatMap((key, n) => [n ? " " : "", key === "…" ? "…" : keycap(key)])),
         element("dd", { textContent: meaning }),
       ]),
     );
@@ -79,50 +73,38 @@ export class View {
     $("question").textContent = task.text;
     $("notes").hidden = !task.notes.length;
     $("notes").textContent = task.notes.join(" · ");
-    const two = task.kind === "image_comparison";
-    $("stage").classList.toggle("two", two);
-    $("stage").replaceChildren(...images.map((image, side) => this.frame(task, image, side, two)));
+    $("stage").classList.toggle("two", images.length > 1);
+    $("stage").replaceChildren(...images.map((image, place) => this.frame(task, image, place)));
     this.choices(task);
     for (const name of ["skip", "cant_tell", "bad_image", "zoom"]) $(`action-${name}`).disabled = false;
     $("action-undo").disabled = !canUndo;
     if (document.activeElement?.tagName !== "INPUT") $("question").focus({ preventScroll: true });
   }
 
-  frame(task, image, side, two) {
-    if (!two) return element("div", { className: "frame" }, picture(image, "The image to judge"));
-    const key = this.session.keys[side ? "second" : "first"][0];
-    const words = side ? "Right" : "Left";
-    const frame = element("button", { type: "button", className: "frame" }, picture(image, `${words} image`), element("span", {}, keycap(key), ` ${words}`));
+  frame(task, image, place) {
+    const choice = task.image_choices[place];
+    if (!choice) return element("div", { className: "frame" }, picture(image, "The image to judge"));
+    const [key] = choice.keys;
+    const frame = element("button", { type: "button", className: "frame" }, picture(image, `${choice.text} image`), element("span", {}, keycap(key), ` ${choice.text}`));
     frame.setAttribute("aria-keyshortcuts", key);
-    frame.dataset.answer = task.sides[side].answer;
-    frame.addEventListener("click", () => this.answer(task.sides[side].answer));
+    frame.dataset.answer = choice.answer;
+    frame.addEventListener("click", () => this.answer(choice.answer));
     return frame;
   }
 
   choices(task) {
-    const { keys, classes, levels } = this.session;
     const box = $("choices");
-    const many = task.kind === "label" && classes.length > 10;
-    box.className = `choices ${{ comparison: "sides", rating: "levels" }[task.kind] ?? (many ? "many" : "")}`;
     const act = (answer) => this.answer(answer);
-    if (task.kind === "comparison") {
-      const [left, right] = task.sides;
-      box.replaceChildren(
-        choice(left.answer, left.label, keys.first[0], act),
-        choice("tie", "Tie", keys.tie[0], act, "secondary tie"),
-        choice(right.answer, right.label, keys.second[0], act),
-      );
-    } else if (task.kind === "image_comparison") {
-      box.replaceChildren(choice("tie", "Equally good", keys.tie[0], act, "secondary tie"));
-    } else if (task.kind === "verdict") {
-      box.replaceChildren(choice("yes", "Yes", keys.yes[0], act), choice("no", "No", keys.no[0], act));
-    } else if (task.kind === "rating") {
-      const words = { 1: "not at all", [levels]: "perfectly" };
-      box.replaceChildren(...Array.from({ length: levels }, (_, n) => choice(String(n + 1), words[n + 1] ?? "", String(n + 1), act)));
+    const fixed = !task.choices;
+    const choices = task.choices ?? this.session.choices;
+    const many = fixed && choices.length > 10;
+    box.className = `choices ${this.session.style || (many ? "many" : "")}`;
+    if (this.layout) {
+      this.layoutKey = this.layout({ task, box, choices, answer: act });
     } else if (!many) {
-      box.replaceChildren(...classes.map((name, n) => choice(name, name, String(n), act)));
+      box.replaceChildren(...choices.map((choice) => button(choice, act)));
     } else if (!this.classButtons) {
-      this.classButtons = classes.map((name, n) => choice(name, name, String(n), act));
+      this.classButtons = choices.map((choice) => button(choice, act));
       this.search = element("input", { type: "text", placeholder: "Type a number, or / to search by name", ariaLabel: "Search a class by name", autocomplete: "off", spellcheck: false });
       this.search.addEventListener("input", () => this.filter(this.search.value));
       box.replaceChildren(element("div", { className: "search" }, this.search), ...this.classButtons);
@@ -136,12 +118,12 @@ export class View {
   filter(text) {
     const wanted = text.trim().toLowerCase();
     if (this.search.value !== text) this.search.value = text;
-    const shown = this.session.classes.filter((name, n) => {
-      const fits = !wanted || (/^\d+$/.test(wanted) ? String(n).startsWith(wanted) : name.toLowerCase().includes(wanted));
+    const shown = this.session.choices.filter(({ text: name, number }, n) => {
+      const fits = !wanted || (/^\d+$/.test(wanted) ? String(number).startsWith(wanted) : name.toLowerCase().includes(wanted));
       this.classButtons[n].classList.toggle("out", !fits);
       return fits;
     });
-    return shown;
+    return shown.map(({ answer }) => answer);
   }
 
   finish(title, paragraphs, done) {

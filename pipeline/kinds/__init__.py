@@ -1,0 +1,31 @@
+"""Judgment kinds: one module per kind, found in one registry. A new kind is one object (see CONTRIBUTING.md)."""
+
+from pipeline.kinds.base import Columns, JudgmentKind, kinds, likelihoods, register_kind, unregister_kind
+from pipeline.kinds.comparison import Comparison, ImageComparison
+from pipeline.kinds.label import Label
+from pipeline.kinds.likelihood import Likelihood
+from pipeline.kinds.queries import Queries
+from pipeline.kinds.rating import Rating
+from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
+from pipeline.kinds.simulation import Simulation, TeacherParameters
+from pipeline.kinds.verdict import Verdict
+
+for _kind in (Comparison(), ImageComparison(), Label(), Verdict(), Rating()):
+    register_kind(_kind)
+
+__all__ = [
+    "Choice",
+    "Columns",
+    "JudgmentKind",
+    "KeyHelp",
+    "Likelihood",
+    "Queries",
+    "Screen",
+    "ScreenSettings",
+    "Simulation",
+    "TeacherParameters",
+    "kinds",
+    "likelihoods",
+    "register_kind",
+    "unregister_kind",
+]

@@ -1,0 +1,172 @@
+"""The interface of a judgment kind: everything that differs between kinds is one object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feedback_store.registry import Registry
+from feedback_store.schemas import Schema, schemas
+from feedback_store.schemas.base import Subject
+from pipeline.data.gold_labels import GoldLabels
+from pipeline.kinds.likelihood import Likelihood
+from pipeline.kinds.queries import Queries
+from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
+from pipeline.kinds.simulation import Simulation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Columns:
+    """Columns of stored rows as tensors.
+
+    Args:
+        frame: rows of one kind; every cell is text.
+        row_numbers: makes row numbers [M] of a column of image ids.
+        class_numbers: makes class numbers [M] of a series of class names with the index of `frame`.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        row_numbers: Callable[[pd.Series], Tensor],
+        class_numbers: Callable[[str, pd.Series], Tensor],
+    ) -> None:
+        self.frame, self._row_numbers, self._class_numbers = frame, row_numbers, class_numbers
+
+    def images(self, *columns: str) -> Tensor:
+        """[M, len(columns)] row numbers."""
+        return torch.stack([self._row_numbers(self.frame[column]) for column in columns], dim=1)
+
+    def classes(self, *columns: str) -> Tensor:
+        """[M, len(columns)] class numbers.
+
+        Raises:
+            UserError: a class that does not exist.
+        """
+        return torch.stack([self._class_numbers(column, self.frame[column]) for column in columns], dim=1)
+
+    def class_lists(self, column: str, names: Callable[[str], Sequence[str]]) -> Tensor:
+        """[M, L] class numbers of cells that hold L labels each; `names` splits a cell.
+
+        Raises:
+            UserError: a class that does not exist.
+        """
+        split = self.frame[column].map(lambda cell: tuple(names(cell)))
+        width = int(split.map(len).max()) if len(split) else 0
+        each = [split.map(lambda labels, n=n: labels[n] if n < len(labels) else "") for n in range(width)]
+        parts = [self._class_numbers(column, labels) for labels in each]
+        return torch.stack(parts, dim=1) if parts else torch.empty(len(split), 0, dtype=torch.long)
+
+    def answers(self, numbers: dict[str, int]) -> Tensor:
+        """[M] numbers of the answers; numbers: of each answer that may be stored."""
+        column = "choice" if "choice" in self.frame else "answer"
+        return torch.from_numpy(np.array(self.frame[column].map(numbers), dtype=np.int64))
+
+
+class JudgmentKind(ABC):
+    """One kind of judgment: what is asked, what it looks like, how it is simulated, and what is learned from it.
+
+    Attributes:
+        name: in settings, e.g. `comparison`.
+        schema: how it is stored, checked, summarised and exchanged.
+        likelihood: of its answers.
+        actions: settings in `collect.keys` that answer it.
+        style: class of the page's style sheet for the choices.
+        script: source of a JavaScript module with a layout of its own, or None (docs/architecture.md).
+    """
+
+    name: ClassVar[str]
+    schema: ClassVar[Schema]
+    likelihood: ClassVar[Likelihood]
+    actions: ClassVar[tuple[str, ...]] = ()
+    style: ClassVar[str] = ""
+    script: ClassVar[str | None] = None
+
+    # Asking --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
+        """`count` questions about the images of a pool, labels drawn from the current policy (METHOD 7).
+
+        Args:
+            pool: [P] row numbers.
+            log_policy: [N, C] log-probabilities of the current policy.
+
+        Raises:
+            UserError: too few images or classes for this kind.
+        """
+
+    def about(self, rows: Tensor) -> Queries | None:
+        """One question about each row [Q], in order; None where labels have to be drawn for it."""
+        return None
+
+    def with_known_answer(self, queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
+        """Questions like these that the known classes of their images answer; some may be dropped."""
+        return queries
+
+    @abstractmethod
+    def screen(self, subject: Subject, shown_first: str, settings: ScreenSettings) -> Screen:
+        """What a question looks like.
+
+        Args:
+            shown_first: the side on the left, a or b, where there are sides.
+        """
+
+    def choices(self, settings: ScreenSettings) -> tuple[Choice, ...] | None:
+        """The choices, where they are the same for every question; None where they depend on the question."""
+        return None
+
+    def answers(self, settings: ScreenSettings) -> Collection[str]:
+        """Valid answers, besides `cant_tell` and `bad_image`; to be overridden where `choices` is None."""
+        return tuple(choice.answer for choice in self.choices(settings) or ())
+
+    def help(self, settings: ScreenSettings) -> list[KeyHelp]:
+        """Keys of this kind besides its actions."""
+        return []
+
+    # Simulating ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
+        """An answer to each query, as it is stored."""
+
+    def replay(self, queries: Queries, labels: np.ndarray, classes: Sequence[str]) -> list[str] | None:
+        """Answers to queries of somebody who gave each image a label; None if labels do not answer this kind.
+
+        Args:
+            labels: [Q] class numbers.
+        """
+        return None
+
+    # Learning ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, columns: Columns) -> tuple[Tensor, Tensor, Tensor]:
+        """Stored rows as row numbers [M, I], class numbers [M, L] and answer numbers [M], as its likelihood reads them."""
+
+
+kinds: Registry[JudgmentKind] = Registry("judgment kind", "image_rlhf.judgment_kinds")
+
+
+def register_kind(kind: JudgmentKind) -> JudgmentKind:
+    """Add a kind and its schema."""
+    schemas.register(kind.name, kind.schema)
+    return kinds.register(kind.name, kind)
+
+
+def unregister_kind(name: str) -> None:
+    """Remove a kind and its schema; for tests and notebooks."""
+    kinds.unregister(name)
+    schemas.unregister(name)
+
+
+def likelihoods() -> tuple[Likelihood, ...]:
+    """The likelihoods of all kinds, each once, in the order of the kinds."""
+    return tuple(dict.fromkeys(kind.likelihood for kind in kinds))

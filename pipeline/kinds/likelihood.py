@@ -1,0 +1,88 @@
+"""Likelihood of the answers to one kind of question under utilities r(x, a), with its learned parameters (METHOD 1)."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import RewardConfig
+
+
+class Likelihood(ABC):
+    """log P of every possible answer; answers are numbered from 0.
+
+    Shapes: M judgments of this likelihood, each about I images and L labels, with K possible answers.
+
+    Attributes:
+        name: e.g. `comparison`; kinds that share a likelihood share its parameters.
+        reward_axis: what the card's histogram of rewards shows.
+        answers_are_classes: whether an answer's number is that of a class; `reward.label_smoothing` applies then.
+    """
+
+    name: ClassVar[str]
+    reward_axis: ClassVar[str] = "reward of the label asked about"
+    answers_are_classes: ClassVar[bool] = False
+
+    def count_answers(self, answer: Tensor, classes: int) -> int:
+        """K, from the answers [M] that were given and the number of classes."""
+        return max(2, int(answer.max()) + 1 if len(answer) else 2)
+
+    def parameters(self, answer: Tensor, answers: int, config: RewardConfig) -> nn.Module:
+        """Parameters at their start; a module without any where there are none.
+
+        Args:
+            answer: [M] answers in the training set.
+            answers: K.
+        """
+        return nn.Module()
+
+    @abstractmethod
+    def log_p(self, parameters: Any, utilities: Tensor, images: Tensor, classes: Tensor) -> Tensor:
+        """log P of every answer, [M, K].
+
+        Args:
+            utilities: [U, C] of images.
+            images: [M, I] positions in these.
+            classes: [M, L] class numbers.
+        """
+
+    def unreliable(self, parameters: Any, log_p: Tensor) -> Tensor:
+        """log Q [M, K]: how annotators answer when they do not answer as the model; uniformly, if not overridden."""
+        return torch.full_like(log_p, -math.log(log_p.shape[-1]))
+
+    def correct_by_chance(self, answer: Tensor) -> float:
+        """How many of the answers [M] the best constant answer gets right."""
+        return float(answer.bincount().double().max())
+
+    def canonical(self, rows: Tensor, classes: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+        """The question as numbers [M, n] that are equal for equal questions whichever side was first; the answer [M] to match."""
+        return torch.cat([rows, classes], dim=1), answer
+
+    @abstractmethod
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+        """One judgment in words.
+
+        Args:
+            rows: [I]; classes: [L].
+            names: of all classes.
+            answers: K.
+        """
+
+    @abstractmethod
+    def histograms(
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+    ) -> dict[str, Tensor]:
+        """Rewards that the answers are about, by answer in words, for the card.
+
+        Args:
+            rewards: [N, C] of all images; rows: [M, I]; classes: [M, L]; answer: [M].
+        """
+
+    def summary(self, parameters: Any) -> dict[str, Any]:
+        """Learned parameters as the card shows them."""
+        return {}

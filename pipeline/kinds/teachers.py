@@ -1,0 +1,51 @@
+"""Simulated teachers: named ways to answer questions from gold labels (B-Pref, Lee et al. 2021; METHOD 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from feedback_store.registry import Registry
+from pipeline.config.teachers import SimulatedConfig
+from pipeline.kinds.base import kinds
+from pipeline.kinds.queries import Queries
+from pipeline.kinds.simulation import Simulation, TeacherParameters
+
+
+class SimulatedTeacher(Protocol):
+    """Answers questions from gold labels.
+
+    Attributes:
+        parameters: used where the configuration sets none.
+    """
+
+    @property
+    def parameters(self) -> TeacherParameters: ...
+
+    def answer(self, queries: Queries, simulation: Simulation) -> list[str]:
+        """An answer to each query, as it is stored."""
+
+
+@dataclass(frozen=True)
+class BPrefTeacher:
+    """Answers as the judgment kind simulates it."""
+
+    parameters: TeacherParameters
+
+    def answer(self, queries: Queries, simulation: Simulation) -> list[str]:
+        return kinds.get(queries.kind).simulate(queries, simulation)
+
+
+teachers: Registry[SimulatedTeacher] = Registry("simulated teacher", "image_rlhf.simulated_teachers")
+teachers.register("oracle", BPrefTeacher(TeacherParameters()))
+teachers.register("mistake", BPrefTeacher(TeacherParameters(eps_mistake=0.1)))
+teachers.register("noisy", BPrefTeacher(TeacherParameters(beta=1.0)))
+teachers.register("skip", BPrefTeacher(TeacherParameters(eps_skip=0.1)))
+teachers.register("equal", BPrefTeacher(TeacherParameters(eps_equal=0.1)))
+teachers.register("custom", BPrefTeacher(TeacherParameters()))
+
+
+def parameters_of(config: SimulatedConfig) -> TeacherParameters:
+    """The named teacher's parameters; those that the configuration sets replace its own."""
+    settings = config.model_dump(exclude={"name"})
+    return replace(teachers.get(config.name).parameters, **{k: v for k, v in settings.items() if v is not None})

@@ -1,0 +1,8 @@
+"""Query strategies, by the name in `collect.strategy`."""
+
+from pipeline.strategies.base import Candidates, QueryStrategy, strategies
+from pipeline.strategies.uniform import Uniform
+
+strategies.register("uniform", Uniform())
+
+__all__ = ["Candidates", "QueryStrategy", "strategies"]

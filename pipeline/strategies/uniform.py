@@ -1,0 +1,13 @@
+"""Uniform: images in random order, labels drawn from the current policy (METHOD 7; B-Pref's feed type 0)."""
+
+from __future__ import annotations
+
+from pipeline.kinds import JudgmentKind, Queries
+from pipeline.strategies.base import Candidates
+
+
+class Uniform:
+    """Every image as often as any other; the kind draws its labels."""
+
+    def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
+        return kind.draw(candidates.pool, count, candidates.log_policy, candidates.random)

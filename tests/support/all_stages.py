@@ -1,0 +1,26 @@
+"""A program for tests: every stage of a configuration in one process, the judgments given on the page.
+
+Usage: python -m support.all_stages CONFIG, with the project and `tests/` on PYTHONPATH. SIGTERM ends the page, not the
+program.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from pipeline.config import load_config
+
+STAGES = ("reference", "collect", "reward", "ppo")
+
+
+def main(path: Path) -> None:
+    config = load_config(path)
+    for stage in STAGES:
+        importlib.import_module(f"stages.{stage}.run").run(config)
+    importlib.import_module("stages.report.run").run(config)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
