@@ -18,6 +18,15 @@ from stages.reward.judgment_set import JudgmentSet
 PRIOR = 10.0  # eta ~ Beta(10, 1): as if each annotator had answered as the model nine times more than not
 
 
+class AnnotatorParameters(nn.Module):
+    """logit_eta: [annotators] logit of the probability of answering as the model."""
+
+    def __init__(self, annotators: int, learned: bool) -> None:
+        super().__init__()
+        # Everyone starts at the prior's mean, 10 / 11.
+        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(PRIOR)), requires_grad=learned)
+
+
 class LikelihoodParameters(nn.Module):
     """Parameters of all likelihoods, and each annotator's reliability.
 
@@ -43,8 +52,12 @@ class LikelihoodParameters(nn.Module):
         )
         annotators = len(judgments.annotators)
         self.reliability = config.reliability and annotators > 1
-        # Everyone starts at the prior's mean, 10 / 11.
-        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(PRIOR)), requires_grad=self.reliability)
+        self.annotators = AnnotatorParameters(annotators, self.reliability)
+
+    @property
+    def logit_eta(self) -> Tensor:
+        """[annotators] logit of `eta`."""
+        return self.annotators.logit_eta
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As torch does; checkpoints of earlier versions have `tau`, not `of.verdict.tau`."""
