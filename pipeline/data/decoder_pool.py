@@ -21,8 +21,8 @@ import numpy as np
 
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
 from pipeline.data.decoder_process import DecodingProcess
-from pipeline.data.resize import Transform
 from pipeline.data.decoder_worker import Header
+from pipeline.data.resize import Transform
 
 BYTES_PER_PIXEL = 22  # at most, measured over all formats: a WebP with transparency and a rotation takes most
 SLACK_BYTES = 32 * 2**20  # of an image besides pixels and file: metadata, and what an allocator keeps

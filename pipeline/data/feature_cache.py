@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pipeline.data.cached_array import cached_array
 from pipeline.config import AugmentConfig
-from pipeline.run.atomic_files import short_hash, writing
+from pipeline.data.cached_array import cached_array
 from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.transforms import augment, normalise
 from pipeline.models.backbone import Split
 from pipeline.models.serialization import weights_hash
+from pipeline.run.atomic_files import short_hash, writing
 
 BATCH = 128
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.image_table import SPLITS, ImageTable
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable
-from pipeline.data.image_table import SPLITS, ImageTable
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.config import ImagesConfig
-from pipeline.errors import UserError
-from pipeline.run.atomic_files import printable, write_atomically
 from pipeline.data.decoder_pool import DECODE_SECONDS
 from pipeline.data.digits import write_digits
 from pipeline.data.pixel_cache import PixelCache, Pixels, Scanned
+from pipeline.errors import UserError
+from pipeline.run.atomic_files import printable, write_atomically
 
 SPLITS = ("test", "val", "train")  # of two copies of an image the one listed first is kept: no test image is trained on
 

@@ -19,11 +19,11 @@ from filelock import FileLock
 from torch import Tensor
 
 from pipeline.config import ImagesConfig
-from pipeline.errors import UserError
-from pipeline.run.atomic_files import read_json, write_json
 from pipeline.data.decode import BadImage, TooCostly, TooSlow, read_file
 from pipeline.data.decoder_pool import DECODE_SECONDS, Limits, shared
 from pipeline.data.resize import Transform
+from pipeline.errors import UserError
+from pipeline.run.atomic_files import read_json, write_json
 
 
 class Scanned(NamedTuple):

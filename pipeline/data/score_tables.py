@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pipeline.data.cached_array import cached_array
 from pipeline.data.feature_cache import BATCH, Features
-from pipeline.run.atomic_files import short_hash
 from pipeline.data.resize import Transform
-from pipeline.models.serialization import weights_hash
 from pipeline.models.policy import final_linear
+from pipeline.models.serialization import weights_hash
+from pipeline.run.atomic_files import short_hash
 
 
 @torch.no_grad()

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config import parse_config
 from pipeline.data import cached_array as module
 from pipeline.data.cached_array import cached_array
-from pipeline.config import parse_config
 from pipeline.models.backbone import build_network
 from pipeline.run.workspace import Workspace, open_workspace
 
@@ -81,7 +81,8 @@ def test_without_a_checksum_it_is_made_again(tmp_path: Path) -> None:
 def test_damage_changes_no_score(image_folder: Callable[..., Path], tmp_path: Path, kind: str) -> None:
     """Through the workspace: the same scores, whatever became of what is cached. The clock is set back a year besides."""
     tree = {
-        "runs": str(tmp_path / "runs"), "images": {"root": str(image_folder()), "size": 32},
+        "runs": str(tmp_path / "runs"),
+        "images": {"root": str(image_folder()), "size": 32},
         "model": {"backbone": "squeezenet1_1", "weights": "none", "trainable": "head"},
     }
 

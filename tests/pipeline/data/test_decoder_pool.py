@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fuzzing import bounded, peak_bytes, reset_peak
 from PIL import Image, ImageOps
+from support.fuzzing import bounded, peak_bytes, reset_peak
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
 from pipeline.config import ImagesConfig
-from pipeline.errors import UserError
 from pipeline.data.decode import MAX_SCANS, BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
 from pipeline.data.decoder_pool import Decoders, DecodingStopped, Limits
 from pipeline.data.decoder_process import DecodingProcess
-from pipeline.data.resize import Transform
 from pipeline.data.image_table import read_images
+from pipeline.data.resize import Transform
+from pipeline.errors import UserError
 
 TRANSFORM = Transform(32, 40)
 LIMITS = Limits(25_000_000, 10.0)
@@ -101,8 +101,15 @@ def test_conversion_in_bands_is_conversion(monkeypatch: pytest.MonkeyPatch) -> N
     rgb = picture(size=(70, 90))
     clear = rgb.convert("RGBA")
     clear.putalpha(picture(1, (70, 90)).convert("L"))
-    images = [rgb, clear, rgb.convert("P"), rgb.convert("CMYK"), clear.convert("LA"), rgb.convert("1"),
-              Image.fromarray(np.linspace(0, 65_535, 6300).reshape(90, 70).astype(np.uint16))]
+    images = [
+        rgb,
+        clear,
+        rgb.convert("P"),
+        rgb.convert("CMYK"),
+        clear.convert("LA"),
+        rgb.convert("1"),
+        Image.fromarray(np.linspace(0, 65_535, 6300).reshape(90, 70).astype(np.uint16)),
+    ]
     whole = [np.asarray(to_rgb(image)) for image in images]
     monkeypatch.setattr("pipeline.data.decode.BAND_PIXELS", 7 * 70)
     for image, expected in zip(images, whole, strict=True):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
 from pipeline.data.download import EXPECTED, download_ants_bees
+from pipeline.errors import UserError
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -15,15 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import AugmentConfig, ImagesConfig
-from pipeline.errors import UserError
-from pipeline.data.gold_labels import class_names, folder_labels
+from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decoder_pool import Decoders
-from pipeline.data.digits import write_digits
-from pipeline.data.resize import Transform
+from pipeline.data.gold_labels import class_names, folder_labels
 from pipeline.data.image_table import read_images
-from pipeline.data.transforms import augment, normalise
+from pipeline.errors import UserError
 
 RED, BLUE = (220, 30, 40), (20, 40, 230)
 
@@ -239,11 +236,3 @@ def test_size_limits_come_before_decoding() -> None:
         decode(png_header(6_000, 6_000), max_pixels=10_000)
     with pytest.raises(BadImage, match="too large"):
         decode(png_header(60_000, 60_000), max_pixels=10_000)
-
-
-
-
-
-
-
-
