@@ -34,7 +34,7 @@ from benchmarks.machine import machine
 from benchmarks.server_process import Server, small_run
 from benchmarks.traffic import SLOW, Outcome, load, once, others, post, stream, timed, trickle
 from pipeline.config import Config, load_config
-from pipeline.data.decode import MAX_SCANS
+from pipeline.data.decode_limits import MAX_SCANS
 
 ROOT = Path(__file__).parents[1]
 LEAST_RATIO = 0.8

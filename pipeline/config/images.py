@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from feedback_store.errors import FeedbackError
 from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE, Fraction, Section, expand_path
 
 
@@ -18,7 +19,9 @@ class AugmentConfig(Section):
 
 
 class ImagesConfig(Section):
-    source: Literal["digits", "folder"] = Field("folder", description="embedded digits, or a folder of images")
+    source: str = Field(
+        "folder", description="where images come from: digits (embedded), folder, or a source that a package adds"
+    )
     root: Path | None = Field(None, description="the folder; for digits, where to write them (runs/.cache/digits)")
     classes: list[str] | None = Field(
         None, max_length=MAX_CLASSES, description="class names, for a folder whose sub-folders do not name them"
@@ -37,6 +40,17 @@ class ImagesConfig(Section):
 
     _paths = field_validator("root", mode="before")(expand_path)
 
+    @field_validator("source")
+    @classmethod
+    def _source(cls, name: str) -> str:
+        from pipeline.data.sources import IMAGE_SOURCES  # reads images, which a configuration need not
+
+        try:
+            IMAGE_SOURCES.get(name)
+        except FeedbackError as error:
+            raise ValueError(str(error)) from None
+        return name
+
     @field_validator("classes")
     @classmethod
     def _classes(cls, names: list[str] | None) -> list[str] | None:
@@ -46,8 +60,9 @@ class ImagesConfig(Section):
 
     @model_validator(mode="after")
     def _sizes(self) -> ImagesConfig:
-        if self.source == "folder" and self.root is None:
-            raise ValueError("images.root is needed: the folder that holds the images")
+        from pipeline.data.sources import IMAGE_SOURCES
+
+        IMAGE_SOURCES.get(self.source).check(self)
         if self.resize is not None and self.resize < self.size:
             raise ValueError("resize must not be smaller than size, or the centre crop would run over the edge")
         if self.augment.shift >= self.size:

@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from pipeline.data.decode_limits import BAND_PIXELS, MAX_SCANS, MAX_SIDE, MAX_TILE_BYTES_PER_PIXEL
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-MAX_SIDE = 65_535  # the most that JPEG and GIF can have; a longer side is no picture, and costs a pointer per row
-MAX_SCANS = 100  # of a JPEG; a progressive photograph has about ten, and each one costs a pass over all pixels
-MAX_TILE_BYTES_PER_PIXEL = 8  # a TIFF tile or strip may take up to this many bytes per pixel of `max_pixels`
-BAND_PIXELS = 2**20  # converted at a time, so that a conversion needs no second copy of the whole image
 
 _TILE_WIDTH, _TILE_LENGTH, _ROWS_PER_STRIP, _SAMPLES, _BITS, _COMPRESSION = 322, 323, 278, 277, 258, 259  # TIFF tags
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324

@@ -20,36 +20,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
+from pipeline.data.decode_limits import JOIN_SECONDS, QUICK_SECONDS, Limits
 from pipeline.data.decoder_process import DecodingProcess
 from pipeline.data.decoder_worker import Header
 from pipeline.data.resize import Transform
 
-BYTES_PER_PIXEL = 22  # at most, measured over all formats: a WebP with transparency and a rotation takes most
-SLACK_BYTES = 32 * 2**20  # of an image besides pixels and file: metadata, and what an allocator keeps
-START_BYTES = 64 * 2**20  # of a process before its first image
-QUICK_SECONDS = 1.0  # of processor time, after which an image is one that takes long
-DECODE_SECONDS = 30.0  # of processor time for one image, where no setting says otherwise
-JOIN_SECONDS = 5.0  # a killed process ends at once, unless the system is stuck
-
 
 class DecodingStopped(Exception):
     """The image was not decoded because the decoders were closed."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one image may take: pixels of the file's header, seconds of processor time to decode it."""
-
-    pixels: int
-    seconds: float
-
-    def memory(self, data: int) -> int:
-        """Bytes that decoding a file of `data` bytes may take, besides the file itself."""
-        return self.pixels * BYTES_PER_PIXEL + 2 * data + SLACK_BYTES
-
-    def process_memory(self, data: int) -> int:
-        """Bytes that a decoding process may take in all."""
-        return START_BYTES + data + self.memory(data)
 
 
 @dataclass(eq=False)

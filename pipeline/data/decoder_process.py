@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from pipeline.data.decode import TooCostly
+from pipeline.data.decode_limits import WALL_FACTOR, WALL_MORE
 from pipeline.data.decoder_worker import Header, read_message, write_message
 
-WALL_FACTOR, WALL_MORE = 10, 30.0  # how long a process may take by the clock: so many times its limit, and so much more
 ROOT = Path(__file__).parents[2]  # what the process imports this project from
 
 

@@ -19,10 +19,10 @@ from typing import IO, Any
 from PIL import Image
 
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, count_scans, decode, opened
+from pipeline.data.decode_limits import QUICK_COST
 from pipeline.data.resize import Transform
 
 LENGTH = struct.Struct("<II")  # bytes of the header (JSON) and of the payload that follow
-QUICK_COST = 10_000_000  # pixels times scans: about 0.2 s; what needs more must not hold up others
 LOSSLESS_SIDE = 256  # up to this side a rendition has the pixels themselves: a small picture must not be smeared
 Header = dict[str, Any]
 Result = tuple[Header, bytes]

@@ -1,7 +1,8 @@
 """GoldLabels: the true classes, kept apart from the images on purpose.
 
-Only the simulated teacher, the reference's few labelled images and evaluation are handed this object. Reward and PPO
-functions have no argument it would fit, so they cannot learn from it by mistake.
+The simulated teacher, the reference's few labelled images and evaluation read them. Nothing that trains a reward model
+or a policy on judgments has an argument of this type (tests/test_architecture.py); `train-reward` and `ppo` read them
+to evaluate what they trained.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.image_table import SPLITS, ImageTable
+from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable
 
@@ -47,40 +48,31 @@ class GoldLabels:
         return {ids[row]: self.classes[self.labels[row]] for row in np.flatnonzero(self.known)}
 
 
-def _folder_class(path: str) -> str | None:
-    """The class is the first folder below the split's (or the root's)."""
-    parts = path.split("/")[:-1]
-    if parts and parts[0] in SPLITS:
-        parts = parts[1:]
-    return parts[0] if parts else None
-
-
 def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, ...]:
-    """Class names: those configured, otherwise the sub-folders' names in alphabetical order.
+    """Class names: those configured, otherwise the source's, otherwise the labels that occur, in alphabetical order.
 
     Raises:
-        UserError: fewer than two classes, or a folder whose name cannot be a class's.
+        UserError: fewer than two classes, or a name that cannot be a class's.
     """
     if configured:
         return tuple(configured)
-    names = sorted({name for path in table.paths if (name := _folder_class(path))})
+    source, place = table.source, table.source.place
+    names = source.class_names() or sorted({name for key in table.paths if (name := source.label(key))})
     for name in names:
         if printable(name) != name:
             raise UserError(
-                f"{table.root}: the class folder {printable(name)} has a name with bytes that are not UTF-8, or with "
+                f"{place}: the class folder {printable(name)} has a name with bytes that are not UTF-8, or with "
                 "control characters; rename it"
             )
     if len(names) == 1:
-        raise UserError(f"{table.root}: one class only, '{names[0]}'; a classifier needs at least two class folders")
+        raise UserError(f"{place}: one class only, '{names[0]}'; a classifier needs at least two class folders")
     if not names:
-        raise UserError(
-            f"{table.root}: no class folders; name the classes in the configuration: images.classes: [ant, bee]"
-        )
+        raise UserError(f"{place}: no class folders; name the classes in the configuration: images.classes: [ant, bee]")
     return tuple(names)
 
 
 def folder_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
-    """Gold labels from folder names; images outside a class's folder have none."""
+    """Gold labels from the table's source (of a folder: the names of its sub-folders); -1 for images that have none."""
     index = {name: number for number, name in enumerate(classes)}
-    labels = [index.get(_folder_class(path) or "", -1) for path in table.paths]
+    labels = [index.get(table.source.label(key) or "", -1) for key in table.paths]
     return GoldLabels(classes, np.array(labels, dtype=np.int64))

@@ -1,15 +1,13 @@
 """ImageTable: which images there are. Found, read, verified, hashed; what cannot be used is listed with its reason.
 
 An image's identity is its content, so that a renamed or moved file keeps its judgments. The table is sorted by that
-identity and knows no classes: those are `pipeline.data.gold_labels`'s, on purpose.
+identity and has no classes: those are in `pipeline.data.gold_labels`, on purpose.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.config import ImagesConfig
-from pipeline.data.decoder_pool import DECODE_SECONDS
-from pipeline.data.digits import write_digits
+from pipeline.data.decode_limits import DECODE_SECONDS
 from pipeline.data.pixel_cache import PixelCache, Pixels, Scanned
+from pipeline.data.sources import IMAGE_SOURCES, SPLITS, Entry, ImageSource
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable, write_atomically
-
-SPLITS = ("test", "val", "train")  # of two copies of an image the one listed first is kept: no test image is trained on
 
 
 @dataclass(frozen=True)
@@ -40,14 +36,14 @@ class ImageTable:
     """Usable images, sorted by id.
 
     Attributes:
-        root: the folder that `paths` are relative to.
+        source: where the images come from.
         ids: [N] content identities, `img-` and 16 hexadecimal digits of SHA-256.
-        paths: [N] relative POSIX paths.
+        paths: [N] keys of the source; relative POSIX paths where it is a folder.
         splits: [N] train, val or test.
         skipped: files left out, with reasons.
     """
 
-    root: Path
+    source: ImageSource
     ids: np.ndarray
     paths: np.ndarray
     splits: np.ndarray
@@ -55,6 +51,11 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def root(self) -> Path:
+        """The folder that `paths` are relative to; of a source that is no folder its address, for messages only."""
+        return Path(self.source.place)
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -75,6 +76,14 @@ class ImageTable:
             split = "test" if (self.splits == "test").any() else "val"
         return np.flatnonzero(self.splits == split)
 
+    def read(self, image: str, max_bytes: int) -> bytes:
+        """The bytes of the image with this id, from its source.
+
+        Raises:
+            BadImage: it is gone, cannot be read, or has more than `max_bytes` bytes.
+        """
+        return self.source.read(self.paths[self.position[image]], max_bytes)
+
     def write(self, path: Path) -> None:
         """images.csv: every file found, used or not, and why not."""
         paths = [printable(path) for path in self.paths]
@@ -88,123 +97,87 @@ class ImageTable:
         write_atomically(path, pd.concat([used, left]).to_csv(index=False).encode())
 
 
-def image_root(config: ImagesConfig, cache: Path) -> Path:
-    """The folder of images; the embedded digits are written first if need be."""
-    if config.source == "digits":
-        return write_digits(config.root or cache / "digits")
-    assert config.root is not None
-    if not config.root.is_dir():
-        hint = "; `make data DATA=ants_bees` downloads the tutorial's" if "hymenoptera" in config.root.name else ""
-        raise UserError(f"images.root: there is no folder {config.root}{hint}")
-    return config.root
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Everything below a folder that is no folder itself, and why it cannot be an image, if that shows without reading it.
-
-    Hidden files and folders are not looked at. Links to folders are not followed: they may be circles.
-    """
-    with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in entries:
-        path = folder / entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(path)
-        elif entry.is_dir():
-            yield path, "a link to a folder, which is not followed; put the folder itself in its place"
-        elif entry.is_file() or not path.exists():
-            yield path, ""
-        else:
-            yield path, "not a regular file"
-
-
 def _is_excluded(relative: str, globs: list[str]) -> str | None:
     name = relative.rsplit("/", 1)[-1]
     return next((g for g in globs if fnmatch.fnmatchcase(relative, g) or fnmatch.fnmatchcase(name, g)), None)
 
 
-def _split_of(relative: str, image: str, folders: set[str], config: ImagesConfig) -> str | None:
-    """The split is the top folder's name; where nothing is held out by folder, the content hash decides.
-
-    Without a train folder, what lies beside val and test is trained on; with one, None for what lies beside it.
-    """
-    top = relative.split("/", 1)[0]
-    if folders & {"val", "test"}:
-        return top if top in folders else None if "train" in folders else "train"
-    if folders and top not in folders:
-        return None
+def _split_of(entry: Entry, image: str, config: ImagesConfig) -> str:
+    """The split that the source names; where it names none, the content hash decides."""
+    if entry.split is not None:
+        return entry.split
     return "val" if int(image[-8:], 16) < config.heldout_fraction * 2**32 else "train"
 
 
-def _priority(relative: str) -> tuple[int, str]:
-    top = relative.split("/", 1)[0]
-    return (SPLITS.index(top) if top in SPLITS else len(SPLITS), relative)
+def _priority(entry: Entry) -> tuple[int, str]:
+    """Of several images with the same content the first is kept: a test image before one to train on."""
+    return (SPLITS.index(entry.split) if entry.split else len(SPLITS), entry.key)
 
 
-def _scan(paths: list[Path], pixels: PixelCache) -> list[Scanned]:
+def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[Scanned]:
     with ThreadPoolExecutor() as pool:
-        found = pool.map(pixels.scan, paths)
-        return list(tqdm(found, "images", total=len(paths), unit="file", leave=False, disable=None, delay=2))
+        found = pool.map(lambda entry: pixels.scan(source, entry.key), entries)
+        return list(tqdm(found, "images", total=len(entries), unit="file", leave=False, disable=None, delay=2))
 
 
 def read_images(
     config: ImagesConfig, cache: Path, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
 ) -> tuple[ImageTable, Pixels]:
-    """Find, verify and hash every image below the configured folder. Each file is decoded at most once, ever.
+    """Find, verify and hash every image of the configured source. Each is decoded at most once, ever.
 
     Args:
         limit_mb: size of the pixel cache.
         decode_seconds: of processor time that one image may take.
 
     Raises:
-        UserError: no folder, no usable image, no image to train on, or none to hold out.
+        UserError: no such source or place, no usable image, no image to train on, or none to hold out.
     """
-    root = image_root(config, cache)
-    files: dict[str, Path] = {}
-    skipped = []
-    for path, reason in _files(root):
-        relative = path.relative_to(root).as_posix()
-        if glob := _is_excluded(relative, config.exclude):
-            skipped.append(Skipped(relative, f"excluded by images.exclude: {glob}"))
-        elif reason:
-            skipped.append(Skipped(relative, reason))
+    source = IMAGE_SOURCES.get(config.source).open(config, cache)
+    listed, skipped = [], []
+    for entry in source.entries():
+        if glob := _is_excluded(entry.key, config.exclude):
+            skipped.append(Skipped(entry.key, f"excluded by images.exclude: {glob}"))
+        elif entry.problem:
+            skipped.append(Skipped(entry.key, entry.problem))
         else:
-            files[relative] = path
+            listed.append(entry)
     with PixelCache.open(cache, config, limit_mb, decode_seconds) as pixels:
-        scanned = dict(zip(files, _scan(list(files.values()), pixels), strict=True))
-    folders = {split for split in SPLITS if (root / split).is_dir()}
+        scanned = dict(zip(listed, _scan(source, listed, pixels), strict=True))
     used: dict[str, tuple[str, str]] = {}
-    for relative in sorted(scanned, key=_priority):
-        image, reason = scanned[relative]
+    for entry in sorted(scanned, key=_priority):
+        image, reason = scanned[entry]
         if image is None:
-            skipped.append(Skipped(relative, reason))
+            skipped.append(Skipped(entry.key, reason))
         elif image in used:
-            skipped.append(Skipped(relative, f"duplicate: same content as {used[image][0]}"))
-        elif split := _split_of(relative, image, folders, config):
-            used[image] = (relative, split)
+            skipped.append(Skipped(entry.key, f"duplicate: same content as {used[image][0]}"))
+        elif entry.outside:
+            skipped.append(Skipped(entry.key, entry.outside))
         else:
-            skipped.append(Skipped(relative, f"not in {', '.join(f'{f}/' for f in sorted(folders))}"))
+            used[image] = (entry.key, _split_of(entry, image, config))
     ids = sorted(used)
     table = ImageTable(
-        root,
+        source,
         np.array(ids, dtype=object),
         np.array([used[image][0] for image in ids], dtype=object),
         np.array([used[image][1] for image in ids], dtype=object),
         tuple(sorted(skipped, key=lambda s: s.path)),
     )
     _check(table, config)
-    return table, pixels.reader(root, table.ids, table.paths)
+    return table, pixels.reader(source, table.ids, table.paths)
 
 
 def _check(table: ImageTable, config: ImagesConfig) -> None:
+    place = table.source.place
     if not len(table):
         first = table.skipped[0] if table.skipped else None
         example = f"; the first: {printable(first.path)}: {first.reason}" if first else ""
-        raise UserError(f"{table.root}: no usable image among {len(table.skipped)} files{example}")
+        raise UserError(f"{place}: no usable image among {len(table.skipped)} files{example}")
     if not len(table.rows("train")):
-        raise UserError(f"{table.root}: no image to train on; put images in {table.root}/train/<class>/")
+        raise UserError(
+            f"{place}: no image to train on; put images in its split train, in a folder {place}/train/<class>/"
+        )
     if not len(table.rows("heldout")):
         raise UserError(
-            f"{table.root}: no image is held out; add val/ or test/, add images, or raise images.heldout_fraction "
+            f"{place}: no image is held out; add val/ or test/, add images, or raise images.heldout_fraction "
             f"(now {config.heldout_fraction})"
         )

@@ -6,7 +6,6 @@ deleting it loses nothing but time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from pathlib import Path
@@ -19,9 +18,11 @@ from filelock import FileLock
 from torch import Tensor
 
 from pipeline.config import ImagesConfig
-from pipeline.data.decode import BadImage, TooCostly, TooSlow, read_file
-from pipeline.data.decoder_pool import DECODE_SECONDS, Limits, shared
+from pipeline.data.decode import BadImage, TooCostly, TooSlow
+from pipeline.data.decode_limits import DECODE_SECONDS, Limits
+from pipeline.data.decoder_pool import shared
 from pipeline.data.resize import Transform
+from pipeline.data.sources.base import ImageSource, identity
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
 
@@ -31,11 +32,6 @@ class Scanned(NamedTuple):
 
     image: str | None
     reason: str
-
-
-def identity(data: bytes) -> str:
-    """The id of an image file: `img-` (so that no spreadsheet takes it for a number) and 16 digits of SHA-256."""
-    return "img-" + hashlib.sha256(data).hexdigest()[:16]
 
 
 class PixelCache:
@@ -93,29 +89,30 @@ class PixelCache:
             os.close(self._handle)
             self._lock.release()
 
-    def scan(self, path: Path) -> Scanned:
-        """Identity of one file; its pixels are decoded and stored unless its content is known already. Thread-safe."""
+    def scan(self, source: ImageSource, key: str) -> Scanned:
+        """Identity of one image; its pixels are decoded and stored unless its content is known already. Thread-safe."""
         try:
-            status = path.stat()
+            stamp = source.stamp(key)
         except OSError as error:
             return Scanned(None, f"unreadable: {error.strerror}")
-        key, stamp = os.path.abspath(path), [status.st_size, status.st_mtime_ns]
-        known = self._files.get(key)
-        if known and known[:2] == stamp:
+        address = source.address(key)
+        known = self._files.get(address)
+        if known and stamp and known[:2] == list(stamp):
             return Scanned(known[2], known[3])  # type: ignore[arg-type]
         try:
-            scanned = self._read(path)
+            scanned = self._read(source, key)
         except TooCostly as costly:  # not remembered: there may be more time or memory next time
             setting = " (runtime.decode_seconds)" if isinstance(costly, TooSlow) else ""
             return Scanned(None, f"{costly}{setting}")
         with self._guard:
-            self._files[key] = [*stamp, *scanned]
+            if stamp:
+                self._files[address] = [*stamp, *scanned]
             self._changed = True
         return scanned
 
-    def _read(self, path: Path) -> Scanned:
+    def _read(self, source: ImageSource, key: str) -> Scanned:
         try:
-            data = read_file(path, self.config.max_megabytes * 2**20)
+            data = source.read(key, self.config.max_megabytes * 2**20)
             image = identity(data)
             if image not in self._rows:
                 self._store(image, shared().pixels(data, self.transform, self.limits))
@@ -132,16 +129,16 @@ class PixelCache:
             row = self._rows[image] = len(self._rows)
         os.pwrite(self._handle, pixels.tobytes(), row * self._bytes)
 
-    def reader(self, root: Path, ids: np.ndarray, paths: np.ndarray) -> Pixels:
-        """Rows of a table as a source of batches."""
-        return Pixels(self, root, ids, paths)
+    def reader(self, source: ImageSource, ids: np.ndarray, keys: np.ndarray) -> Pixels:
+        """Pixels of the images with these ids [N] and keys [N], by row number."""
+        return Pixels(self, source, ids, keys)
 
 
 class Pixels:
     """uint8 images [N, size, size, 3] of a table, by row number; what the cache had no room for is decoded again."""
 
-    def __init__(self, cache: PixelCache, root: Path, ids: np.ndarray, paths: np.ndarray) -> None:
-        self._cache, self._root, self._paths = cache, root, paths
+    def __init__(self, cache: PixelCache, source: ImageSource, ids: np.ndarray, keys: np.ndarray) -> None:
+        self._cache, self._source, self._keys = cache, source, keys
         self._row = np.array([cache._rows.get(i, -1) for i in ids], dtype=np.int64)
         stored = (cache.folder / "pixels.u8").stat().st_size // cache._bytes
         self._map = (
@@ -161,9 +158,11 @@ class Pixels:
     def _one(self, row: int) -> np.ndarray:
         if self._row[row] >= 0 and self._map is not None:
             return np.asarray(self._map[self._row[row]])
-        cache, path = self._cache, self._root / self._paths[row]
+        cache, key = self._cache, self._keys[row]
         try:
-            data = read_file(path, cache.config.max_megabytes * 2**20)
+            data = self._source.read(key, cache.config.max_megabytes * 2**20)
             return shared().pixels(data, cache.transform, cache.limits)
         except BadImage as bad:
-            raise UserError(f"{path}: {bad}; it was usable when the images were listed, put it back") from bad
+            raise UserError(
+                f"{self._source.place}/{key}: {bad}; it was usable when the images were listed, put it back"
+            ) from bad

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from pipeline.data.decode_limits import MAX_ASPECT
+
 if TYPE_CHECKING:
     from pipeline.config import ImagesConfig
-
-MAX_ASPECT = 16  # of an image that is scaled whole; a longer one is cropped first
 
 
 @dataclass(frozen=True)

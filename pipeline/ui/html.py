@@ -10,7 +10,8 @@ from pathlib import Path
 import jinja2
 from PIL import Image
 
-from pipeline.data.decode import BadImage, decode, read_file
+from pipeline.data.decode import BadImage, decode
+from pipeline.data.image_table import ImageTable
 from pipeline.run.atomic_files import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -61,14 +62,14 @@ def data_address(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def thumbnail(path: Path, max_pixels: int) -> str | None:
-    """A small JPEG or PNG of an image file as a data address; None if it is gone or cannot be read.
+def thumbnail(table: ImageTable, image: str, max_pixels: int) -> str | None:
+    """A small JPEG or PNG of an image of a table as a data address; None if it is gone or cannot be read.
 
     Args:
         max_pixels: a larger image is not decoded.
     """
     try:
-        picture = decode(read_file(path, MAX_BYTES), max_pixels)
+        picture = decode(table.read(image, MAX_BYTES), max_pixels)
     except BadImage:
         return None
     small = max(picture.size) <= THUMBNAIL

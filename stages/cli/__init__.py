@@ -40,8 +40,8 @@ def settings() -> None:
 )
 def data(name: str, folder: Path) -> None:
     """Get a data set: the tutorial's ants and bees (a download), or the embedded digits as image files."""
-    from pipeline.data.digits import write_digits
     from pipeline.data.download import download_ants_bees
+    from pipeline.data.sources.digits import write_digits
 
     root = write_digits(folder / "digits") if name == "digits" else download_ants_bees(folder)
     click.echo(f"{name} is in {root}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from pipeline.config import Config
-from pipeline.data.decode import read_file
-from pipeline.data.decoder_pool import Decoders, Limits
+from pipeline.data.decode_limits import Limits
+from pipeline.data.decoder_pool import Decoders
 from pipeline.data.image_table import ImageTable
 
 SCREEN, ZOOMED = 1024, 2560  # longer side in pixels
@@ -66,6 +66,6 @@ class Renditions:
         self._decoders.close()
 
     def _make(self, image: str, side: int) -> Rendition:
-        path = self._table.root / self._table.paths[self._table.position[image]]
-        media_type, data = self._decoders.rendition(read_file(path, self._max_bytes), side, self._limits)
+        data = self._table.read(image, self._max_bytes)
+        media_type, data = self._decoders.rendition(data, side, self._limits)
         return Rendition(data, media_type)

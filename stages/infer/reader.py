@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.data.decode import BadImage, TooSlow
-from pipeline.data.decoder_pool import Decoders, Limits
+from pipeline.data.decode_limits import Limits
+from pipeline.data.decoder_pool import Decoders
 from pipeline.models.predictor import Predictor
 from stages.infer.journal import Line, stamp
 

@@ -116,9 +116,7 @@ def page(ws: Workspace, found: Figures) -> str:
         calibration=charts.calibration_plot(predictions) if predictions["classes"] else None,
         matrices=tints(predictions["confusion"]) if small else {},
         confused=[] if small or not predictions["confusion"] else most_confused(predictions["confusion"], ws.classes),
-        thumbnails={
-            one["image"]: thumbnail(ws.table.root / one["path"], ws.config.images.max_pixels) for one in listed
-        },
+        thumbnails={one["image"]: thumbnail(ws.table, one["image"], ws.config.images.max_pixels) for one in listed},
         frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
     )
 

@@ -184,5 +184,5 @@ def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
 def card_html(ws: Workspace, card: dict[str, Any]) -> str:
     """The card as one self-contained page."""
     limit = ws.config.images.max_pixels
-    pictures = {item["image"]: thumbnail(ws.table.root / item["path"], limit) for item in card["surprising"]}
+    pictures = {item["image"]: thumbnail(ws.table, item["image"], limit) for item in card["surprising"]}
     return render(Path(__file__).parent, "card.html.jinja", card=card, drawn=drawn(card), thumbnails=pictures)

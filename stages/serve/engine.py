@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.config.serve import ServeConfig
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
-from pipeline.data.decoder_pool import Decoders, DecodingStopped, Limits
+from pipeline.data.decode_limits import Limits
+from pipeline.data.decoder_pool import Decoders, DecodingStopped
 from pipeline.models.predictor import Prediction, Predictor
 from stages.serve.batcher import Batcher
 from stages.serve.metrics import Metrics

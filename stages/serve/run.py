@@ -9,7 +9,7 @@ import uvicorn
 
 from pipeline.config import Config
 from pipeline.config.serve import ServeConfig
-from pipeline.data.decoder_pool import Limits
+from pipeline.data.decode_limits import Limits
 from pipeline.errors import UserError
 from pipeline.models.predictor import REFERENCE, Predictor
 from pipeline.run.run_folder import RunFolder

@@ -14,7 +14,8 @@ from support.fuzzing import bounded, fuzz
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
 from pipeline.data.decode import BadImage, decode
-from pipeline.data.decoder_pool import Limits, shared
+from pipeline.data.decode_limits import Limits
+from pipeline.data.decoder_pool import shared
 from pipeline.data.resize import Transform
 
 MAX_PIXELS = 4_000_000

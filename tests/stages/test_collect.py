@@ -9,6 +9,7 @@ import torch
 from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
+from pipeline.data.sources.folder import FolderSource
 from pipeline.errors import UserError
 from pipeline.kinds import Queries, Simulation, TeacherParameters, kinds
 from pipeline.kinds.queries import spread_over
@@ -94,7 +95,7 @@ def test_questions_are_spread_evenly() -> None:
 def table(tmp_path: Path) -> ImageTable:
     ids = np.array(["img-1", "img-2", "img-3"], dtype=object)
     paths = np.array(["train/a/1.png", "train/b/2.png", "val/a/3.png"], dtype=object)
-    return ImageTable(tmp_path, ids, paths, np.array(["train", "train", "val"], dtype=object), ())
+    return ImageTable(FolderSource(tmp_path), ids, paths, np.array(["train", "train", "val"], dtype=object), ())
 
 
 def recorded(tmp_path: Path, table: ImageTable, text: str, **config: object) -> Recorded:

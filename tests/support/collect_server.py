@@ -16,7 +16,7 @@ from PIL import Image
 from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import parse_config
 from pipeline.config.collect import CollectConfig
-from pipeline.data.decoder_pool import Limits
+from pipeline.data.decode_limits import Limits
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.kinds import kinds
 from pipeline.kinds.items import distinct, items_of

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.config.teachers import ReplayConfig
 from pipeline.data.image_table import ImageTable
-from pipeline.data.pixel_cache import identity
+from pipeline.data.sources import identity
 from pipeline.errors import UserError
 
 

@@ -17,8 +17,9 @@ from support.fuzzing import bounded, peak_bytes, reset_peak
 
 from benchmarks.hostile import huge_tile, many_scans, saved, thin
 from pipeline.config import ImagesConfig
-from pipeline.data.decode import MAX_SCANS, BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
-from pipeline.data.decoder_pool import Decoders, DecodingStopped, Limits
+from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
+from pipeline.data.decode_limits import MAX_SCANS, Limits
+from pipeline.data.decoder_pool import Decoders, DecodingStopped
 from pipeline.data.decoder_process import DecodingProcess
 from pipeline.data.image_table import read_images
 from pipeline.data.resize import Transform
@@ -161,8 +162,8 @@ def test_an_image_that_only_turns_out_to_be_slow_is_set_aside(monkeypatch: pytes
 
 def test_memory_of_an_image_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a format to need more than was ever measured, the image is refused and the process stays below its limit."""
-    monkeypatch.setattr("pipeline.data.decoder_pool.BYTES_PER_PIXEL", 1)
-    monkeypatch.setattr("pipeline.data.decoder_pool.SLACK_BYTES", MEBIBYTE)
+    monkeypatch.setattr("pipeline.data.decode_limits.BYTES_PER_PIXEL", 1)
+    monkeypatch.setattr("pipeline.data.decode_limits.SLACK_BYTES", MEBIBYTE)
     decoders = Decoders(1)
     data = saved(Image.new("RGB", (5000, 4000)), "PNG")
     with pytest.raises(TooCostly, match="needs more memory to decode than an image may have"):

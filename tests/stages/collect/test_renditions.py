@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from benchmarks.hostile import many_scans, saved
-from pipeline.data.decode import MAX_SCANS, BadImage
-from pipeline.data.decoder_pool import DecodingStopped, Limits
+from pipeline.data.decode import BadImage
+from pipeline.data.decode_limits import MAX_SCANS, Limits
+from pipeline.data.decoder_pool import DecodingStopped
 from pipeline.data.image_table import ImageTable
+from pipeline.data.sources.folder import FolderSource
 from stages.collect.image_renditions import SCREEN, Renditions
 
 MEBIBYTE = 2**20
@@ -32,7 +34,7 @@ def renditions(tmp_path: Path) -> Iterator[Renditions]:
         (tmp_path / f"slow{number}.jpg").write_bytes(many_scans(4992, MAX_SCANS))
         names.append(f"slow{number}")
     paths = np.array(["small.png", "large.png", *(f"slow{n}.jpg" for n in range(5))], dtype=object)
-    table = ImageTable(tmp_path, np.array(names, dtype=object), paths, np.array(["train"] * 7), ())
+    table = ImageTable(FolderSource(tmp_path), np.array(names, dtype=object), paths, np.array(["train"] * 7), ())
     made = Renditions(table, Limits(25_000_000, 10.0), 10 * MEBIBYTE)
     yield made
     made.close()

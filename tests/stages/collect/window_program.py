@@ -10,7 +10,7 @@ from support.collect_server import planned
 
 from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config.collect import CollectConfig
-from pipeline.data.decoder_pool import Limits
+from pipeline.data.decode_limits import Limits
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases

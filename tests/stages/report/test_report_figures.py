@@ -14,6 +14,7 @@ from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Comparison, label_choice
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
+from pipeline.data.sources.folder import FolderSource
 from pipeline.learning.statistics import is_uniform, paired_difference, reliability
 from stages.report.charts import decided, shown_classes
 from stages.report.judgment_summary import judged
@@ -24,7 +25,7 @@ from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compa
 def table(count: int) -> ImageTable:
     ids = np.array([f"img-{n:03d}" for n in range(count)], dtype=object)
     paths = np.array([f"test/{n}.png" for n in range(count)], dtype=object)
-    return ImageTable(Path("nowhere"), ids, paths, np.array(["test"] * count, dtype=object), ())
+    return ImageTable(FolderSource(Path("nowhere")), ids, paths, np.array(["test"] * count, dtype=object), ())
 
 
 def says(*rows: tuple[int, float], classes: int = 3) -> Tensor:

@@ -16,7 +16,7 @@ from support.fuzzing import peak_bytes
 
 from benchmarks.hostile import huge_tile, many_scans, thin
 from pipeline.config import Config
-from pipeline.data.decode import MAX_SCANS
+from pipeline.data.decode_limits import MAX_SCANS
 
 FORM = "files"
 

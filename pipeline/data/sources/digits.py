@@ -1,4 +1,4 @@
-"""The embedded data: scikit-learn's 1,797 handwritten digits, written to disk as images, no download.
+"""The image source `digits`: scikit-learn's 1,797 handwritten digits, written to disk as images.
 
 Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
 """
@@ -10,11 +10,29 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from pipeline.data.sources.folder import FolderSource
+
+if TYPE_CHECKING:
+    from pipeline.config import ImagesConfig
+
 TEST_SHARE = 0.3
+
+
+class DigitsSource(FolderSource):
+    """A folder of images that is written when it is first opened."""
+
+    @classmethod
+    def open(cls, config: ImagesConfig, cache: Path) -> DigitsSource:
+        return cls(write_digits(config.root or cache / "digits"))
+
+    @classmethod
+    def check(cls, config: ImagesConfig) -> None:
+        """No setting is needed."""
 
 
 def _split(name: str) -> str:

@@ -1,0 +1,93 @@
+"""The image source `folder`: files below `images.root`, classes and splits by sub-folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.data.decode import read_file
+from pipeline.data.sources.base import SPLITS, Entry, ImageSource
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline.config import ImagesConfig
+
+
+class FolderSource(ImageSource):
+    """Keys are paths relative to the root: [split/]class/.../file, or files without class folders.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.place = root, str(root)
+
+    @classmethod
+    def open(cls, config: ImagesConfig, cache: Path) -> FolderSource:
+        root = config.root
+        assert root is not None
+        if not root.is_dir():
+            hint = "; `make data DATA=ants_bees` downloads the tutorial's" if "hymenoptera" in root.name else ""
+            raise UserError(f"images.root: there is no folder {root}{hint}")
+        return cls(root)
+
+    @classmethod
+    def check(cls, config: ImagesConfig) -> None:
+        if config.root is None:
+            raise ValueError("images.root is needed: the folder that holds the images")
+
+    def entries(self) -> Iterator[Entry]:
+        """Files below the root. The split is the top folder's name; where nothing is held out by folder, the content decides.
+
+        Without a train folder, what lies beside val and test is trained on; with one it is left out.
+        """
+        folders = {split for split in SPLITS if (self.root / split).is_dir()}
+        outside = f"not in {', '.join(f'{f}/' for f in sorted(folders))}"
+        for path, problem in _files(self.root):
+            key = path.relative_to(self.root).as_posix()
+            top = key.split("/", 1)[0]
+            if top in folders:
+                yield Entry(key, top if folders & {"val", "test"} else None, problem)
+            elif "train" in folders:
+                yield Entry(key, None, problem, outside)
+            else:
+                yield Entry(key, "train" if folders else None, problem)
+
+    def read(self, key: str, max_bytes: int) -> bytes:
+        return read_file(self.root / key, max_bytes)
+
+    def stamp(self, key: str) -> tuple[int, int]:
+        status = (self.root / key).stat()
+        return status.st_size, status.st_mtime_ns
+
+    def address(self, key: str) -> str:
+        return os.path.abspath(self.root / key)
+
+    def label(self, key: str) -> str | None:
+        """The class is the first folder below the split's (or the root's)."""
+        parts = key.split("/")[:-1]
+        if parts and parts[0] in SPLITS:
+            parts = parts[1:]
+        return parts[0] if parts else None
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Everything below a folder that is no folder itself, and why it cannot be an image, if that shows without reading it.
+
+    Hidden files and folders are not looked at. Links to folders are not followed: they may be circles.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        path = folder / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(path)
+        elif entry.is_dir():
+            yield path, "a link to a folder, which is not followed; put the folder itself in its place"
+        elif entry.is_file() or not path.exists():
+            yield path, ""
+        else:
+            yield path, "not a regular file"
