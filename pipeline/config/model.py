@@ -8,8 +8,13 @@ from pipeline.config.base import Section, Trainable, expand_path
 
 
 class ModelConfig(Section):
-    backbone: str = Field("resnet18", description="any torchvision classification network, by name")
-    weights: str = Field("imagenet", description="imagenet, none, or a .safetensors or .pth file of torchvision's keys")
+    backbone: str = Field(
+        "resnet18",
+        description="network by name: one of torchvision (resnet18), or source:name of a source that a package adds",
+    )
+    weights: str = Field(
+        "imagenet", description="imagenet, none, or a .safetensors or .pth file with the network's own names of weights"
+    )
     trainable: Trainable = Field("all", description="which part learns; what lies before it is frozen, computed once")
     cache_limit_mb: float = Field(
         4096, ge=0, le=1e8, description="largest prefix cache; above it outputs are recomputed"

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -84,7 +84,7 @@ class Decoders:
     def submit_pixels(self, data: bytes, transform: Transform, limits: Limits) -> Future[np.ndarray]:
         """As `pixels`, without waiting."""
         shape = (transform.size, transform.size, 3)
-        arguments = {"size": transform.size, "resize": transform.resize}
+        arguments = asdict(transform)
         made = lambda _, pixels: np.frombuffer(pixels, np.uint8).reshape(shape)  # noqa: E731
         return self._submit("pixels", arguments, data, limits, made)
 

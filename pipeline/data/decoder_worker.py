@@ -28,9 +28,9 @@ Header = dict[str, Any]
 Result = tuple[Header, bytes]
 
 
-def pixels(data: bytes, max_pixels: int, size: int, resize: int) -> Result:
+def pixels(data: bytes, max_pixels: int, size: int, resize: int, interpolation: str) -> Result:
     """What a network sees: uint8 [size, size, 3]."""
-    return {}, Transform(size, resize)(decode(data, max_pixels)).tobytes()
+    return {}, Transform(size, resize, interpolation)(decode(data, max_pixels)).tobytes()
 
 
 def rendition(data: bytes, max_pixels: int, side: int) -> Result:

@@ -17,7 +17,7 @@ from pipeline.config import AugmentConfig
 from pipeline.data.cached_array import cached_array
 from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
-from pipeline.data.transforms import augment, normalise
+from pipeline.data.transforms import IMAGENET, Normalisation, augment, normalise
 from pipeline.models.backbone import Split
 from pipeline.models.serialization import weights_hash
 from pipeline.run.atomic_files import short_hash, writing
@@ -33,12 +33,19 @@ class Features:
         prefix: frozen network, or None.
         stored: [N, ...] float32 prefix outputs, if they were computed before.
         device: where batches are put.
+        normalisation: of the pixels, as the network was made for.
     """
 
     def __init__(
-        self, pixels: Pixels, prefix: torch.nn.Module | None, stored: np.ndarray | None, device: torch.device
+        self,
+        pixels: Pixels,
+        prefix: torch.nn.Module | None,
+        stored: np.ndarray | None,
+        device: torch.device,
+        normalisation: Normalisation = IMAGENET,
     ) -> None:
         self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
+        self.normalisation = normalisation
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -59,7 +66,7 @@ class Features:
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 images [B, H, W, 3] that need not be the table's to features [B, ...]."""
-        images = normalise(pixels.to(self.device))
+        images = normalise(pixels.to(self.device), self.normalisation)
         return images if self.prefix is None else self.prefix(images)
 
 
@@ -71,23 +78,26 @@ def load_features(
     cache: Path,
     limit_mb: float,
     device: torch.device,
+    normalisation: Normalisation = IMAGENET,
 ) -> Features:
     """Features of all images of a table, from the cache if they were computed before.
 
-    The cache key covers what they depend on: the prefix's weights, the images' content in order, the transform. Outputs
+    The cache key covers what they depend on: the prefix's weights, the images' content in order, the transform and the
+    normalisation. Outputs
     that would take more than `limit_mb` are not stored but computed again for each batch.
     """
-    source = Features(pixels, split.prefix, None, device)
+    source = Features(pixels, split.prefix, None, device, normalisation)
     if split.prefix is None:
         return source
     example = source.batch(torch.tensor([0]))[0]
     if example.numel() * 4 * len(source) > limit_mb * 2**20:
         return source
-    key = short_hash(weights_hash(split.prefix), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
+    images = hashlib.sha256("".join(ids).encode()).hexdigest()
+    key = short_hash(weights_hash(split.prefix), images, transform.key, *normalisation.key)
     shape = (len(source), *example.shape)
     path = cache / "features" / f"{key}.npy"
     stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
-    return Features(pixels, split.prefix, stored, device)
+    return Features(pixels, split.prefix, stored, device, normalisation)
 
 
 def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:

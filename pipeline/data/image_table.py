@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline.config import ImagesConfig
 from pipeline.data.decode_limits import DECODE_SECONDS
 from pipeline.data.pixel_cache import PixelCache, Pixels, Scanned
+from pipeline.data.resize import Transform
 from pipeline.data.sources import IMAGE_SOURCES, SPLITS, Entry, ImageSource
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable, write_atomically
@@ -121,13 +122,18 @@ def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list
 
 
 def read_images(
-    config: ImagesConfig, cache: Path, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
+    config: ImagesConfig,
+    cache: Path,
+    limit_mb: float = 4096,
+    decode_seconds: float = DECODE_SECONDS,
+    transform: Transform | None = None,
 ) -> tuple[ImageTable, Pixels]:
     """Find, verify and hash every image of the configured source. Each is decoded at most once, ever.
 
     Args:
         limit_mb: size of the pixel cache.
         decode_seconds: of processor time that one image may take.
+        transform: to what the network sees; default: bilinear, to `images.resize` and `images.size`.
 
     Raises:
         UserError: no such source or place, no usable image, no image to train on, or none to hold out.
@@ -141,7 +147,7 @@ def read_images(
             skipped.append(Skipped(entry.key, entry.problem))
         else:
             listed.append(entry)
-    with PixelCache.open(cache, config, limit_mb, decode_seconds) as pixels:
+    with PixelCache.open(cache, config, limit_mb, decode_seconds, transform) as pixels:
         scanned = dict(zip(listed, _scan(source, listed, pixels), strict=True))
     used: dict[str, tuple[str, str]] = {}
     for entry in sorted(scanned, key=_priority):

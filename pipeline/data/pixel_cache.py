@@ -38,11 +38,11 @@ class PixelCache:
     """Maps content id to a row of one [rows, size, size, 3] uint8 file. Scan inside `with`; read at any time."""
 
     def __init__(
-        self, folder: Path, config: ImagesConfig, limit_mb: float, decode_seconds: float = DECODE_SECONDS
+        self, folder: Path, config: ImagesConfig, transform: Transform, limit_mb: float, decode_seconds: float
     ) -> None:
         self.folder = folder
         self.config = config
-        self.transform = Transform.of(config)
+        self.transform = transform
         self.limits = Limits(config.max_pixels, decode_seconds)
         self.shape = (config.size, config.size, 3)
         self._bytes = int(np.prod(self.shape))
@@ -53,12 +53,19 @@ class PixelCache:
 
     @classmethod
     def open(
-        cls, cache: Path, config: ImagesConfig, limit_mb: float = 4096, decode_seconds: float = DECODE_SECONDS
+        cls,
+        cache: Path,
+        config: ImagesConfig,
+        limit_mb: float = 4096,
+        decode_seconds: float = DECODE_SECONDS,
+        transform: Transform | None = None,
     ) -> PixelCache:
+        """The cache of a transform; of `Transform.of(config)` if none is given."""
+        transform = transform or Transform.of(config)
         limits = f"{config.max_pixels}-{config.max_megabytes}"
-        folder = cache / "pixels" / f"{Transform.of(config).key}-{limits}"
+        folder = cache / "pixels" / f"{transform.key}-{limits}"
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, config, limit_mb, decode_seconds)
+        return cls(folder, config, transform, limit_mb, decode_seconds)
 
     def _load(self) -> None:
         self._files: dict[str, list[object]] = {}

@@ -15,20 +15,34 @@ if TYPE_CHECKING:
     from pipeline.config import ImagesConfig
 
 
+BILINEAR = "bilinear"
+FILTER_RADIUS = {BILINEAR: 1, "bicubic": 2}  # pixels that a filter of Pillow reaches, of the image or the scaled image
+
+
 @dataclass(frozen=True)
 class Transform:
-    """Shorter side to `resize` pixels (bilinear, antialiased), then the centre square of `size` pixels."""
+    """Shorter side to `resize` pixels (antialiased), then the centre square of `size` pixels.
+
+    Attributes:
+        interpolation: `bilinear` or `bicubic`.
+    """
 
     size: int
     resize: int
+    interpolation: str = BILINEAR
 
     @classmethod
-    def of(cls, config: ImagesConfig) -> Transform:
-        return cls(config.size, config.resize or config.size)
+    def of(cls, config: ImagesConfig, interpolation: str = BILINEAR) -> Transform:
+        return cls(config.size, config.resize or config.size, interpolation)
 
     @property
     def key(self) -> str:
-        return f"{self.size}-{self.resize}"
+        """For the keys of caches; without `bilinear`, so that caches of earlier versions are found."""
+        return f"{self.size}-{self.resize}" + ("" if self.interpolation == BILINEAR else f"-{self.interpolation}")
+
+    @property
+    def _filter(self) -> Image.Resampling:
+        return Image.Resampling[self.interpolation.upper()]
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """[H, W] RGB image to a uint8 array [size, size, 3]."""
@@ -38,22 +52,22 @@ class Transform:
         if max(width, height) > MAX_ASPECT * self.resize:
             return self._cropped_first(image, (width, height), (left, top))
         if (width, height) != image.size:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.resize((width, height), self._filter)
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
     def _cropped_first(self, image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
         """The same pixels, without ever allocating the whole scaled image.
 
-        Around the square a margin is scaled, too: as far as the bilinear filter reaches, so that no pixel of the square
-        depends on the cut.
+        Around the square a margin is scaled, too: as far as the filter reaches, so that no pixel of the square depends on
+        the cut.
         """
         box, inner, out = [], [], []
         for side, whole, start in zip(image.size, scaled, corner, strict=True):
-            reach = math.ceil((max(1.0, side / whole) + 1) * whole / side)
+            reach = math.ceil((FILTER_RADIUS[self.interpolation] * max(1.0, side / whole) + 1) * whole / side)
             first, last = max(0, start - reach), min(whole, start + self.size + reach)
             box.append((first * side / whole, last * side / whole))
             out.append(last - first)
             inner.append(start - first)
         (x0, x1), (y0, y1) = box
-        part = image.resize((out[0], out[1]), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
+        part = image.resize((out[0], out[1]), self._filter, box=(x0, y0, x1, y1))
         return np.asarray(part.crop((inner[0], inner[1], inner[0] + self.size, inner[1] + self.size)))

@@ -1,4 +1,4 @@
-"""Tables [N, C]: what a network says of every image, computed once for each set of weights."""
+"""Tables [N, C]: a network's outputs for every image, computed once for each set of weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def cached_scores(
     network: nn.Module, suffix: nn.Module, features: Features, ids: np.ndarray, transform: Transform, cache: Path
 ) -> Tensor:
     """`score` of every image, kept on disk under the hash of the weights, the images and the transform."""
-    key = short_hash(weights_hash(network), hashlib.sha256("".join(ids).encode()).hexdigest(), transform.key)
+    images = hashlib.sha256("".join(ids).encode()).hexdigest()
+    key = short_hash(weights_hash(network), images, transform.key, *features.normalisation.key)
 
     def write(path: Path) -> None:
         with path.open("wb") as file:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from pipeline.config import AugmentConfig
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, of pixels between 0 and 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """For the keys of caches; empty for ImageNet's, so that caches of earlier versions are found."""
+        return () if self == IMAGENET else (repr((self.mean, self.std)),)
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in ImageNet's units, in the channels-last layout it came in."""
-    mean = pixels.new_tensor(IMAGENET_MEAN, dtype=torch.float32)
-    std = pixels.new_tensor(IMAGENET_STD, dtype=torch.float32)
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def normalise(pixels: Tensor, normalisation: Normalisation = IMAGENET) -> Tensor:
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], (pixels / 255 - mean) / std, in the channels-last layout it came in."""
+    mean = pixels.new_tensor(normalisation.mean, dtype=torch.float32)
+    std = pixels.new_tensor(normalisation.std, dtype=torch.float32)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE
-from pipeline.data.resize import Transform
-from pipeline.models.architecture import backbone_names
+from pipeline.data.resize import BILINEAR, FILTER_RADIUS, Transform
+from pipeline.data.transforms import IMAGENET, Normalisation
+from pipeline.models.sources import BACKBONE_SOURCES, full_name
 from pipeline.run.atomic_files import Damaged
 
 KEY = "image_rlhf"  # of the file's metadata
@@ -21,7 +23,11 @@ class ModelHeader:
 
     Attributes:
         classes: distinct names, in the order of the network's outputs.
+        backbone: the network's name in its source.
         size: side in pixels of the square the network sees; `resize`, the shorter side before the crop.
+        source: of the backbone, one of `BACKBONE_SOURCES`.
+        mean, std: of each channel, of pixels between 0 and 1.
+        interpolation: by which images are resized.
     """
 
     kind: Literal["policy", "reward"]
@@ -29,10 +35,23 @@ class ModelHeader:
     classes: tuple[str, ...]
     size: int
     resize: int
+    source: str = "torchvision"
+    mean: tuple[float, float, float] = IMAGENET.mean
+    std: tuple[float, float, float] = IMAGENET.std
+    interpolation: str = BILINEAR
 
     @property
     def transform(self) -> Transform:
-        return Transform(self.size, self.resize)
+        return Transform(self.size, self.resize, self.interpolation)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        return Normalisation(self.mean, self.std)
+
+    @property
+    def network(self) -> str:
+        """Source and name of the network, as `model.backbone` names it."""
+        return full_name(self.source, self.backbone)
 
     def metadata(self) -> dict[str, str]:
         """As a safetensors file keeps it."""
@@ -44,6 +63,7 @@ class ModelHeader:
 
         Raises:
             Damaged: not JSON, a field is missing, of the wrong type or out of range.
+            UnknownNameError: the package that adds the backbone's source is not installed.
         """
         try:
             fields = json.loads(metadata[KEY])
@@ -51,7 +71,11 @@ class ModelHeader:
             raise Damaged(f"its header is not JSON: {str(error).splitlines()[0]}") from None
         if not isinstance(fields, dict):
             raise Damaged("its header is not a JSON object")
-        wanted = {"kind": str, "backbone": str, "classes": list, "size": int, "resize": int}
+        wanted = {"kind": str, "backbone": str, "classes": list, "size": int, "resize": int} | {
+            name: kind
+            for name, kind in {"source": str, "mean": list, "std": list, "interpolation": str}.items()
+            if name in fields  # files of version 0.1 have none: torchvision, ImageNet's mean and std, bilinear
+        }
         for name, kind in wanted.items():
             if name not in fields:
                 raise Damaged(f"its header has no '{name}'")
@@ -60,20 +84,32 @@ class ModelHeader:
         if extra := sorted(set(fields) - set(wanted)):
             raise Damaged(f"its header has the unknown field '{extra[0]}'")
         _check_values(fields)
-        return cls(**{**fields, "classes": tuple(fields["classes"])})
+        plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        return cls(**plain)
 
 
 def _check_values(fields: dict[str, Any]) -> None:
     if fields["kind"] not in ("policy", "reward"):
         raise Damaged(f"its kind is '{fields['kind']:.40}', not policy or reward")
-    if fields["backbone"] not in backbone_names():
-        raise Damaged(f"torchvision has no classification network '{fields['backbone']:.40}'")
+    source = fields.get("source", "torchvision")
+    if fields["backbone"] not in BACKBONE_SOURCES.get(source).names():
+        raise Damaged(f"{source:.40} has no classification network '{fields['backbone']:.40}'")
+    for name in ("mean", "std"):
+        _check_channels(name, fields.get(name, [1.0, 1.0, 1.0]))
+    if fields.get("interpolation", BILINEAR) not in FILTER_RADIUS:
+        raise Damaged(f"its interpolation is '{fields['interpolation']:.40}', not {' or '.join(FILTER_RADIUS)}")
     _check_classes(fields["classes"])
     if not 1 <= fields["size"] <= fields["resize"] <= MAX_IMAGE_SIZE:
         raise Damaged(
             f"its image size is {fields['size']} after resizing to {fields['resize']}; both are 1 to {MAX_IMAGE_SIZE}, and "
             "the second is not the smaller one"
         )
+
+
+def _check_channels(name: str, values: Sequence[object]) -> None:
+    numbers = [value for value in values if isinstance(value, float | int) and math.isfinite(value)]
+    if len(values) != 3 or len(numbers) != 3 or (name == "std" and min(numbers) <= 0):
+        raise Damaged(f"'{name}' in its header is not three numbers{' above 0' if name == 'std' else ''}")
 
 
 def _check_classes(names: Sequence[object]) -> None:

@@ -145,7 +145,7 @@ class Predictor:
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(np.require(pixels, requirements="W"))
         batch = pixels.to(self.device)
-        return log_policy(self.network(normalise(batch))).cpu()
+        return log_policy(self.network(normalise(batch, self.header.normalisation))).cpu()
 
     def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:
         """Predictions for images, each a path, a file's bytes or a Pillow image; for a single one, its prediction.

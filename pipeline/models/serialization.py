@@ -10,11 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from feedback_store.registry import UnknownNameError
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
-from pipeline.models.architecture import network_shape, refused_size
 from pipeline.models.backbone import build_network
 from pipeline.models.header import KEY, ModelHeader
+from pipeline.models.network_shape import network_shape, refused_size
 from pipeline.models.weight_checks import difference, first_not_finite
 from pipeline.run import manifest
 from pipeline.run.atomic_files import Damaged, write_atomically
@@ -71,6 +72,8 @@ def load_model(path: Path, kind: str) -> tuple[nn.Module, ModelHeader, dict[str,
         return _restored(header, tensors), header, tensors
     except Damaged as error:
         raise damaged(path, str(error)) from None
+    except UnknownNameError as error:
+        raise UserError(f"{path}: {error}; install the package that adds it") from None
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -90,14 +93,14 @@ def _restored(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Module:
     Raises:
         Damaged: they do not fit together, or a weight is NaN or Inf.
     """
-    shape = network_shape(header.backbone, len(header.classes))
+    shape = network_shape(header.network, len(header.classes))
     own = {name: tensors.pop(name) for name in shape.state_dict() if name in tensors}
     if reason := difference(shape, own):
-        raise Damaged(f"{reason}, for a {header.backbone} of {len(header.classes)} classes")
-    if reason := refused_size(header.backbone, header.size):
-        raise Damaged(f"{header.backbone} cannot take images of {header.size} pixels ({reason})")
+        raise Damaged(f"{reason}, for a {header.network} of {len(header.classes)} classes")
+    if reason := refused_size(header.network, header.size):
+        raise Damaged(f"{header.network} cannot take images of {header.size} pixels ({reason})")
     if name := first_not_finite(own) or first_not_finite(tensors):
         raise Damaged(f"'{name}' has NaN or Inf")
-    network = build_network(ModelConfig(backbone=header.backbone, weights="none"), len(header.classes), seed=0)
+    network = build_network(ModelConfig(backbone=header.network, weights="none"), len(header.classes), seed=0)
     network.load_state_dict(own, strict=False)  # old files lack BatchNorm's counters
     return network

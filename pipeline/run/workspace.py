@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import click
 import torch
@@ -19,10 +20,11 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.score_tables import cached_scores
 from pipeline.errors import UserError
-from pipeline.models.architecture import require_size
 from pipeline.models.backbone import Split, split
+from pipeline.models.network_shape import require_size
 from pipeline.models.policy import log_policy
 from pipeline.models.serialization import ModelHeader, load_model
+from pipeline.models.sources import DataConfiguration, find_backbone, parse_backbone
 from pipeline.run.atomic_files import printable, sha256_of
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import Runtime, start
@@ -41,11 +43,23 @@ class Workspace:
 
     @property
     def transform(self) -> Transform:
-        return Transform.of(self.config.images)
+        return network_transform(self.config)
 
-    def header(self, kind: str) -> ModelHeader:
-        images = self.transform
-        return ModelHeader(kind, self.config.model.backbone, self.classes, images.size, images.resize)  # type: ignore[arg-type]
+    def header(self, kind: Literal["policy", "reward"]) -> ModelHeader:
+        """What a model file of this run says about itself."""
+        source, name = parse_backbone(self.config.model.backbone)
+        data, images = _data_configuration(self.config), self.transform
+        return ModelHeader(
+            kind,
+            name,
+            self.classes,
+            images.size,
+            images.resize,
+            source=source,
+            mean=data.normalisation.mean,
+            std=data.normalisation.std,
+            interpolation=images.interpolation,
+        )
 
     def rows(self, name: str) -> Tensor:
         """Row numbers of a split, as a tensor."""
@@ -53,7 +67,8 @@ class Workspace:
 
     def cut(self, network: nn.Module, trainable: Trainable | None = None) -> tuple[Split, Features]:
         """Split a network and have its prefix's outputs for every image at hand."""
-        pieces = split(network.to(self.runtime.device), trainable or self.config.model.trainable)
+        source, _ = find_backbone(self.config.model.backbone)
+        pieces = split(network.to(self.runtime.device), trainable or self.config.model.trainable, source)
         features = load_features(
             pieces,
             self.pixels,
@@ -62,6 +77,7 @@ class Workspace:
             self.run.cache,
             self.config.model.cache_limit_mb,
             self.runtime.device,
+            _data_configuration(self.config).normalisation,
         )
         return pieces, features
 
@@ -70,7 +86,7 @@ class Workspace:
         return cached_scores(pieces.network, pieces.suffix, features, self.table.ids, self.transform, self.run.cache)
 
     def load_policy(self, path: Path) -> nn.Module:
-        """A saved policy, checked to have this run's classes and image size."""
+        """A saved policy, checked to have this run's network, classes and image size."""
         network, header, _ = load_model(path, "policy")
         self._check(path, header)
         return network
@@ -78,6 +94,8 @@ class Workspace:
     def _check(self, path: Path, header: ModelHeader) -> None:
         if header.classes != self.classes:
             raise UserError(f"{path}: made for the classes {', '.join(header.classes)}, not {', '.join(self.classes)}")
+        if header.network != self.header("policy").network:
+            raise UserError(f"{path}: made with the network {header.network}; set model.backbone to that")
         if header.transform != self.transform:
             raise UserError(
                 f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to that"
@@ -95,6 +113,16 @@ class Workspace:
         return {"weights": sha256_of(path)} if path.is_file() else {}
 
 
+def _data_configuration(config: Config) -> DataConfiguration:
+    source, name = find_backbone(config.model.backbone)
+    return source.data_configuration(name)
+
+
+def network_transform(config: Config) -> Transform:
+    """From an image to what the configured network sees."""
+    return Transform.of(config.images, _data_configuration(config).interpolation)
+
+
 def open_workspace(config: Config) -> Workspace:
     """Read the images (from the cache, mostly), write images.csv, and say what was left out.
 
@@ -105,7 +133,13 @@ def open_workspace(config: Config) -> Workspace:
     run = RunFolder(config)
     run.prepare()
     require_size(config.model.backbone, config.images.size)
-    table, pixels = read_images(config.images, run.cache, config.model.cache_limit_mb, config.runtime.decode_seconds)
+    table, pixels = read_images(
+        config.images,
+        run.cache,
+        config.model.cache_limit_mb,
+        config.runtime.decode_seconds,
+        network_transform(config),
+    )
     classes = class_names(table, config.images.classes)
     if runtime.is_main:
         table.write(run.path / "images.csv")

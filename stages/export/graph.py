@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from pipeline.data.transforms import normalise
+from pipeline.data.transforms import IMAGENET, Normalisation, normalise
 from pipeline.errors import UserError
 from pipeline.models.policy import log_policy
 from pipeline.models.predictor import Predictor
@@ -32,12 +32,12 @@ Answer = Callable[[np.ndarray], Outputs]  # uint8 [B, size, size, 3] to probabil
 class PixelsToClasses(nn.Module):
     """uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation = IMAGENET) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.normalisation = network, normalisation
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.network(normalise(pixels))
+        logits = self.network(normalise(pixels, self.normalisation))
         return log_policy(logits).exp(), logits
 
 
@@ -52,8 +52,8 @@ def metadata(header: ModelHeader, weights: str) -> dict[str, str]:
         "size": str(header.size),
         "resize": str(header.resize),
         "input": f"uint8 RGB [batch, {header.size}, {header.size}, 3]: the shorter side resized to {header.resize} pixels "
-        f"(bilinear, antialiased), then the centre square of {header.size}; not normalised",
-        "backbone": header.backbone,
+        f"({header.interpolation}, antialiased), then the centre square of {header.size}; not normalised",
+        "backbone": header.network,
         "weights_sha256": weights,
         "producer": "image-rlhf",
     }
@@ -84,7 +84,9 @@ def trace(predictor: Predictor) -> ExportedProgram:
     try:
         with _quietly(), torch.no_grad():
             return torch.export.export(
-                PixelsToClasses(predictor.network).eval(), (example,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
+                PixelsToClasses(predictor.network, predictor.header.normalisation).eval(),
+                (example,),
+                dynamic_shapes={INPUT: {0: Dim("batch", min=1)}},
             )
     except Exception as error:  # what the tracer raises is not documented
         raise _impossible(predictor, "torch.export", error) from error
@@ -93,7 +95,7 @@ def trace(predictor: Predictor) -> ExportedProgram:
 def _impossible(predictor: Predictor, what: str, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(
-        f"{what} of torch {torch.__version__} cannot export {predictor.header.backbone} ({reason}); FORMAT=huggingface "
+        f"{what} of torch {torch.__version__} cannot export {predictor.header.network} ({reason}); FORMAT=huggingface "
         "needs no graph"
     )
 

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from PIL import Image
+
 from pipeline.models.predictor import EXPORTED, Predictor
 from pipeline.models.serialization import ModelHeader
 from pipeline.run.atomic_files import write_atomically, write_json
@@ -15,7 +16,6 @@ from stages.export.model_card import render
 from stages.export.model_facts import gather
 
 LIBRARY = "image-rlhf"
-BILINEAR = 2  # Pillow's number, which the hub's files use
 
 
 def model_config(header: ModelHeader) -> dict[str, Any]:
@@ -24,15 +24,15 @@ def model_config(header: ModelHeader) -> dict[str, Any]:
         "library_name": LIBRARY,
         "architecture": header.backbone,
         "architectures": [header.backbone],
-        "backbone": f"torchvision.models.{header.backbone}",
+        "backbone": f"torchvision.models.{header.backbone}" if header.source == "torchvision" else header.network,
         "num_labels": len(header.classes),
         "id2label": {str(number): name for number, name in enumerate(header.classes)},
         "label2id": {name: number for number, name in enumerate(header.classes)},
         "image_size": header.size,
         "resize": header.resize,
         "num_channels": 3,
-        "mean": list(IMAGENET_MEAN),
-        "std": list(IMAGENET_STD),
+        "mean": list(header.mean),
+        "std": list(header.std),
     }
 
 
@@ -46,14 +46,14 @@ def preprocessor_config(header: ModelHeader) -> dict[str, Any]:
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": header.resize},
-        "resample": BILINEAR,
+        "resample": int(Image.Resampling[header.interpolation.upper()]),  # Pillow's number
         "do_center_crop": True,
         "crop_size": {"height": header.size, "width": header.size},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(IMAGENET_MEAN),
-        "image_std": list(IMAGENET_STD),
+        "image_mean": list(header.mean),
+        "image_std": list(header.std),
     }
 
 

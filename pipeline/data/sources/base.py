@@ -61,7 +61,7 @@ class ImageSource(ABC):
             UserError: there is no such place.
         """
 
-    @classmethod
+    @classmethod  # noqa: B027  a source that needs no setting has nothing to check
     def check(cls, config: ImagesConfig) -> None:
         """Look at the settings when a configuration is read; nothing is opened yet.
 

@@ -1,0 +1,59 @@
+"""Networks without memory for their weights: which shapes a backbone has, and which image sizes it takes."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import nn
+
+from pipeline.errors import UserError
+from pipeline.models.sources import find_backbone
+
+
+@functools.lru_cache(maxsize=4)
+def network_shape(backbone: str, classes: int) -> nn.Module:
+    """A network of `classes` outputs without memory for its weights (torch's meta device), to compare shapes with.
+
+    Raises:
+        UserError: unknown backbone.
+    """
+    source, name = find_backbone(backbone)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                network = source.build(name, classes, "none", 0)
+        except NotImplementedError:  # RegNet's constructor computes with the numbers of a tensor
+            network = source.build(name, classes, "none", 0)
+    return network.to("meta").eval()
+
+
+@functools.lru_cache(maxsize=16)
+def refused_size(backbone: str, size: int) -> str:
+    """Why a backbone cannot take images of `size` pixels; nothing if it can.
+
+    Raises:
+        UserError: unknown backbone.
+    """
+    network = network_shape(backbone, 2)
+    source, name = find_backbone(backbone)
+    expected = source.data_configuration(name).size or getattr(
+        network, "image_size", None
+    )  # torchvision's transformers
+    if isinstance(expected, int) and expected != size:
+        return f"it takes {expected} pixels only"
+    try:
+        with torch.no_grad():
+            network(torch.empty(1, 3, size, size, device="meta"))
+    except (RuntimeError, AssertionError, ValueError, IndexError, ZeroDivisionError) as error:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""
+
+
+def require_size(backbone: str, size: int) -> None:
+    """Raise UserError if the backbone cannot take images of `images.size` pixels."""
+    if reason := refused_size(backbone, size):
+        raise UserError(
+            f"images.size: {backbone} cannot take images of {size} pixels ({reason}); choose another size, or another "
+            "network as model.backbone"
+        )

@@ -1,0 +1,47 @@
+"""Where networks come from: the sources that `model.backbone` names. CONTRIBUTING.md shows how to add one."""
+
+from __future__ import annotations
+
+import difflib
+
+from feedback_store.errors import FeedbackError
+from feedback_store.registry import Registry
+from pipeline.errors import UserError
+from pipeline.models.sources.base import BackboneSource, DataConfiguration, fit_weights
+from pipeline.models.sources.torchvision_source import TorchvisionSource
+
+__all__ = ["BACKBONE_SOURCES", "BackboneSource", "DataConfiguration", "find_backbone", "fit_weights", "parse_backbone"]
+
+DEFAULT_SOURCE = "torchvision"
+BACKBONE_SOURCES: Registry[BackboneSource] = Registry("backbone source", "image_rlhf.backbone_sources")
+BACKBONE_SOURCES.register(DEFAULT_SOURCE, TorchvisionSource())
+
+
+def parse_backbone(backbone: str) -> tuple[str, str]:
+    """Source and name of a network as `model.backbone` names it: `torchvision:resnet18`, or `resnet18` for short."""
+    source, colon, name = backbone.partition(":")
+    return (source, name) if colon else (DEFAULT_SOURCE, backbone)
+
+
+def full_name(source: str, name: str) -> str:
+    """What `parse_backbone` parses, as short as possible."""
+    return name if source == DEFAULT_SOURCE else f"{source}:{name}"
+
+
+def find_backbone(backbone: str) -> tuple[BackboneSource, str]:
+    """The source of a network and the network's name there.
+
+    Raises:
+        UserError: no such source, or it has no such network; the message lists the sources or the nearest name.
+    """
+    source_name, name = parse_backbone(backbone)
+    try:
+        source = BACKBONE_SOURCES.get(source_name)
+    except FeedbackError as error:
+        raise UserError(f"model.backbone: {error}") from None
+    names = source.names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise UserError(f"model.backbone: {source_name} has no classification network '{name}'{hint}")
+    return source, name

@@ -1,0 +1,125 @@
+"""The backbone source `torchvision`: its classification networks by name, with this task's head."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torchvision
+from torch import nn
+
+from pipeline.errors import UserError
+from pipeline.models.sources.base import BackboneSource
+from pipeline.models.weight_checks import difference, read_weights
+
+IMAGENET_CLASSES = 1000
+
+
+class TorchvisionSource(BackboneSource):
+    """Every classification network of torchvision, with its weights of ImageNet.
+
+    Two of its networks and one family are special: googlenet and inception_v3 have auxiliary classifiers, which are left
+    out, and SqueezeNet's head is no linear layer, so that it gets another one.
+    """
+
+    @functools.cache  # noqa: B019  there is one source
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(torchvision.models.list_models(module=torchvision.models)))
+
+    def build(self, name: str, classes: int, weights: str, seed: int) -> nn.Module:
+        if weights not in ("imagenet", "none"):
+            return _from_file(name, Path(weights), classes)
+        network = _download(name) if weights == "imagenet" else construct(name, None)
+        replace_head(network, classes)
+        return network
+
+    def categories(self, name: str) -> tuple[str, ...] | None:
+        names = torchvision.models.get_model_weights(name).DEFAULT.meta.get("categories")
+        return tuple(names) if names else None
+
+
+def _download(name: str) -> nn.Module:
+    try:
+        return construct(name, "DEFAULT")
+    except OSError as error:  # URLError is one
+        raise UserError(
+            f"model.weights: the ImageNet weights of {name} are not in torchvision's cache and cannot be downloaded "
+            f"({getattr(error, 'reason', error)}). Two ways out: put a file of torchvision's keys on this machine and set "
+            "model.weights=/path/to/weights.pth, or start from random weights with model.weights=none"
+        ) from error
+
+
+def _from_file(name: str, path: Path, classes: int) -> nn.Module:
+    """ImageNet weights (the head is then replaced), or weights of a network with this task's own head."""
+    state = read_weights(path)
+    network = construct(name, None)
+    imagenet = difference(network, state)
+    if not imagenet:
+        network.load_state_dict(state, strict=False)
+    replace_head(network, classes)
+    if imagenet:
+        if own := difference(network, state):
+            raise UserError(
+                f"model.weights: {path} does not fit {name}: as ImageNet weights, {imagenet}; as weights of a "
+                f"{classes}-class network, {own}"
+            )
+        network.load_state_dict(state, strict=False)
+    return network
+
+
+def construct(name: str, weights: str | None) -> nn.Module:
+    """torchvision's network with 1,000 outputs.
+
+    Args:
+        weights: `DEFAULT` for ImageNet's; None for random ones.
+
+    Raises:
+        OSError: the weights cannot be downloaded.
+    """
+    options = (
+        {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
+    )
+    network: nn.Module = torchvision.models.get_model(name, weights=weights, **options)
+    if weights and hasattr(network, "aux_logits"):  # the auxiliary classifiers serve training from scratch only
+        setattr(network, "aux_logits", False)  # noqa: B010  a module's attributes are typed as modules
+        for part in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, part):
+                setattr(network, part, None)
+    if hasattr(network, "transform_input"):  # torchvision sets it with ImageNet's weights only, and no file records it
+        setattr(network, "transform_input", True)  # noqa: B010
+    return network
+
+
+def _head_path(network: nn.Module) -> str:
+    """Dotted name of the layer that yields the class scores: the last one with ImageNet's number of outputs."""
+    outputs = [
+        name
+        for name, module in network.named_modules()
+        if IMAGENET_CLASSES in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
+    ]
+    if not outputs:
+        raise UserError(
+            "model.backbone: found no final linear layer to put this task's classes on; choose another network"
+        )
+    return outputs[-1]
+
+
+def replace_head(network: nn.Module, classes: int) -> None:
+    """Put a linear layer of `classes` outputs, all zero, in place of ImageNet's.
+
+    With a zero head training starts from the uniform distribution, and a network that is
+    never trained is the uniform policy. SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
+    cannot output a negative score) becomes pooling and a linear layer, like every other network's.
+    """
+    path = _head_path(network)
+    old: Any = network.get_submodule(path)
+    if isinstance(network, torchvision.models.SqueezeNet):
+        head = nn.Linear(old.in_channels, classes)
+        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    else:
+        parent, _, leaf = path.rpartition(".")
+        head = nn.Linear(old.in_features, classes)
+        setattr(network.get_submodule(parent), leaf, head)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
