@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import pickle
 import random
@@ -20,13 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import click
 import numpy as np
 import torch
 
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import writing
 from pipeline.run.signals import came, exit_code, stoppable, uninterrupted
+
+_log = logging.getLogger(__name__)
 
 KEPT = 2
 State = dict[str, Any]
@@ -112,7 +114,7 @@ class Checkpoints:
                 saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 if self.writes:
-                    click.echo(f"warning: {path} is damaged ({error}); going on from the one before", err=True)
+                    _log.warning(f"{path} is damaged ({error}); the stage resumes from the one before")
                     path.rename(path.with_suffix(".damaged"))
                 continue
             if saved["key"] == self.key:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 import torchvision
 
@@ -38,6 +38,7 @@ SECTIONS = {
     "ppo": ("images", "model", "ppo"),
 }
 
+_log = logging.getLogger(__name__)
 _WARNED: set[tuple[Path, str]] = set()
 
 
@@ -112,10 +113,9 @@ class RunFolder:
         folder = self.stage(manifest.stage)
         if (folder.path, folder.settings) not in _WARNED and manifest.settings != folder.settings:
             _WARNED.add((folder.path, folder.settings))
-            click.echo(
-                f"warning: {folder.path} was made with other settings (see its config.yaml); "
-                f"`{next_command.make(TARGETS[manifest.stage])}` makes it anew with the present ones",
-                err=True,
+            again = next_command.make(TARGETS[manifest.stage])
+            _log.warning(
+                f"{folder.path} was made with other settings (see its config.yaml); `{again}` makes it anew with the present ones"
             )
 
     def write_summary(self) -> dict[str, Any]:
@@ -137,9 +137,7 @@ class RunFolder:
             try:
                 result = _result(path)
             except Damaged as error:
-                click.echo(
-                    f"warning: {path} is damaged ({error}) and left out of summary.json; {remedy(stage)}", err=True
-                )
+                _log.warning(f"{path} is damaged ({error}) and left out of summary.json; {remedy(stage)}")
                 continue
             summary["seconds"][stage] = result.pop("seconds")
             summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
@@ -195,7 +193,7 @@ class StageFolder:
         except (UserError, Damaged) as error:
             reason = str(error)
         if reason:
-            click.echo(f"warning: {self.path} is made again: {reason}", err=True)
+            _log.warning(f"{self.path} is made again: {reason}")
         return not reason
 
     def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:

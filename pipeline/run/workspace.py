@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import click
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ from pipeline.models.sources import DataConfiguration, find_backbone, parse_back
 from pipeline.run.atomic_files import printable, sha256_of
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import Runtime, start
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +147,8 @@ def open_workspace(config: Config) -> Workspace:
         table.write(run.path / "images.csv")
         bad = [file for file in table.skipped if not file.reason.startswith("excluded")]
         if bad:
-            click.echo(
+            _log.info(
                 f"{len(table)} images used, {len(bad)} files left out (listed in {run.path / 'images.csv'}); "
-                f"the first: {printable(bad[0].path)}: {bad[0].reason}",
-                err=True,
+                f"the first: {printable(bad[0].path)}: {bad[0].reason}"
             )
     return Workspace(config, run, runtime, table, pixels, classes)

@@ -6,18 +6,19 @@ fails is named once and then left alone, and no random stream is another after i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
-
-import click
 
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.checkpoints import untouched_streams
 from pipeline.run.optional_packages import missing
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["finished", "stopped", "failed"]
 Figures = Mapping[str, float | str]
@@ -117,7 +118,7 @@ class Tracking:
     def _start(self, start: Callable[[str | None], Tracker], known: str | None) -> None:
         self._tracker = start(known)
         self._save(finished=False)
-        click.echo(f"tracking: {self.name}, {self._tracker.where}", err=True)
+        _log.info(f"tracking: {self.name}, {self._tracker.where}")
 
     def _save(self, finished: bool) -> None:
         assert self._tracker is not None
@@ -131,10 +132,9 @@ class Tracking:
         except Exception as error:  # a server, a network and two libraries: it may be anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._tracker = None
-            click.echo(
-                f"warning: {self.name} cannot be told the figures ({reason}); going on without it. metrics.csv and "
-                "TensorBoard have them all",
-                err=True,
+            _log.warning(
+                f"{self.name} does not accept metrics ({reason}); training continues without it. metrics.csv and TensorBoard "
+                "have them all"
             )
 
     def log(self, row: Mapping[str, float], step: int) -> None:

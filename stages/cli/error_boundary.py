@@ -18,6 +18,7 @@ from feedback_store.errors import FeedbackError, FeedbackWarning
 from pipeline.errors import Stopped, UserError
 from pipeline.run.signals import exit_code, ignore_further_signals, stoppable
 from stages.cli.error_log import write_log
+from stages.cli.terminal_log import logged_to_terminal
 
 USAGE, SOFTWARE = 2, 70  # as sysexits.h has the second
 # What the system may refuse at any moment, whatever was checked before; every other OSError is a bug.
@@ -62,7 +63,7 @@ class UserErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with stoppable():
             try:
-                with warnings.catch_warnings():
+                with logged_to_terminal(), warnings.catch_warnings():
                     warnings.simplefilter("always", FeedbackWarning)
                     warnings.showwarning = _show_warning(warnings.showwarning)
                     return super().invoke(ctx)

@@ -10,20 +10,17 @@ import click
 
 from pipeline.config import Config, parse_config
 from pipeline.run import next_command
+from pipeline.run.run_stage import STAGE_MODULES
 from stages.cli.options import configured, force_option
 
-# Command, module and help of each stage, in the order of the pipeline. Modules are imported when they are run: torch
-# takes seconds, and --help should not.
-STAGES = (
-    (
-        "reference",
-        "stages.reference.run",
-        "Train the reference policy on a few labelled images a class, and freeze it.",
-    ),
-    ("collect", "stages.collect.run", "Ask for judgments and append them to the feedback store."),
-    ("train-reward", "stages.reward.run", "Train the reward model on the judgments."),
-    ("ppo", "stages.ppo.run", "Align the policy with PPO against the frozen reward model."),
-)
+HELP = {
+    "reference": "Train the reference policy on a few labelled images per class, and freeze it.",
+    "collect": "Ask for judgments and append them to the feedback store.",
+    "train-reward": "Train the reward model on the judgments.",
+    "ppo": "Align the policy with PPO against the frozen reward model.",
+}
+# Command, module and help of each stage, in the order of the pipeline.
+STAGES = tuple((name, module, HELP[name]) for name, module in STAGE_MODULES.items())
 
 
 def _is_main_process() -> bool:

@@ -69,7 +69,7 @@ def serve(config: Config) -> None:
     """Open a page and an interface that classify images with the aligned policy."""
     from stages.serve import run as stage
 
-    stage.run(config)
+    stage.run(config, click.echo)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from stages.infer.inputs import Source, open_source
 from stages.infer.journal import Journal, Line
 from stages.infer.prediction_formats import DIGITS, FORMATS, WRITERS, Columns
 from stages.infer.reader import Reader
+
+_log = logging.getLogger(__name__)
 
 SHOWN = 10  # files left out that the terminal names; the file beside the predictions names all
 
@@ -144,7 +147,7 @@ def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -
         with stoppable():
             paths = journal.resume(source.paths())
             if journal.done:
-                click.echo(f"going on after {journal.done} images that were predicted before", err=True)
+                _log.info(f"resumes after {journal.done} images that were predicted before")
             bar.update(journal.done)
             for lines, pixels in reader.decoded(_batches(paths, journal.batch), journal.batch):
                 _classify(lines, pixels, models)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Iterator
 
 import click
 import uvicorn
@@ -20,14 +22,19 @@ from stages.serve.app import Desk, make_app
 from stages.serve.engine import Engine
 from stages.serve.metrics import Metrics
 
+_log = logging.getLogger(__name__)
+
 TOKEN = "IMAGE_RLHF_TOKEN"
 MIN_TOKEN = 16
 CONNECTION_BYTES = 64 * 1024  # uvicorn's buffer of a body, which is the larger part
 SLACK = 1.1  # an allocator gives back late what was freed
 
 
-def run(config: Config) -> None:
+def run(config: Config, announce: Callable[[str], object] = _log.info) -> None:
     """Serve until Ctrl-C or SIGTERM, then finish what was taken.
+
+    Args:
+        announce: is told the address and what to know about it, line by line, once the server listens.
 
     Raises:
         UserError: there is no policy yet, or the address cannot be listened on.
@@ -44,7 +51,8 @@ def run(config: Config) -> None:
         metrics.memory_limit(limit)
         patience = Patience(settings.read_seconds, settings.connections, metrics.slow)
         app = make_app(Desk(config.name, engine, metrics, settings, token))
-        _announce(config, engine, listener.getsockname()[1], limit, token is not None)
+        for line in _greeting(config, engine, listener.getsockname()[1], limit, token is not None):
+            announce(line)
         serve_until_stopped(
             uvicorn.Config(
                 app,
@@ -113,14 +121,14 @@ def memory_limit(settings: ServeConfig, policy: Predictor) -> int:
     return int(peak_memory_mb() * 2**20 + SLACK * more + decoding)
 
 
-def _announce(config: Config, engine: Engine, port: int, limit: int, locked: bool) -> None:
+def _greeting(config: Config, engine: Engine, port: int, limit: int, locked: bool) -> Iterator[str]:
     settings = config.serve
     shown = reached_by(settings.host)
     beside = "the reference beside it" if engine.reference else "there is no reference to show beside it"
-    click.echo(f"  {click.style(f'http://{shown}:{port}/', bold=True)}")
-    click.echo(f"  {config.name}: {len(engine.policy.classes)} classes, {beside}; memory stays below {limit >> 20} MiB")
+    yield f"  {click.style(f'http://{shown}:{port}/', bold=True)}"
+    yield f"  {config.name}: {len(engine.policy.classes)} classes, {beside}; memory stays below {limit >> 20} MiB"
     if settings.host in EVERYWHERE:
-        click.echo(f"  If this does not open, name this machine as others know it in serve.allowed_hosts ({shown})")
+        yield f"  If this does not open, name this machine as others know it in serve.allowed_hosts ({shown})"
     if not locked and settings.host not in ("127.0.0.1", "::1", "localhost"):
-        click.echo(f"  Whoever reaches this address may use it: set {TOKEN} to require a bearer token")
-    click.echo(f"Ctrl-C ends within {settings.grace_seconds:g} s; what was taken by then is answered.")
+        yield f"  Whoever reaches this address may use it: set {TOKEN} to require a bearer token"
+    yield f"Ctrl-C ends within {settings.grace_seconds:g} s; what was taken by then is answered."

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
+_log = logging.getLogger(__name__)
 
 PER_PERIOD = 5  # lines of one kind
 PERIOD = 60.0  # seconds
@@ -49,11 +49,6 @@ class ErrorLines(logging.Filter):
         record.msg, record.args = shown, None
         return True
 
-    def echo(self, text: str) -> None:
-        """Print a line to the terminal's error stream, unless there were too many like it."""
-        if (shown := self._shown(text, text)) is not None:
-            click.echo(shown, err=True)
-
     def _shown(self, kind: str, text: str) -> str | None:
         if kind not in self._seen and len(self._seen) >= KINDS:
             kind = ""
@@ -80,4 +75,4 @@ class ErrorLines(logging.Filter):
             for name in LOGGERS:
                 logging.getLogger(name).removeFilter(self)
             if hidden := sum(max(0, lines - PER_PERIOD) for _, lines in self._seen.values()):
-                click.echo(f"{hidden} more errors like those above were not shown", err=True)
+                _log.info(f"{hidden} more errors like those above were not shown")

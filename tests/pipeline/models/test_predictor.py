@@ -92,7 +92,11 @@ def test_the_readmes_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     (tmp_path / "runs" / "bugs").rename(tmp_path / "runs" / "digits")
     sorted(noise_images(tmp_path / "some", 1).iterdir())[0].rename(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(from pipeline\.predictor .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(from pipeline(?:\.models\.predictor)? import Predictor\n.*?)```",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL,
+    )
     assert len([line for line in code.splitlines() if line.strip()]) == 3
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.split()[0] in CLASSES

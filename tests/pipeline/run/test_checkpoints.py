@@ -32,7 +32,7 @@ def test_newest_two_are_kept_and_the_newest_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
 def test_a_damaged_one_is_named_and_the_one_before_used(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
     for position in (1, 2):
@@ -44,22 +44,20 @@ def test_a_damaged_one_is_named_and_the_one_before_used(
     again = Checkpoints(tmp_path / "c", "key").latest()
     assert again is not None
     assert again["position"] == 1
-    assert newest.name in capsys.readouterr().err
+    assert newest.name in caplog.text
 
 
-def test_all_damaged_is_a_start_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_damaged_is_a_start_from_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
     saved.offer(1, partial(dict, {}))
     for path in (tmp_path / "c").iterdir():
         path.write_bytes(b"")
     assert Checkpoints(tmp_path / "c", "key").latest() is None
-    assert "is damaged" in capsys.readouterr().err
+    assert "is damaged" in caplog.text
     assert [path.suffix for path in (tmp_path / "c").iterdir()] == [".damaged"], "set aside, not deleted"
 
 
-def test_a_damaged_one_does_not_take_the_place_of_a_good_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_one_does_not_take_the_place_of_a_good_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     saved = Checkpoints(tmp_path / "c", "key")
     for position in (20, 40):
         saved.offer(position, partial(dict, position=position))
@@ -69,9 +67,9 @@ def test_a_damaged_one_does_not_take_the_place_of_a_good_one(
     for position in (21, 22, 23):
         again.offer(position, partial(dict, position=position))
     assert [path.name[:8] for path in sorted((tmp_path / "c").glob("*.pt"))] == ["00000022", "00000023"]
-    capsys.readouterr()
+    caplog.clear()
     assert Checkpoints(tmp_path / "c", "key").latest() == {"position": 23}
-    assert not capsys.readouterr().err
+    assert not caplog.text
 
 
 def test_of_several_loops_each_keeps_what_it_ended_with(tmp_path: Path) -> None:

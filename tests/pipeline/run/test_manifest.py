@@ -146,19 +146,20 @@ def finished(config: Config) -> RunFolder:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"seconds": "1", "peak_rss_mb": 1}', '{"seconds": 2, "peak_rss_mb": 1}']
 )
-def test_a_damaged_result(run: RunFolder, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_result(run: RunFolder, text: str, caplog: pytest.LogCaptureFixture) -> None:
     """The stage is not finished; a later stage says what to do; the summary leaves it out and says so."""
     finished(run.config)
     assert run.stage("ppo").is_current({"a": "1"})
     path = run.path / "ppo" / "result.json"
     path.write_text(text)
     assert not run.stage("ppo").is_current({"a": "1"})
-    assert "is made again" in capsys.readouterr().err
+    assert "is made again" in caplog.text
     with pytest.raises(UserError, match=r"result\.json was changed"):
         run.read("ppo", "result.json")
+    caplog.clear()
     summary = run.write_summary()
     assert ("ppo" in summary["seconds"]) == ('"seconds": 2' in text)
-    assert ("is damaged" in capsys.readouterr().err) == ("ppo" not in summary["seconds"])
+    assert ("is damaged" in caplog.text) == ("ppo" not in summary["seconds"])
 
 
 def test_manifests_of_the_version_before(run: RunFolder) -> None:

@@ -42,12 +42,12 @@ def test_an_unfinished_stage_does_not_count(tmp_path: Path) -> None:
         run.require("ppo", "model.safetensors")
 
 
-def test_stale_input_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stale_input_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     finish(folder(tmp_path), {})
     folder(tmp_path).require("ppo", "model.safetensors")
-    assert not capsys.readouterr().err
+    assert not caplog.text
     folder(tmp_path, seed=5).require("ppo", "model.safetensors")
-    assert "made with other settings" in capsys.readouterr().err
+    assert "made with other settings" in caplog.text
 
 
 def test_summary_is_nested_by_stage(tmp_path: Path) -> None:

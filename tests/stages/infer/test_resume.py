@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import signal
@@ -78,7 +79,7 @@ def test_goes_on_where_it_was(
     computed: list[int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     config, images = place
     expected = uninterrupted(config, images, tmp_path)
@@ -86,10 +87,10 @@ def test_goes_on_where_it_was(
     stopped_after(2, config, images, monkeypatch)
     assert not (config.runs / config.name / "infer" / "predictions.csv").exists(), "whole or not at all"
     assert computed == [4, 3]
-    capsys.readouterr()
+    caplog.set_level(logging.INFO, "stages")
     made = run(config, str(images))
     assert computed == [4, 3, 4, 4, 4, 2], "nothing twice, nothing left out"
-    assert "going on after 8 images" in capsys.readouterr().err
+    assert "resumes after 8 images" in caplog.text
     assert made.path.read_bytes() == expected
     assert made.bad == 1
     assert not journal_of(config).exists()
