@@ -55,7 +55,7 @@ def test_every_stage_takes_strange_names(tmp_path: Path) -> None:
         "collect": {"count": 30},
         "reward": {"epochs": 1},
         "ppo": {"iterations": 1, "batch_size": 16},
-        "infer": {"sheet": 30, "reference": True},
+        "infer": {"contact_sheet": 30, "reference": True},
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}

@@ -1,4 +1,4 @@
-"""The typed configuration: one frozen section per stage; unknown keys are refused by name."""
+"""The typed configuration: one frozen section per stage; unknown keys are rejected by name."""
 
 from pipeline.config.images import AugmentConfig, ImagesConfig
 from pipeline.config.load import (

@@ -1,4 +1,4 @@
-"""Settings of the images: where they are, how they are read, and how training views are drawn."""
+"""Settings of the images: source, decoding, size and augmentation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE, Fraction, Section,
 
 
 class AugmentConfig(Section):
-    """Random views of training images, with `trainable: all`; what is measured or predicted is never augmented."""
+    """Random views of training images, with `trainable: all`; evaluation and prediction use images as they are."""
 
-    shift: int = Field(0, ge=0, le=1024, description="largest translation, in pixels, each way")
+    shift: int = Field(0, ge=0, le=1024, description="largest translation in pixels, in each direction")
     flip: bool = Field(False, description="mirror left to right with probability 1/2")
 
 
@@ -24,18 +24,22 @@ class ImagesConfig(Section):
     )
     root: Path | None = Field(None, description="the folder; for digits, where to write them (runs/.cache/digits)")
     classes: list[str] | None = Field(
-        None, max_length=MAX_CLASSES, description="class names, for a folder whose sub-folders do not name them"
+        None,
+        max_length=MAX_CLASSES,
+        description="class names, where the source does not name them (a folder without sub-folders per class)",
     )
-    exclude: list[str] = Field([], description="globs, relative to the root, of files to leave out")
+    exclude: list[str] = Field([], description="globs of files to leave out, relative to the root")
     size: int = Field(224, ge=8, le=MAX_IMAGE_SIZE, description="side in pixels of the square the network sees")
     resize: int | None = Field(
         None, ge=8, le=MAX_IMAGE_SIZE, description="shorter side before the centre crop; default: size"
     )
-    heldout_fraction: Fraction = Field(0.2, description="held out by content hash when there is no val/ or test/")
-    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(  # above that Pillow refuses, too
-        100_000_000, description="a larger image is left out unread"
+    heldout_fraction: Fraction = Field(
+        0.2, description="share of images held out, by content hash, where there is no val/ or test/"
     )
-    max_megabytes: int = Field(100, ge=1, le=16_384, description="a larger file is left out unread")
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(  # above that Pillow refuses, too
+        100_000_000, description="pixels of an image; a larger one is left out undecoded"
+    )
+    max_megabytes: int = Field(100, ge=1, le=16_384, description="MiB of a file; a larger one is left out unread")
     augment: AugmentConfig = AugmentConfig()
 
     _paths = field_validator("root", mode="before")(expand_path)

@@ -1,4 +1,4 @@
-"""What can be said of a configuration's sections without a value: their keys, their limits, and what is wrong with a value given."""
+"""Keys of the configuration, their limits, and messages about values that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from pipeline.config.renamed import RENAMED_KEYS
 
 MAX_PROBLEMS = 10  # that one message lists
 SHOWN = 80  # characters of a value or key that a message repeats
@@ -64,6 +66,8 @@ def problems(error: ValidationError, where: str, keys: Sequence[str]) -> str:
 
 def _problem(error: Any, where: str, keys: Sequence[str]) -> str:
     key = ".".join(str(part) for part in error["loc"])[:SHOWN] or "the configuration"
+    if error["type"] == "extra_forbidden" and key in RENAMED_KEYS:
+        return f"{where}: {key} was renamed to {RENAMED_KEYS[key]}; rename it"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key {shown(key)}; did you mean '{nearest_key(key, keys)}'?"
     value = error["input"]
@@ -91,8 +95,8 @@ def limits_of(field: FieldInfo) -> str:
         found |= {name: value for name, value in values.items() if value is not None}
     if found.keys() == {"ge", "le"}:
         return f"{_number(found['ge'])} to {_number(found['le'])}"
-    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    return ", ".join(f"{words[name]} {_number(value)}" for name, value in found.items())
+    comparisons = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    return ", ".join(f"{comparisons[name]} {_number(value)}" for name, value in found.items())
 
 
 def _number(value: float) -> str:

@@ -53,6 +53,8 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise UserError(f"SET {shown(override)}: write it as key=value, for example ppo.lr=1e-5")
+        if key in RENAMED_KEYS:
+            raise UserError(f"SET {key}: it was renamed to {RENAMED_KEYS[key]}; rename it")
         try:
             _set(tree, key, parse_yaml(value, is_text, tuple(key.split("."))) if value else "")
         except ValueError as error:
@@ -61,6 +63,22 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     if len(dump_config(config).encode()) > MAX_BYTES:  # every stage keeps it as a file, which must be readable
         raise UserError(f"{path}: longer than {MAX_BYTES // 1024} KiB when written out; shorten its lists")
     return config
+
+
+def load_saved_config(path: Path) -> Config:
+    """A configuration that a stage kept; one of an earlier version is read under the present names of its settings.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    return parse_config(read_saved_tree(path), str(path))
+
+
+def read_saved_tree(path: Path) -> dict[str, Any]:
+    """As `read_tree`, of a configuration that a stage kept, with the present names of settings that were renamed."""
+    tree = read_tree(path)
+    translate_keys(tree)
+    return tree
 
 
 def read_tree(path: Path) -> dict[str, Any]:

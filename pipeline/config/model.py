@@ -15,9 +15,14 @@ class ModelConfig(Section):
     weights: str = Field(
         "imagenet", description="imagenet, none, or a .safetensors or .pth file with the network's own names of weights"
     )
-    trainable: Trainable = Field("all", description="which part learns; what lies before it is frozen, computed once")
+    trainable: Trainable = Field(
+        "all", description="the part that is trained; everything before it is frozen and computed once"
+    )
     cache_limit_mb: float = Field(
-        4096, ge=0, le=1e8, description="largest prefix cache; above it outputs are recomputed"
+        4096,
+        ge=0,
+        le=1e8,
+        description="largest cache of prefix outputs in MiB; larger outputs are recomputed for each batch",
     )
 
     _paths = field_validator("weights", mode="before")(expand_path)

@@ -1,4 +1,4 @@
-"""Settings of stage one, second half: the reward model."""
+"""Settings of the reward model (`make train-reward`)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from pipeline.config.training import TrainingConfig
 
 class RewardConfig(TrainingConfig):
     objective: Literal["bradley_terry", "supervised", "joint"] = Field(
-        "bradley_terry", description="which judgments it learns from: comparisons, per-image judgments, or all"
+        "bradley_terry", description="judgments it is trained on: comparisons, per-image judgments, or all"
     )
-    start: Literal["reference", "backbone"] = Field("reference", description="whose weights the reward model starts at")
+    start: Literal["reference", "backbone"] = Field(
+        "reference", description="initial weights: the reference's or the backbone's"
+    )
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of judged images held out")
     patience: int = Field(
-        5, ge=1, le=100_000, description="epochs without a better held-out likelihood before it stops"
+        5, ge=1, le=100_000, description="epochs without a better held-out likelihood before training stops"
     )
     label_smoothing: Fraction = Field(0.0, description="label smoothing of label choices")
     rating: Literal["binned", "scalar"] = Field("binned", description="ratings as ordered bins, or as numbers")
-    reliability: bool = Field(True, description="learn how reliable each annotator is, where there are several")
+    reliability: bool = Field(True, description="fit a reliability per annotator, where there are several")
     members: int = Field(
         1, ge=1, le=MAX_MEMBERS, description="networks in the ensemble, each trained on a bootstrap of the images"
     )
     pessimism: float = Field(
-        0.0, ge=0, le=1000, description="reward is the members' mean minus this times their deviation"
+        0.0, ge=0, le=1000, description="the reward is the members' mean minus this times their standard deviation"
     )
     curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5],
         max_length=20,
-        description="shares of the judgments that the card's learning curve trains on besides all; [] for none",
+        description="shares of the judgments for the card's learning curve, besides all of them; []: no curve",
     )

@@ -9,11 +9,13 @@ from pipeline.config.base import Section
 
 class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda or mps")
-    decode_seconds: float = Field(30.0, gt=0, le=86_400, description="processor time to decode one image, at most")
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; default: as many as torch finds")
+    decode_seconds: float = Field(
+        30.0, gt=0, le=86_400, description="largest processor time in seconds to decode one image"
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; default: torch's default")
     checkpoint_seconds: float = Field(
         20.0,
         ge=0,
         le=1e9,
-        description="least time between two checkpoints; a stopped stage saves at once whatever this says",
+        description="shortest time between two checkpoints; a stopped stage always saves one",
     )

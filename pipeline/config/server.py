@@ -1,4 +1,4 @@
-"""Settings of the server of the page on which people answer."""
+"""Settings of the server of the judging page."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from pipeline.config.hosts import AcceptedHost, ListenAddress
 class ServerConfig(Section):
     """Where the page is served. Over SSH: `ssh -L 8765:127.0.0.1:8765 host`, then open the printed link here."""
 
-    host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is the whole network")
+    host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0: all addresses of this machine")
     port: Annotated[int, Field(ge=0, lt=65536)] = Field(8765, description="0: any free one")
     open_browser: bool = Field(True, description="open the page when it is ready, where there is a screen")
-    allowed_hosts: list[AcceptedHost] = Field(
-        [], description="names besides localhost that the page may be reached by; `*` is any"
-    )
+    allowed_hosts: list[AcceptedHost] = Field([], description="accepted Host headers besides localhost; `*`: any")
     tls_certificate: Path | None = Field(None, description="PEM file; serves https together with tls_key")
     tls_key: Path | None = None
     connections: int = Field(
-        1024, ge=1, le=1_000_000, description="held at once; beyond it the slowest to send is closed"
+        1024, ge=1, le=1_000_000, description="open connections; beyond it the one that sends slowest is closed"
     )
     read_seconds: float = Field(
         20.0,
         gt=0,
         le=86_400,
-        description="within which a request's headers must have come in, and its body within as long again",
+        description="time limit for a request's headers, and again for its body",
     )
 
     _paths = field_validator("tls_certificate", "tls_key", mode="before")(expand_path)

@@ -1,4 +1,4 @@
-"""Settings of the teachers that answer in place of people: simulated, and replayed from a CSV."""
+"""Settings of the simulated teacher and of the replay of recorded judgments."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ReplayConfig(Section):
     label_column: str = "label"
     annotator_column: str | None = None
     votes_per_image: int | None = Field(
-        None, ge=1, le=1_000_000, description="use the first so many labels of each image"
+        None, ge=1, le=1_000_000, description="labels used per image, the first ones of the file; null: all"
     )
 
     _paths = field_validator("csv", "root", mode="before")(expand_path)

@@ -10,7 +10,9 @@ from pipeline.config.base import Section
 
 
 class TrackingConfig(Section):
-    """TensorBoard is always written; a tracker may get the same figures as well."""
+    """TensorBoard is always written; a tracker gets the same metrics."""
 
-    tracker: Literal["none", "mlflow", "wandb"] = Field("none", description="needs the extra of that name installed")
+    tracker: Literal["none", "mlflow", "wandb"] = Field(
+        "none", description="tracker besides TensorBoard; needs the extra of that name installed"
+    )
     project: str = Field("image-rlhf", description="the tracker's project, or experiment")

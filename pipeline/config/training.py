@@ -8,10 +8,10 @@ from pipeline.config.base import Fraction, LearningRate, Section
 
 
 class TrainingConfig(Section):
-    """What reference and reward training share."""
+    """Settings of the reference and of the reward model alike."""
 
     epochs: int = Field(30, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1, le=65_536, description="images a step")
+    batch_size: int = Field(64, ge=1, le=65_536, description="images per step")
     lr: LearningRate = Field(1e-3, description="AdamW's peak learning rate; warm-up, then a cosine to zero")
     weight_decay: float = Field(0.01, ge=0, le=1e6)
     warmup_fraction: Fraction = Field(0.05, description="share of all steps in which the learning rate rises")

@@ -1,4 +1,4 @@
-"""YAML as configurations use it: mappings, lists and plain values, within limits, and nothing that is read as something else.
+"""YAML as configurations use it: mappings, lists and plain values, within limits on size and depth.
 
 Text stays text: where a setting is a name or a path, `010`, `no` and `2024-01-01` are read as they are written. Keys
 that stand twice are refused, since YAML would silently take the last one.

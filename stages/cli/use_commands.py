@@ -21,17 +21,17 @@ from stages.cli.options import configured
     help="File to write, .csv, .jsonl or .parquet [default: runs/<name>/infer/predictions.csv].",
 )
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Where no file is named.")
-@click.option("--top-k", type=click.IntRange(0), help="The likeliest so many classes instead of all.")
+@click.option("--top-k", type=click.IntRange(0), help="Classes listed per image, most probable first, instead of all.")
 @click.option("--abstain-below", type=click.FloatRange(0, 1), help="No label where the confidence is lower.")
-@click.option("--reference/--no-reference", default=None, help="The reference's opinion beside the policy's.")
-@click.option("--sheet", type=click.IntRange(0), help="So many images with their predictions on a contact sheet.")
+@click.option("--reference/--no-reference", default=None, help="List the reference's prediction beside the policy's.")
+@click.option("--sheet", type=click.IntRange(0), help="Images on a contact sheet beside the predictions.")
 @click.option("--ui", type=click.Choice(["tk"]), help="A window in which to choose images.")
 def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str | None, **changed: Any) -> None:
     """Predict labels with the aligned policy.
 
     IMAGES: files, folders and globs, or - for a list of names on standard input.
     """
-    changed["format"] = changed.pop("form")
+    changed["format"], changed["contact_sheet"] = changed.pop("form"), changed.pop("sheet")
     tree = config.model_dump(mode="json")
     tree["infer"] |= {name: value for name, value in changed.items() if value is not None}
     config = parse_config(tree, "infer")

@@ -85,11 +85,11 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
         bad_path = _list_bad(output, journal.lines(), bad)
         sheet = output.with_name(f"{output.stem}.sheet.png")
         sheet.unlink(missing_ok=True)  # of an earlier call: it would show other images than the predictions beside it
-        if settings.sheet:
-            contact_sheet(sheet, journal.lines(), good, settings.sheet, columns, models.policy)
+        if settings.contact_sheet:
+            contact_sheet(sheet, journal.lines(), good, settings.contact_sheet, columns, models.policy)
         fresh.replace(output)
         journal.remove()
-    return Predicted(output, good, bad, bad_path, sheet if settings.sheet else None)
+    return Predicted(output, good, bad, bad_path, sheet if settings.contact_sheet else None)
 
 
 def load_models(config: Config) -> Models:

@@ -109,6 +109,7 @@ def test_the_list_of_settings_is_that_of_the_code() -> None:
     assert (Path(__file__).parents[3] / "docs" / "settings.md").read_text(encoding="utf-8").endswith(table)
     assert [line.split("`")[1] for line in table.splitlines()[2:]] == known_keys()
     assert (
-        "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images a class; 0: no opinion |" in table
+        "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images per class; 0: the reference is uniform |"
+        in table
     )
     assert "current or old" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)

@@ -200,7 +200,7 @@ def test_contact_sheet(tmp_path: Path) -> None:
     images = noise_images(tmp_path / "some", 20)
     for path in sorted(images.iterdir()):
         Image.new("RGB", (40, 20), (int(path.stem) * 10, 0, 0)).save(path)
-    made = run(untrained_run(tmp_path, sheet=8, reference=True, abstain_below=0.4), str(images))
+    made = run(untrained_run(tmp_path, contact_sheet=8, reference=True, abstain_below=0.4), str(images))
     assert made.sheet is not None
     with Image.open(made.sheet) as sheet:
         red = np.asarray(sheet)[:, :, 0].astype(int)
