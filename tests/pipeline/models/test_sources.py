@@ -100,7 +100,7 @@ def test_a_network_from_outside_is_cut_saved_and_loaded(config: Config, tmp_path
 
 def test_weights_of_a_file(tiny: None, tmp_path: Path) -> None:
     network = build_network(ModelConfig(backbone="tiny:two-layers", weights="none"), 3, seed=5)
-    save_file(network.state_dict(), tmp_path / "own.safetensors")
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, tmp_path / "own.safetensors")
     given = ModelConfig(backbone="tiny:two-layers", weights=str(tmp_path / "own.safetensors"))
     assert weights_hash(build_network(given, 3, seed=0)) == weights_hash(network)
     with pytest.raises(UserError, match=r"model.weights: .* does not fit two-layers: '4.weight' has shape"):
@@ -122,7 +122,7 @@ def test_what_a_source_refuses(tiny: None) -> None:
 def test_a_policy_of_another_network_is_refused(config: Config, tmp_path: Path) -> None:
     network = build_network(ModelConfig(weights="none"), 2, seed=0)
     save_model(tmp_path / "m.safetensors", network, ModelHeader("policy", "resnet18", ("a", "b"), 16, 16))
-    with pytest.raises(UserError, match="made with the network resnet18; set model.backbone to that"):
+    with pytest.raises(UserError, match=r"made with the network resnet18; set model\.backbone to that"):
         open_workspace(config).load_policy(tmp_path / "m.safetensors")
 
 
@@ -132,7 +132,7 @@ def test_without_the_package_the_source_is_named(config: Config, tmp_path: Path)
     save_model(path, network, open_workspace(config).header("policy"))
     BACKBONE_SOURCES.unregister("tiny")
     try:
-        with pytest.raises(UserError, match="unknown backbone source 'tiny'.*install the package"):
+        with pytest.raises(UserError, match=r"unknown backbone source 'tiny'.*install the package"):
             load_model(path, "policy")
     finally:
         BACKBONE_SOURCES.register("tiny", TinySource())
