@@ -12,8 +12,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from pipeline.config.renamed import RENAMED_KEYS
-
 MAX_PROBLEMS = 10  # that one message lists
 SHOWN = 80  # characters of a value or key that a message repeats
 
@@ -66,8 +64,6 @@ def problems(error: ValidationError, where: str, keys: Sequence[str]) -> str:
 
 def _problem(error: Any, where: str, keys: Sequence[str]) -> str:
     key = ".".join(str(part) for part in error["loc"])[:SHOWN] or "the configuration"
-    if error["type"] == "extra_forbidden" and key in RENAMED_KEYS:
-        return f"{where}: {key} was renamed to {RENAMED_KEYS[key]}; rename it"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key {shown(key)}; did you mean '{nearest_key(key, keys)}'?"
     value = error["input"]

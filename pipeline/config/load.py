@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipeline.config import keys as config_keys
 from pipeline.config.keys import nearest_key, shown
-from pipeline.config.renamed import current_names, refuse_renamed
+from pipeline.config.renamed import RENAMED_KEYS, current_names, refuse_renamed
 from pipeline.config.root import Config
 from pipeline.config.yaml_text import MAX_BYTES, parse_yaml, read_text
 from pipeline.errors import UserError
@@ -63,22 +63,6 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     if len(dump_config(config).encode()) > MAX_BYTES:  # every stage keeps it as a file, which must be readable
         raise UserError(f"{path}: longer than {MAX_BYTES // 1024} KiB when written out; shorten its lists")
     return config
-
-
-def load_saved_config(path: Path) -> Config:
-    """A configuration that a stage kept; one of an earlier version is read under the present names of its settings.
-
-    Raises:
-        UserError: as `load_config`.
-    """
-    return parse_config(read_saved_tree(path), str(path))
-
-
-def read_saved_tree(path: Path) -> dict[str, Any]:
-    """As `read_tree`, of a configuration that a stage kept, with the present names of settings that were renamed."""
-    tree = read_tree(path)
-    translate_keys(tree)
-    return tree
 
 
 def read_tree(path: Path) -> dict[str, Any]:

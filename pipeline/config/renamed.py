@@ -1,4 +1,4 @@
-"""Settings whose values were renamed: the old value is refused, but stays readable in configurations saved with runs.
+"""Settings that were renamed: refused under the old name or value, readable in configurations saved with runs.
 
 Hashes of settings are taken under the original names, so that a renaming does not invalidate finished stages.
 """
@@ -11,7 +11,11 @@ from typing import Any
 
 from pipeline.errors import UserError
 
-# Setting, old value -> new value.
+# Old dotted key -> new dotted key. CHANGELOG.md lists them with the version.
+RENAMED_KEYS: dict[str, str] = {
+    "infer.sheet": "infer.contact_sheet",
+}
+# Setting, by its present key: old value -> new value.
 RENAMED_VALUES: dict[str, dict[str, str]] = {
     "ppo.penalty": {"learning": "current", "acting": "old"},
 }
@@ -20,40 +24,56 @@ Tree = dict[str, Any]
 
 
 def refuse_renamed(tree: Mapping[str, Any], where: str) -> None:
-    """Raise UserError for the first old value in a configuration; the message has the new one.
+    """Raise UserError for the first old key or value in a configuration; the message has the new one.
 
     Args:
         where: names the configuration.
     """
+    for old, new in RENAMED_KEYS.items():
+        if any(_places(tree, old)):
+            raise UserError(f"{where}: {old} was renamed to {new}; rename it")
     for key, values in RENAMED_VALUES.items():
-        for section, leaf in _parents(tree, key):
-            if (value := section[leaf]) in values:
-                raise UserError(f"{where}: {key}: '{value}' was renamed to '{values[value]}'")
+        for section, leaf in _places(tree, key):
+            if isinstance(value := section[leaf], str) and value in values:
+                raise UserError(f"{where}: {key}: '{value}' was renamed to '{values[value]}'; write the new value")
 
 
 def current_names(tree: Tree) -> Tree:
-    """A copy of a saved configuration with new values in place of old ones."""
-    return _replaced(tree, RENAMED_VALUES)
+    """A copy of a saved configuration with new keys and values in place of old ones."""
+    return _replaced(_moved(tree, RENAMED_KEYS), RENAMED_VALUES)
 
 
 def original_names(tree: Tree) -> Tree:
-    """A copy of a configuration with the oldest values in place of new ones: what hashes of settings are taken of."""
-    inverse = {key: {new: old for old, new in values.items()} for key, values in RENAMED_VALUES.items()}
-    return _replaced(tree, inverse)
+    """A copy of a configuration with the oldest keys and values in place of new ones: what hashes of settings are taken of."""
+    values = {key: {new: old for old, new in pairs.items()} for key, pairs in RENAMED_VALUES.items()}
+    return _moved(_replaced(tree, values), {new: old for old, new in RENAMED_KEYS.items()})
+
+
+def _moved(tree: Tree, table: Mapping[str, str]) -> Tree:
+    tree = copy.deepcopy(tree)
+    for key, other in table.items():
+        for section, leaf in _places(tree, key):
+            *parents, name = other.split(".")
+            target = tree
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target.setdefault(name, section.pop(leaf))
+    return tree
 
 
 def _replaced(tree: Tree, table: Mapping[str, Mapping[str, str]]) -> Tree:
     tree = copy.deepcopy(tree)
     for key, values in table.items():
-        for section, leaf in _parents(tree, key):
-            section[leaf] = values.get(section[leaf], section[leaf])
+        for section, leaf in _places(tree, key):
+            if isinstance(section[leaf], str):
+                section[leaf] = values.get(section[leaf], section[leaf])
     return tree
 
 
-def _parents(tree: Any, key: str) -> Iterator[tuple[Any, str]]:
-    """The section that holds a dotted key whose value is a text, and the key's last part; nothing if there is none."""
+def _places(tree: Any, key: str) -> Iterator[tuple[Any, str]]:
+    """The section that holds a dotted key, and the key's last part; nothing if the key is not there."""
     *sections, leaf = key.split(".")
     for name in sections:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
-    if isinstance(tree, Mapping) and isinstance(tree.get(leaf), str):
+    if isinstance(tree, Mapping) and leaf in tree:
         yield tree, leaf
