@@ -18,9 +18,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from safetensors import safe_open
 from support.browser import CHROMIUM, until
 from support.collect_process import ROOT, environment
-from support.judging_page import asked, wait_stored
+from support.judging_page import NEXT_IMAGE, asked, wait_stored
 from support.other_package import install
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page was not tested")
@@ -69,9 +70,12 @@ def every_stage(folder: Path, **sections: dict[str, Any]) -> Iterator[str]:
 def press_through(page: Any, link: str, *keys: str) -> None:
     """Answer every question with these keys."""
     page.goto(link)
+    before = None
     for number in range(COUNT):
         until(page, "(n) => document.getElementById('counts').textContent.startsWith(`${n} answered`)", number)
+        until(page, NEXT_IMAGE, before)  # the count is of the answer before; keys count once the new image is there
         until(page, "() => [...document.querySelectorAll('#stage img')].some((image) => image.naturalWidth > 0)")
+        before = asked(page)["images"][0]
         for key in keys:
             page.keyboard.press(key)
     until(page, "() => !document.getElementById('finished').hidden")
@@ -98,3 +102,31 @@ def test_a_judgment_kind_and_a_query_strategy(tmp_path: Path, page: Any) -> None
     assert rows["image"].nunique() == COUNT
     assert json.loads(read(tmp_path, "reward/card.json"))["judgments"]["kinds"] == {"best_two": COUNT}
     assert "which two of four labels fit the image best?" in read(tmp_path, "report/report.html")
+
+
+def test_an_image_source(tmp_path: Path, page: Any) -> None:
+    """Images that are no files are judged on the page, learned from and shown in the report."""
+    install(tmp_path / "site", "drawn_images", "image_sources", "drawn", "DrawnImages")
+    labels = {"question": "label"}
+    uniform = {"labelled_per_class": 0}  # then the report shows the policy's predictions
+    with every_stage(tmp_path, images={"source": "drawn"}, collect=labels, reference=uniform) as link:
+        press_through(page, link, "1")
+    listed = pd.read_csv(tmp_path / "runs" / "extended" / "images.csv")
+    assert listed["used"].all()
+    assert sorted(listed["path"])[0] == "test/chequered#41"
+    rows = pd.read_csv(tmp_path / "runs" / "extended" / "feedback" / "per_image.csv")
+    assert (len(rows), set(rows["answer"])) == (COUNT, {"lying"}), "keys count classes from 0"
+    assert "data:image/png;base64," in read(tmp_path, "report/report.html")
+
+
+@pytest.mark.parametrize("trainable", ["head", "all"])
+def test_a_backbone_source(tmp_path: Path, page: Any, trainable: str) -> None:
+    """A network of two layers is trained, cut, saved and loaded again by every stage after."""
+    install(tmp_path / "site", "tiny_networks", "backbone_sources", "tiny", "TINY")
+    model = {"backbone": "tiny:conv", "trainable": trainable}
+    with every_stage(tmp_path, model=model, collect={"question": "label"}) as link:
+        press_through(page, link, "1")
+    with safe_open(tmp_path / "runs" / "extended" / "ppo" / "model.safetensors", framework="pt") as file:
+        header = json.loads(file.metadata()["image_rlhf"])
+    assert (header["source"], header["backbone"], header["mean"]) == ("tiny", "conv", [0.5, 0.5, 0.5])
+    assert "tiny:conv" in read(tmp_path, "report/report.html")

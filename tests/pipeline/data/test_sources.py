@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import stripes
+from support.images import stripes
 
 from pipeline.config import ImagesConfig, parse_config
 from pipeline.data.decode import BadImage

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipeline.data.digits import write_digits
 from support.export_packages import needs
 from torch import nn
 
 from pipeline.config import ModelConfig
+from pipeline.data.sources.digits import write_digits
 from pipeline.data.transforms import normalise
 from pipeline.models.backbone import build_network
 from pipeline.models.policy import final_linear
