@@ -6,12 +6,12 @@ import csv
 import io
 from collections.abc import Iterable
 
-FORMULA = ("=", "+", "-", "@", "'")
+FORMULA = ("=", "+", "-", "@")  # a cell that begins so is a formula to spreadsheets
 
 
 def guarded(cell: str) -> str:
-    """A leading apostrophe makes a spreadsheet show the cell as text; reading takes it off again."""
-    return "'" + cell if cell.startswith(FORMULA) else cell
+    """A leading apostrophe makes a spreadsheet show the cell as text; `unguarded` removes it, so a cell's own is doubled."""
+    return "'" + cell if cell.startswith((*FORMULA, "'")) else cell
 
 
 def unguarded(cell: str) -> str:

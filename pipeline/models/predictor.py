@@ -1,6 +1,6 @@
 """A trained policy, ready to use: three lines from a run's folder to predictions.
 
-from pipeline.models.predictor import Predictor
+from pipeline import Predictor
 predictor = Predictor.load("runs/digits")
 print(predictor.predict("photo.jpg").label)
 """
@@ -33,12 +33,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the policy says of one image.
+    """The policy's probabilities for one image.
 
     Attributes:
-        label: the likeliest class.
+        label: the most probable class.
         confidence: its probability.
-        entropy: of the probabilities, in nats; 0 is certain, log C is no idea.
+        entropy: of the probabilities, in nats; 0 is certain, log C is uniform.
         probabilities: of every class, in the model's order.
     """
 
@@ -56,12 +56,12 @@ class Prediction:
         return cls(classes[best], float(probabilities[best]), entropy, named)
 
     @property
-    def has_opinion(self) -> bool:
-        """Whether any class is likelier than another: a reference that saw no label says the same of all."""
-        return max(self.probabilities.values()) - min(self.probabilities.values()) >= UNIFORM_TOLERANCE
+    def is_uniform(self) -> bool:
+        """Whether all classes are equally probable, as for a reference that was trained on no label."""
+        return max(self.probabilities.values()) - min(self.probabilities.values()) < UNIFORM_TOLERANCE
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` likeliest classes and their probabilities, the likeliest first; equals in the model's order."""
+        """The `count` most probable classes and their probabilities, in descending order; ties in the model's order."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
 
 

@@ -1,4 +1,4 @@
-"""What a killed stage goes on from: the state of its loop, on disk whole or not at all.
+"""Checkpoints: the state of a stage's loop, from which a killed stage resumes; each file is complete or absent.
 
 The two newest states are kept, each under a name that holds the hash of its content; a damaged one is named and the
 one before is used. Since a state holds everything that changes, random streams included, a run that was interrupted
@@ -209,7 +209,7 @@ def _streams() -> State:
 
 @contextmanager
 def untouched_streams() -> Iterator[None]:
-    """Whatever is done inside, every global random stream goes on as if it had not been."""
+    """Every global random stream is restored to its state before the block."""
     before = _streams()
     try:
         yield

@@ -1,4 +1,4 @@
-"""runs/<name>/<stage>/: where a stage writes, what it was made from, and whether it is still up to date.
+"""runs/<name>/<stage>/: where a stage writes, the hashes of its inputs, and whether it is up to date.
 
 A finished stage has a manifest: the hash of every input file, of the configuration it depends on and of every output.
 The manifest is written last, so that an interrupted stage has none and is simply run again.
@@ -205,7 +205,7 @@ class StageFolder:
         """
         seconds = self.run.config.runtime.checkpoint_seconds
         made = Checkpoints(self.path / "checkpoints", self._key(inputs), seconds, what, runtime.is_main)
-        if force and (self.path / NAME).is_file():  # one that was forced and stopped goes on
+        if force and (self.path / NAME).is_file():  # a forced stage that was stopped resumes
             made.clear()
         runtime.wait()
         return made
@@ -214,14 +214,14 @@ class StageFolder:
         return short_hash(json.dumps(self._described(inputs), sort_keys=True))
 
     def metrics(self, inputs: dict[str, str], runtime: Runtime) -> Metrics:
-        """metrics.csv, TensorBoard's events and the tracker's run; the run of an interrupted stage goes on with it."""
+        """metrics.csv, TensorBoard's events and the tracker's run; an interrupted stage resumes the same tracker run."""
         if not runtime.is_main:
             return Metrics(None)
         self.tracking = open_tracking(self.run.config, self.name, self.path, self._key(inputs))
         return Metrics(self.path / "metrics.csv", self.tracking)
 
     def begin(self) -> None:
-        """Declare the stage unfinished: what stands in its folder no longer counts.
+        """Declare the stage unfinished: this invalidates its previous outputs.
 
         Raises:
             UserError: the tracker that the configuration asks for is not installed.

@@ -66,7 +66,7 @@ def require_package(config: Config) -> None:
     name = config.tracking.tracker
     if name != "none" and missing([PACKAGES[name]]):
         raise UserError(
-            f"tracking.tracker={name} needs the package {PACKAGES[name]}: pip install 'image-rlhf[{name}]', or go on "
+            f"tracking.tracker={name} needs the package {PACKAGES[name]}: pip install 'image-rlhf[{name}]', or continue "
             "with SET=tracking.tracker=none"
         )
 
@@ -85,7 +85,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Tracking:
-    """A tracker that cannot do harm, and whose run goes on where an interrupted stage does.
+    """Calls a tracker such that no error in it stops a stage; an interrupted stage resumes the same tracker run.
 
     The run's id and the number of rows it has are kept in a file beside the stage's metrics, so that the rows which a
     resumed stage writes anew do not reach the tracker twice.

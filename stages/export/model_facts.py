@@ -64,7 +64,7 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         "evaluated": len(known),
         "reference": results["reference"],
         "reference_words": origin(ws, results["reference"]["labelled_images"]),
-        "no_opinion": is_uniform(ws.log_reference[evaluation]),
+        "uniform_reference": is_uniform(ws.log_reference[evaluation]),
         "reward": card,
         "doubts": calibration_doubts(card),
         "policy": results["ppo"],
@@ -82,7 +82,7 @@ def origin(ws: Workspace, labelled: int) -> str:
         return f"trained on {labelled} labelled images"
     if "checkpoint" in ws.run.read("reference", "manifest.json", "inputs")["inputs"]:
         return "that was trained elsewhere and given to it"
-    return "without an opinion (every class equally likely)"
+    return "that is uniform (every class equally probable)"
 
 
 def accuracies(results: dict[str, Any], total: int) -> dict[str, Share]:

@@ -1,4 +1,4 @@
-"""What has been predicted so far, a line an image: what a stopped `infer` goes on from, and what its results are made of.
+"""The predictions so far, one line per image: a stopped `infer` resumes from them, and its output is written from them.
 
 The first line says what the lines were made with. A line that was torn by a crash ends what counts. Lines are whole
 batches: what is predicted anew after an interruption is computed together with the same images as before, so that not

@@ -12,23 +12,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feedback_store.csv_store.line import FORMULA
 from pipeline.models.predictor import Prediction
 from stages.infer.journal import Line
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 2048  # rows of a Parquet file that are in memory at a time
 DIGITS = 6
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is a formula to spreadsheets
+UNSAFE = (*FORMULA, "\t", "\r")  # some spreadsheets skip white space before a formula
 
 Row = dict[str, Any]
 
 
 class Columns:
-    """What is said of each image, and under which names.
+    """The columns of the predictions.
 
     path; label, empty where it abstains; confidence and entropy (nats); `abstain`, if a threshold was given;
-    reference_label (empty where it takes all classes for equally likely) and reference_confidence, if asked for; then p_<class> of every class, or label_1, p_1, label_2, ...
-    of the `top_k` likeliest.
+    reference_label (empty where the reference is uniform) and reference_confidence, if asked for; then p_<class> of
+    every class, or label_1, p_1, label_2, ... of the `top_k` likeliest.
     """
 
     def __init__(self, classes: tuple[str, ...], top_k: int, abstain_below: float, reference: bool) -> None:
@@ -37,25 +38,25 @@ class Columns:
 
     def row(self, line: Line) -> Row:
         """From a line of the journal that has probabilities."""
-        said = Prediction.of(np.asarray(line["p"]), self.classes)
-        sure = said.confidence >= self.abstain_below
+        prediction = Prediction.of(np.asarray(line["p"]), self.classes)
+        sure = prediction.confidence >= self.abstain_below
         row: Row = {
             "path": line["path"],
-            "label": said.label if sure else "",
-            "confidence": said.confidence,
-            "entropy": round(said.entropy, DIGITS),
+            "label": prediction.label if sure else "",
+            "confidence": prediction.confidence,
+            "entropy": round(prediction.entropy, DIGITS),
         }
         if self.abstain_below:
             row["abstain"] = not sure
         if self.reference:
             before = Prediction.of(np.asarray(line["reference"]), self.classes)
-            label = before.label if before.has_opinion else ""
+            label = "" if before.is_uniform else before.label
             row |= {"reference_label": label, "reference_confidence": before.confidence}
         if self.top_k:
-            for place, (name, p) in enumerate(said.top(self.top_k), start=1):
+            for place, (name, p) in enumerate(prediction.top(self.top_k), start=1):
                 row |= {f"label_{place}": name, f"p_{place}": p}
         else:
-            row |= {f"p_{name}": p for name, p in said.probabilities.items()}
+            row |= {f"p_{name}": p for name, p in prediction.probabilities.items()}
         return row
 
     def schema(self) -> pa.Schema:
@@ -80,16 +81,16 @@ def _cell(value: Any) -> Any:
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.{DIGITS}f}"
-    return "'" + value if value.startswith(FORMULA) else value
+    return "'" + value if value.startswith(UNSAFE) else value
 
 
 def _file_cell(path: str) -> str:
     """The same file under a name that no spreadsheet takes for a formula."""
-    return f"./{path}" if path.startswith(FORMULA) else path
+    return f"./{path}" if path.startswith(UNSAFE) else path
 
 
 def write_jsonl(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    """One object an image: probabilities in an object by class, or `top` in a list; a label abstained from is null."""
+    """One object per image: probabilities in an object by class, or `top` in a list; a label abstained from is null."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             named: Row = {

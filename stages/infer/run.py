@@ -45,7 +45,7 @@ class Predicted(NamedTuple):
 
 
 class Models(NamedTuple):
-    """The aligned policy and, if its opinion is asked for, the reference."""
+    """The aligned policy and, if its predictions are asked for, the reference."""
 
     policy: Predictor
     reference: Predictor | None
@@ -54,7 +54,7 @@ class Models(NamedTuple):
 def run(config: Config, images: str | Sequence[str], output: Path | None = None) -> Predicted:
     """Classify images with the aligned policy of the run.
 
-    Stopped at any moment and called again it goes on where it was, and ends with the same file.
+    Stopped at any moment and called again it resumes, and ends with the same file.
 
     Args:
         images: files, folders (searched below) and globs, one or several; or - for a list of names on standard input.

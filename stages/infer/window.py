@@ -141,8 +141,8 @@ class Window:
         self.label["text"] = self.prediction.label
         self.sure["text"] = f"{self.prediction.confidence:.1%} sure"
         if self.before:
-            said = f"{self.before.label}, {self.before.confidence:.1%}" if self.before.has_opinion else "no opinion"
-            self.sure["text"] += f"; before alignment: {said}"
+            before = "uniform" if self.before.is_uniform else f"{self.before.label}, {self.before.confidence:.1%}"
+            self.sure["text"] += f"; before alignment: {before}"
 
     def _draw_picture(self) -> None:
         self.canvas.delete("all")

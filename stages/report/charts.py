@@ -46,7 +46,7 @@ def by_iteration(lines: Sequence[Line], ylabel: str, about: str) -> Markup | Non
 
 
 def decided(rows: Sequence[Row]) -> list[Row]:
-    """Rows without the accuracy of a policy that still is a reference without an opinion: the first class's, whatever that is."""
+    """Rows without the accuracy of iteration 0, where the policy is the uniform reference: it is the first class's."""
     return [{k: v for k, v in row.items() if k != "accuracy_heldout" or row["iteration"] > 0} for row in rows]
 
 
@@ -77,7 +77,7 @@ def ppo_plots(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
                 Line("held-out images", rows, "kl_heldout", HELDOUT),
                 Line("of the exact optimum", rows, "kl_star", OPTIMUM),
             ],
-            "nats an image",
+            "nats per image",
         ),
         ("Entropy of the policy", [Line("entropy", rows, "entropy", TRAINING)], "nats"),
         ("Share of ratios that were clipped", [Line("clip fraction", rows, "clip_fraction", TRAINING)], "share"),
@@ -166,13 +166,13 @@ def overlaid(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Marku
     wanted = (
         ("Objective J, held-out images", "J_heldout", "J"),
         ("Attained, held-out images", "attained_heldout", "attained"),
-        ("KL to the reference, held-out images", "kl_heldout", "nats an image"),
+        ("KL to the reference, held-out images", "kl_heldout", "nats per image"),
         ("Entropy of the policy", "entropy", "nats"),
     )
     plots: list[tuple[str, Markup]] = []
     for title, column, unit in wanted:
         lines = [Line(name, rows, column, look) for (name, rows), look in zip(runs, looks, strict=True)]
-        if plot := by_iteration(lines, unit, f"{title}, by iteration of PPO, one line a run"):
+        if plot := by_iteration(lines, unit, f"{title}, by iteration of PPO, one line per run"):
             plots.append((title, plot))
     for title, column, unit in (
         ("What the reward model sees", "reward_heldout", "mean reward"),
@@ -187,6 +187,6 @@ def overlaid(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Marku
             axes.set(xlabel=DISTANCE, ylabel=unit)
             axes.legend(frameon=False)
             plots.append(
-                (title, Markup(svg(made, f"{title}, held-out images, against the {DISTANCE}, one line a run")))
+                (title, Markup(svg(made, f"{title}, held-out images, against the {DISTANCE}, one line per run")))
             )
     return plots

@@ -13,19 +13,19 @@ BETTER, WORSE = "The policy is better than chance", "The policy is worse than ch
 BY_CHANCE = "The policy is not told apart from chance"
 NO_GOLD, UNFINISHED = "The policy is aligned; without known classes its accuracy cannot be told", "Not finished"
 
-NO_OPINION = " The reference had no opinion: it takes every class for equally likely."
+UNIFORM_REFERENCE = " The reference is uniform: every class is equally probable."
 
 
 def headline(made: Mapping[str, Any]) -> dict[str, Any]:
     """A verdict of a few words, its tone (good, wait, bad) and the sentences that give reasons.
 
     Args:
-        made: figures of a run, as `figures.figures` returns them.
+        made: figures of a run, as `report_data.figures` returns them.
     """
     found, ppo = made["predictions"], made["ppo"]
     if ppo is None:
         short, tone = UNFINISHED, "wait"
-    elif found["no_opinion"] and found["after"]:
+    elif found["uniform_reference"] and found["after"]:
         short, tone = _against_chance(found)
     elif found["paired"] is None:
         short, tone = NO_GOLD, "wait"
@@ -38,7 +38,7 @@ def headline(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _against_chance(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Verdict and tone where the reference had no opinion: there is no accuracy of its own to be better than."""
+    """Verdict and tone where the reference is uniform: it has no accuracy to compare with."""
     if found["after"]["low"] > found["chance"]:
         return BETTER, "good"
     return (WORSE, "bad") if found["after"]["high"] < found["chance"] else (BY_CHANCE, "wait")
@@ -58,20 +58,20 @@ def _accuracy(made: Mapping[str, Any]) -> str:
     if not found["known"]:
         return (
             f"None of the {found['images']} {where(made)} has a known class: no accuracy can be measured, and nothing "
-            f"below says right or wrong.{NO_OPINION if found['no_opinion'] else ''}"
+            f"below says right or wrong.{UNIFORM_REFERENCE if found['uniform_reference'] else ''}"
         )
     some = "" if found["known"] == found["images"] else f" whose class is known (of {found['images']})"
     images = f"On {found['known']} {where(made)}{some}"
-    return _beside_chance(found, images) if found["no_opinion"] else _beside_reference(found, images)
+    return _beside_chance(found, images) if found["uniform_reference"] else _beside_reference(found, images)
 
 
 def _beside_chance(found: Mapping[str, Any], images: str) -> str:
     after, chance = found["after"], percent(found["chance"])
     if after is None:
-        return f"{images} chance would be right on {chance}.{NO_OPINION}"
+        return f"{images} chance would be right on {chance}.{UNIFORM_REFERENCE}"
     return (
         f"{images} the aligned policy is right on {_interval(after)} (95\u00a0% Wilson interval), where chance would be on "
-        f"{chance}, and naming the commonest class every time on {percent(found['commonest'])}.{NO_OPINION} There is no "
+        f"{chance}, and naming the commonest class every time on {percent(found['commonest'])}.{UNIFORM_REFERENCE} There is no "
         "accuracy before alignment to compare with."
     )
 
@@ -111,7 +111,7 @@ def _changed(found: Mapping[str, Any]) -> str:
 
 
 def _reward(card: Mapping[str, Any] | None) -> str:
-    return f"The reward model's verdict is «{card['verdict']['short']}»: {card['verdict']['why']}." if card else ""
+    return f'The reward model\'s verdict is "{card["verdict"]["short"]}": {card["verdict"]["why"]}.' if card else ""
 
 
 def _missing(made: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from stages.report.report_data import Figures
 NOT_COMPARED = ("name", "runs")  # every run has its own; its name heads its column
 
 
-def together(found: Sequence[Figures]) -> dict[str, Any]:
+def comparison_table(found: Sequence[Figures]) -> dict[str, Any]:
     """What the page of several runs shows.
 
     Returns:
@@ -61,7 +61,7 @@ def _accuracy(side: dict[str, Any]) -> str:
 
 def _before(found: dict[str, Any], cell: Callable[[dict[str, Any]], str]) -> str:
     """A figure of the reference, or that it has none because no class is likelier to it than another."""
-    return "no opinion" if found["no_opinion"] else cell(found["before"])
+    return "uniform" if found["uniform_reference"] else cell(found["before"])
 
 
 def _difference(paired: dict[str, Any]) -> str:

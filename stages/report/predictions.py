@@ -35,21 +35,21 @@ def compared(
         log_before, log_after: [N, C] log-probabilities of reference and policy; no policy gives figures of the reference.
 
     Returns:
-        `images`, `known` (how many have a gold label), `no_opinion` (the reference gives all classes the same), `chance`
+        `images`, `known` (how many have a gold label), `uniform_reference` (the reference gives all classes the same), `chance`
         (1 / C) and `commonest` (the share of the commonest class); `before`, `after` (share right with its interval, ECE
         and bins) and `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
-        A reference without an opinion has no likeliest class: then there is no `before`, no `paired` and no `changed`,
-        but `opinions`, the policy's.
+        A uniform reference has no most probable class: then there is no `before`, no `paired` and no `changed`,
+        but `first_predictions`, the policy's.
     """
     known = rows[gold.known[rows]]
     labels = gold.labels[known]
-    no_opinion = is_uniform(log_before[rows])
-    tables = ({} if no_opinion else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
+    uniform_reference = is_uniform(log_before[rows])
+    tables = ({} if uniform_reference else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
     made: dict[str, Any] = {
         "images": len(rows),
         "known": len(known),
-        "no_opinion": no_opinion,
+        "uniform_reference": uniform_reference,
         "chance": 1 / log_before.shape[1],
         "commonest": float(np.bincount(labels).max() / len(labels)) if len(labels) else None,
         "before": None,
@@ -58,7 +58,7 @@ def compared(
         "classes": [],
         "confusion": {},
         "changed": None,
-        "opinions": None,
+        "first_predictions": None,
     }
     if len(known):
         right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}
@@ -68,8 +68,8 @@ def compared(
         made["classes"] = by_class(gold.classes, labels, right) if right else []
         if len(right) == 2:
             made["paired"] = asdict(paired_difference(right["before"], right["after"]))
-    if no_opinion and "after" in probabilities:
-        made["opinions"] = opinions(table, gold, probabilities["after"], rows)
+    if uniform_reference and "after" in probabilities:
+        made["first_predictions"] = first_predictions(table, gold, probabilities["after"], rows)
     elif "after" in probabilities:
         made["changed"] = changed(table, gold, probabilities["before"], probabilities["after"], rows)
     return made
@@ -112,7 +112,7 @@ def most_confused(matrices: dict[str, list[list[int]]], classes: Sequence[str]) 
 def changed(
     table: ImageTable, gold: GoldLabels, before: np.ndarray, after: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """The images whose likeliest class is another: in the order of CHANGES, within each the surest new opinion first.
+    """The images whose likeliest class is another: in the order of CHANGES, within each the most confident first.
 
     Args:
         before, after: [N, C] probabilities.
@@ -142,8 +142,8 @@ def changed(
     return {"all": len(found), "counts": counts, "images": listed, "rest": len(found) - len(listed)}
 
 
-def opinions(table: ImageTable, gold: GoldLabels, after: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
-    """The policy's opinions where there was none before: wrong ones first, then those it is least sure of.
+def first_predictions(table: ImageTable, gold: GoldLabels, after: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+    """The policy's predictions where the reference is uniform: wrong ones first, then the least confident.
 
     Args:
         after: [N, C] probabilities.

@@ -19,7 +19,7 @@ from pipeline.ui import card_plots
 from pipeline.ui.html import data_address, render, thumbnail
 from stages.report import charts
 from stages.report.headline import headline, where
-from stages.report.multi_run import together
+from stages.report.multi_run import comparison_table
 from stages.report.predictions import most_confused
 from stages.report.report_data import Figures, figures
 
@@ -98,7 +98,7 @@ def page(ws: Workspace, found: Figures) -> str:
     predictions, card = found["predictions"], found["card"]
     small = len(ws.classes) <= MATRIX
     shown = charts.shown_classes(predictions["classes"])
-    looked_at = predictions["opinions"] or predictions["changed"] or {"images": []}
+    looked_at = predictions["first_predictions"] or predictions["changed"] or {"images": []}
     listed = [*looked_at["images"], *(card or {"surprising": []})["surprising"]]
     rows = found["ppo"]["rows"] if found["ppo"] else []
     plot = ws.run.path / "compare" / "frontier.svg"
@@ -108,9 +108,9 @@ def page(ws: Workspace, found: Figures) -> str:
         made=found,
         where=where(found),
         card_drawn=card_plots.drawn(card) if card else None,
-        ppo_plots=charts.ppo_plots(charts.decided(rows) if predictions["no_opinion"] else rows) if rows else [],
+        ppo_plots=charts.ppo_plots(charts.decided(rows) if predictions["uniform_reference"] else rows) if rows else [],
         shown=shown,
-        class_plot=charts.class_plot(shown, predictions["chance"] if predictions["no_opinion"] else None)
+        class_plot=charts.class_plot(shown, predictions["chance"] if predictions["uniform_reference"] else None)
         if shown
         else None,
         calibration=charts.calibration_plot(predictions) if predictions["classes"] else None,
@@ -141,7 +141,7 @@ def side_by_side(runs: Path, found: Sequence[Figures]) -> Path:
     stem = "report-" + "-".join(one["name"] for one in found)
     if len(stem) > LONGEST:
         stem = f"report-{len(found)}-runs-{short_hash(stem)}"
-    made = together(found)
+    made = comparison_table(found)
     plots = charts.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])
     write_json(runs / f"{stem}.json", made)
     path = runs / f"{stem}.html"

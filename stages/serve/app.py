@@ -118,7 +118,7 @@ def make_app(desk: Desk) -> FastAPI:
     )
     async def predict(
         request: Request,
-        reference: Annotated[bool, Query(description="the reference's opinion beside the policy's")] = False,
+        reference: Annotated[bool, Query(description="add the reference's prediction")] = False,
     ) -> Response:
         engine.check()
         async with uploads(request, settings, engine) as images:

@@ -81,5 +81,5 @@ def entry(name: str, outcome: Outcome | Unusable) -> Predicted | Refused:
         return Refused(name=name, error=str(outcome))
     said = {"name": name, **_opinion(outcome.policy)}
     if before := outcome.reference:
-        said["reference"] = _opinion(before) | {"label": before.label if before.has_opinion else None}
+        said["reference"] = _opinion(before) | {"label": None if before.is_uniform else before.label}
     return Predicted.model_validate(said)

@@ -36,7 +36,7 @@ export class Card {
     const { label, confidence, reference } = prediction;
     this.verdict.replaceChildren(element("strong", { textContent: label }), element("span", { textContent: percent(confidence) }));
     if (reference && reference.label === null) { // it was never given a labelled image
-      this.verdict.append(element("span", { className: "before", textContent: "no opinion before alignment" }));
+      this.verdict.append(element("span", { className: "before", textContent: "uniform before alignment" }));
     } else if (reference) {
       const same = reference.label === label;
       const text = `before alignment: ${same ? "" : `${reference.label}, `}${percent(reference.confidence)}`;

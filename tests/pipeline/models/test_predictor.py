@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from support.untrained_runs import CLASSES, noise_images, untrained_run
 from pipeline.data.decode import BadImage
 from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
+from pipeline.models import predictor as predictor_module
 from pipeline.models.predictor import Prediction, Predictor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,17 +86,15 @@ def test_what_can_be_loaded(tmp_path: Path) -> None:
             Predictor.load(path)
 
 
-def test_the_readmes_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """They run as they stand, in a folder that has such a run and such a photo."""
+def test_the_lines_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The module's example runs as it stands, in a folder that has such a run and such a photo."""
     untrained_run(tmp_path)
     (tmp_path / "runs" / "bugs").rename(tmp_path / "runs" / "digits")
     sorted(noise_images(tmp_path / "some", 1).iterdir())[0].rename(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(
-        r"```python\n(from pipeline(?:\.models\.predictor)? import Predictor\n.*?)```",
-        (ROOT / "README.md").read_text(),
-        re.DOTALL,
-    )
+    code = (predictor_module.__doc__ or "").split("\n\n", 1)[1]
     assert len([line for line in code.splitlines() if line.strip()]) == 3
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "the example", "exec"), {})
     assert capsys.readouterr().out.split()[0] in CLASSES

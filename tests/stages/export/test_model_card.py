@@ -81,7 +81,7 @@ def test_without_gold_labels_it_claims_nothing(without_gold: Config) -> None:
     assert hub.ModelCard(card).data.eval_results is None
     assert "**Not measured**" in card
     assert "never held against the truth" in card
-    assert "a reference policy\nwithout an opinion (every class equally likely), a reward model" in card
+    assert "a reference policy\nthat is uniform (every class equally probable), a reward model" in card
     results = card.split("## Results")[1]
     assert "accuracy" not in results
     summary = read_json(without_gold.runs / "flat" / "summary.json")
@@ -90,18 +90,18 @@ def test_without_gold_labels_it_claims_nothing(without_gold: Config) -> None:
 
 
 def test_what_the_reference_was_is_known(finished: Config, without_gold: Config) -> None:
-    """Trained, given or without an opinion: what it was stands in its manifest; without one chance is what is beaten."""
+    """Trained, given or uniform: what it was stands in its manifest; without one chance is what is beaten."""
     ws = open_workspace(without_gold)
     assert origin(open_workspace(finished), 6) == "trained on 6 labelled images"
-    assert origin(ws, 0).startswith("without an opinion")
+    assert origin(ws, 0).startswith("that is uniform")
     manifest = ws.run.path / "reference" / "manifest.json"
     kept = read_json(manifest)
     write_json(manifest, kept | {"inputs": kept["inputs"] | {"checkpoint": "0" * 64}})
     assert origin(ws, 0) == "that was trained elsewhere and given to it"
     write_json(manifest, kept)
     facts = facts_of(finished)
-    assert not facts["no_opinion"]
-    text = render(facts | {"no_opinion": True})
+    assert not facts["uniform_reference"]
+    text = render(facts | {"uniform_reference": True})
     assert "| accuracy | 50.0 % | **" in text
     assert "| | reference |" not in text
     assert "calibrated" not in render(facts | {"doubts": "too few"})

@@ -70,7 +70,7 @@ def test_the_reference_beside_the_policy(tmp_path: Path) -> None:
 
 
 def test_a_reference_without_an_opinion_names_no_class(tmp_path: Path) -> None:
-    """One that saw no label takes all classes for equally likely; the first of them is not its opinion."""
+    """A uniform reference has no label: the first class is not its prediction."""
     config = untrained_run(tmp_path, reference=True)
     save_model(
         tmp_path / "runs/bugs/reference/model.safetensors",

@@ -19,14 +19,14 @@ def test_headline_against_chance(low: float, high: float, expected: str) -> None
         "predictions": {
             "images": 9,
             "known": 9,
-            "no_opinion": True,
+            "uniform_reference": True,
             "chance": 0.5,
             "commonest": 0.6,
             "before": None,
             "after": side,
             "paired": None,
             "changed": None,
-            "opinions": {},
+            "first_predictions": {},
         },
     }
     found = headline(made)
@@ -56,7 +56,7 @@ def test_headline(paired: dict[str, float] | None, policy: bool, expected: str) 
         "predictions": {
             "images": 100,
             "known": known,
-            "no_opinion": False,
+            "uniform_reference": False,
             "before": side if paired else None,
             "after": side if paired and policy else None,
             "changed": {"all": 3} if policy else None,

@@ -123,19 +123,19 @@ def test_without_gold_changes_are_neither_right_nor_wrong() -> None:
 
 
 def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
-    """Equal probabilities have no likeliest class: no accuracy, no matrix, no change; the policy's opinions instead."""
+    """Equal probabilities have no likeliest class: no accuracy, no matrix, no change; the policy's predictions instead."""
     gold = GoldLabels(("a", "b"), np.array([0, 0, 1, 1, 1, -1]))
     even, after = (
         torch.full((6, 2), 0.5).log(),
         says((0, 0.9), (1, 0.8), (1, 0.7), (1, 0.6), (1, 0.99), (0, 0.55), classes=2),
     )
     found = compared(table(6), gold, even, after, np.arange(6))
-    assert found["no_opinion"]
+    assert found["uniform_reference"]
     assert (found["before"], found["paired"], found["changed"]) == (None, None, None)
     assert (found["chance"], found["commonest"]) == (0.5, 0.6)
     assert (found["after"]["right"], found["after"]["images"]) == (4, 5)
     assert found["confusion"] == {"after": [[1, 1], [0, 3]]}
-    assert [(one["image"], one["kind"]) for one in found["opinions"]["images"]] == [
+    assert [(one["image"], one["kind"]) for one in found["first_predictions"]["images"]] == [
         ("img-001", "wrong"),
         ("img-005", UNKNOWN),
         ("img-003", "right"),
@@ -144,10 +144,10 @@ def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
         ("img-004", "right"),
     ]
     alone = compared(table(6), gold, even, None, np.arange(6))
-    assert (alone["classes"], alone["confusion"], alone["opinions"]) == ([], {}, None)
+    assert (alone["classes"], alone["confusion"], alone["first_predictions"]) == ([], {}, None)
 
 
-def test_no_opinion_on_nearly_every_image_is_none() -> None:
+def test_uniform_on_nearly_every_image_is_uniform() -> None:
     even, sure = torch.full((1, 2), 0.5).log(), says((0, 0.9), classes=2)
     assert is_uniform(torch.cat([even] * 96 + [sure] * 4))
     assert not is_uniform(torch.cat([even] * 94 + [sure] * 6))

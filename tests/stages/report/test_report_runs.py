@@ -21,7 +21,7 @@ from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
 from stages.report import run as report
 from stages.report.headline import BETTER, BY_CHANCE, WORSE
-from stages.report.multi_run import together
+from stages.report.multi_run import comparison_table
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -141,9 +141,14 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     found = made["predictions"]
     assert (found["known"], found["before"], found["after"], found["paired"]) == (0, None, None, None)
     assert made["lineage"]["missing"] == [], "imported judgments need no stage that collects them"
-    assert found["no_opinion"]
+    assert found["uniform_reference"]
     assert found["changed"] is None, "nothing to change from"
-    assert found["opinions"]["counts"]["true class not known"] == found["opinions"]["all"] == found["images"] > 0
+    assert (
+        found["first_predictions"]["counts"]["true class not known"]
+        == found["first_predictions"]["all"]
+        == found["images"]
+        > 0
+    )
     page = opened(page_of(unlabelled), 390)
     shot(page, "report-no-gold")
     words = page.inner_text("body")
@@ -151,7 +156,10 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     assert "need images whose class is known" in words
     assert "right to wrong" not in words
     assert "wrong to right" not in words
-    assert page.evaluate("document.querySelectorAll('#changed + section figure').length") == found["opinions"]["all"]
+    assert (
+        page.evaluate("document.querySelectorAll('#changed + section figure').length")
+        == found["first_predictions"]["all"]
+    )
     assert "put a few labelled images into test/<class>/" in words
     assert "all others into train/ beside it" in words
     assert "That needs images whose class is known" in words, "of make compare"
@@ -188,8 +196,8 @@ def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     assert "wrong to right" not in text
     assert "McNemar" not in text
     assert "Confusion, reference" not in text
-    cells = {row["name"]: row["cells"] for row in together([made, made])["rows"]}
-    assert cells["reference, accuracy [95 %]"] == ["no opinion"] * 2
+    cells = {row["name"]: row["cells"] for row in comparison_table([made, made])["rows"]}
+    assert cells["reference, accuracy [95 %]"] == ["uniform"] * 2
     assert cells["chance"] == ["50.0\u00a0%"] * 2
     assert cells["paired difference, points [95 %]"] == ["–"] * 2
     reasons = {stage["stage"]: stage["reasons"] for stage in made["lineage"]["stages"]}

@@ -73,9 +73,9 @@ def test_a_reference_without_an_opinion_named_no_class(page: Any, live: Any, pic
     opened(page, server)
     bring(page, {"photo.png": picture(3)})
     (card,) = read(page, 1)
-    assert card["verdict"].endswith("no opinion before alignment")
+    assert card["verdict"].endswith("uniform before alignment")
     assert page.query_selector(".changed") is None
-    shot(page, "serve-no-opinion")
+    shot(page, "serve-uniform")
 
 
 def test_without_a_reference_there_is_one_column(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
