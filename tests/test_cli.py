@@ -198,7 +198,7 @@ def test_missing_input(workplace: Path, monkeypatch: pytest.MonkeyPatch, stage: 
 def test_missing_judgments_and_reward(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(workplace / "runs/small/reference", workplace / "runs/partial/reference", dirs_exist_ok=True)
     for stage, missing, target in (
-        ("train-reward", "pairwise.csv", "make collect"),
+        ("train-reward", "no judgments: runs/partial/feedback", "make collect"),
         ("ppo", "reward/model.safetensors", "make train-reward"),
     ):
         code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", "--set", "name=partial")
