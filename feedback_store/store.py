@@ -1,7 +1,7 @@
 """FeedbackStore: what every store of judgments does. Callers know no paths, byte offsets or line numbers.
 
 `feedback_store.csv_store.store` keeps judgments in CSV files. Another store is a subclass that is registered in
-`feedback_store.store_registry`; tests/support/memory_store.py is a small example.
+`feedback_store.store_registry`; tests/extensions/memory_store.py is a small example.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from support.browser import CHROMIUM, until
 from support.collect_process import ROOT, environment
-from support.judging_page import asked, wait_stored
+from support.judging_page import NEXT_IMAGE, asked, wait_stored
 from support.other_package import install
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the page was not tested")
@@ -72,8 +72,11 @@ def press_through(page: Any, link: str, *keys: str) -> None:
     for number in range(COUNT):
         until(page, "(n) => document.getElementById('counts').textContent.startsWith(`${n} answered`)", number)
         until(page, "() => [...document.querySelectorAll('#stage img')].some((image) => image.naturalWidth > 0)")
+        shown = asked(page)["images"][0]
         for key in keys:
             page.keyboard.press(key)
+        # The counts change before the picture does; a key that is pressed in between answers nothing.
+        until(page, f"(src) => !document.getElementById('finished').hidden || ({NEXT_IMAGE})(src)", shown)
     until(page, "() => !document.getElementById('finished').hidden")
     wait_stored(page)
 
@@ -98,3 +101,17 @@ def test_a_judgment_kind_and_a_query_strategy(tmp_path: Path, page: Any) -> None
     assert rows["image"].nunique() == COUNT
     assert json.loads(read(tmp_path, "reward/card.json"))["judgments"]["kinds"] == {"best_two": COUNT}
     assert "which two of four labels fit the image best?" in read(tmp_path, "report/report.html")
+
+
+def test_a_store_without_files(tmp_path: Path, page: Any) -> None:
+    """Judgments are kept in memory: no stage looks for a file of theirs."""
+    install(tmp_path / "site", "memory_store", "stores", "memory", "open_memory")
+    sections = {"collect": {"store": "memory"}, "reward": {"objective": "bradley_terry"}}
+    with every_stage(tmp_path, **sections) as link:
+        press_through(page, link, "1")
+    assert not (tmp_path / "runs" / "extended" / "feedback").exists()
+    assert json.loads(read(tmp_path, "collect/result.json"))["judgments"] == COUNT
+    assert list(json.loads(read(tmp_path, "reward/manifest.json"))["inputs"])[-1] == "judgments"
+    report = json.loads(read(tmp_path, "report/report.json"))
+    assert report["judged"]["judgments"] == COUNT
+    assert report["lineage"]["up_to_date"], report["lineage"]["stages"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.memory_store import CONTENTS, MemoryStore
+from extensions.memory_store import CONTENTS, MemoryStore
 
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.memory_store import MemoryStore, open_memory
+from extensions.memory_store import MemoryStore, open_memory
 
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError

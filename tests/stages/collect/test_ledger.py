@@ -8,9 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from extensions.memory_store import CONTENTS, MemoryStore
 from support.answering import give, take_back
 from support.collect_server import Place
-from support.memory_store import CONTENTS, MemoryStore
 
 from feedback_store.csv_store.log import CsvLog
 from feedback_store.csv_store.store import CsvFeedbackStore
