@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
     "name": "small",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "resnet18", "weights": "none", "trainable": "all"},
+    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "all"},
     "reference": {"labelled_per_class": 2, "epochs": 4, "batch_size": 20, "calibration_folds": 2},
     "collect": {"count": 60, "simulated": {"name": "mistake"}},
     "reward": {"epochs": 2, "batch_size": 32},

@@ -16,7 +16,7 @@ CLASSES = ("ant", "bee", "wasp")
 def untrained_run(folder: Path, classes: tuple[str, ...] = CLASSES, **infer: object) -> Config:
     """A run with a policy and a reference of random weights, at 16 pixels."""
     tree = {"name": "bugs", "runs": str(folder / "runs"), "images": {"root": str(folder), "size": 16}, "infer": infer}
-    config = parse_config({**tree, "model": {"weights": "none"}}, "test")
+    config = parse_config({**tree, "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none"}}, "test")
     make_untrained(config, classes)
     return config
 
