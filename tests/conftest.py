@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +18,15 @@ import numpy as np
 import pytest
 import support.tiny_network  # noqa: F401  registers a network
 import torch
+from hypothesis import settings
 from support.browser import CHROMIUM
 from support.images import stripes
+from support.made_once import made_once
+from support.pipeline_runs import make_finished_run
+
+# The same examples in every run, so that a failure can be repeated; `make fuzz` draws new ones.
+settings.register_profile("repeatable", derandomize="FUZZ_EXAMPLES" not in os.environ)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +65,15 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run of a small configuration of the digits: a module's own copy."""
+    made = made_once(tmp_path_factory, "finished-run", make_finished_run)
+    return shutil.copytree(made, tmp_path_factory.mktemp("work"), dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A real Chromium."""
+    """A real Chromium, started once; each test opens a context of its own in it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(
