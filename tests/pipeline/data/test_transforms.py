@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import shutil
-import struct
-import zlib
-from collections.abc import Callable
 from pathlib import Path
+
 import numpy as np
-import pandas as pd
-import pytest
 import torch
 from PIL import Image
-from pipeline.config import AugmentConfig, ImagesConfig
-from pipeline.errors import UserError
-from pipeline.data.gold_labels import class_names, folder_labels
-from pipeline.data.decode import BadImage, decode
-from pipeline.data.decoder_pool import Decoders
+
+from pipeline.config import AugmentConfig
 from pipeline.data.digits import write_digits
 from pipeline.data.resize import Transform
-from pipeline.data.image_table import read_images
 from pipeline.data.transforms import augment, normalise
 
 
+def halves(width: int, height: int) -> Image.Image:
+    """Upper half red, lower half blue."""
+    array = np.zeros((height, width, 3), np.uint8)
+    array[: height // 2], array[height // 2 :] = (220, 30, 40), (20, 40, 230)
+    return Image.fromarray(array)
+
+
 def test_transform_keeps_proportions() -> None:
-    out = Transform(size=16, resize=20)(picture(80, 40))
+    out = Transform(size=16, resize=20)(halves(80, 40))
     assert out.shape == (16, 16, 3)
     assert out[0, 0, 0] > 150
     assert out[-1, 0, 2] > 150
-    assert Transform(size=16, resize=16)(picture(3, 500)).shape == (16, 16, 3)
+    assert Transform(size=16, resize=16)(halves(3, 500)).shape == (16, 16, 3)
 
 
 def test_normalise_by_hand() -> None:
