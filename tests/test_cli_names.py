@@ -50,7 +50,7 @@ def test_every_stage_takes_strange_names(tmp_path: Path) -> None:
     tree = {
         "name": "strange",
         "images": {"root": "images", "size": 16},
-        "model": {"weights": "none", "trainable": "head"},
+        "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
         "reference": {"labelled_per_class": 2, "epochs": 1, "calibration_folds": 0},
         "collect": {"count": 30},
         "reward": {"epochs": 1},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.collect_site import ORIGIN, Site, answer, take
+from support.coroutines import run_coroutine
 
 from pipeline.ui.web.guard import HEADERS, Guard, Rules
 from stages.collect.web.desk import Desk
@@ -117,7 +117,7 @@ def test_reading_a_body_without_a_length_stops_at_the_limit() -> None:
     headers = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
     scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers}
     rules = Rules(frozenset({"localhost"}), "collect.server.allowed_hosts", MAX_BODY)
-    asyncio.run(Guard(greedy, rules)(scope, receive, send))
+    run_coroutine(Guard(greedy, rules)(scope, receive, send))
     assert sum(taken) <= MAX_BODY + 4096
     assert sent[0]["status"] == 413
 

@@ -26,10 +26,10 @@ def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
     tree = {
         "runs": str(tmp_path / "runs"),
         "images": {"root": str(image_folder(classes=3, train=60, test=10)), "size": 16},
-        "model": {"weights": "none", "trainable": "all"},
+        "model": {"backbone": "tiny", "weights": "none", "trainable": "all"},
         "reference": {"labelled_per_class": 0},
         "collect": {"question": "label"},
-        "reward": {"epochs": 5, "batch_size": 16, "start": "backbone", "objective": "joint", "curve": []},
+        "reward": {"epochs": 5, "batch_size": 16, "start": "backbone", "lr": 3e-3, "objective": "joint", "curve": []},
         "ppo": {"iterations": 2, "batch_size": 64},
     }
     made = parse_config(tree, "test")
@@ -74,7 +74,7 @@ def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
     random = np.random.default_rng(1)
     answers(config, lambda true, number: [true, true, str(random.choice(["a", "b", "c"]))])
     tree = config.model_dump(mode="json")
-    tree["reward"] |= {"members": 2, "pessimism": 0.5, "curve": [0.3]}
+    tree["reward"] |= {"epochs": 15, "members": 2, "pessimism": 0.5, "curve": [0.3]}
     config = parse_config(tree, "test")
     reward.run(config)
     made = card(config)
