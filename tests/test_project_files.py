@@ -69,6 +69,13 @@ def test_no_file_is_longer_than_a_reader_can_hold(texts: dict[str, str]) -> None
     assert not long, f"over {MAX_LINES} lines: {long}"
 
 
+def test_tests_run_coroutines_beside_the_browser(texts: dict[str, str]) -> None:
+    """`asyncio.run` fails in whichever test comes after the browser was started; `run_coroutine` does not."""
+    call = "asyncio." + "run("
+    found = {name for name, text in texts.items() if name.startswith("tests/") and call in text}
+    assert not found, f"use support.coroutines.run_coroutine instead: {found}"
+
+
 def prose(text: str) -> list[tuple[int, str]]:
     """The lines of a Markdown text, with their numbers, that are neither code, nor a table, nor a link alone."""
     kept, fence = [], ""
