@@ -23,10 +23,20 @@ from support.browser import CHROMIUM
 from support.images import stripes
 from support.made_once import made_once
 from support.pipeline_runs import make_finished_run
+from support.slow import is_slow
+
+TESTS = Path(__file__).resolve().parent
 
 # The same examples in every run, so that a failure can be repeated; `make fuzz` draws new ones.
 settings.register_profile("repeatable", derandomize="FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow modules; support/slow.py lists them."""
+    for item in items:
+        if is_slow(item.path.relative_to(TESTS).as_posix()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

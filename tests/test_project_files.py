@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.slow import SLOW
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 250
@@ -74,6 +76,12 @@ def test_tests_run_coroutines_beside_the_browser(texts: dict[str, str]) -> None:
     call = "asyncio." + "run("
     found = {name for name, text in texts.items() if name.startswith("tests/") and call in text}
     assert not found, f"use support.coroutines.run_coroutine instead: {found}"
+
+
+def test_slow_patterns_name_modules(texts: dict[str, str]) -> None:
+    modules = [name.removeprefix("tests/") for name in texts if name.startswith("tests/")]
+    unused = [pattern for pattern in SLOW if not fnmatch.filter(modules, pattern)]
+    assert not unused, f"support/slow.py names what is not there: {unused}"
 
 
 def prose(text: str) -> list[tuple[int, str]]:
