@@ -10,6 +10,9 @@ RUNS ?=
 IMAGES ?=
 FORMAT ?=
 SECONDS ?= 60
+ARGS ?=
+# Each worker takes half of what is left: tests of one module, which share a finished run, mostly stay together.
+PARALLEL = --numprocesses logical --maxprocesses 8 --dist worksteal
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +21,7 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test fuzz lint docs bench load-test serve-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test test-fast fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,11 +72,14 @@ report: $(READY)  ## one page about the run; RUNS="a b" compares runs side by si
 data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"
 
-test: $(READY)  ## lint, types and the tests
+test: $(READY)  ## lint, types and the tests, one worker per core; ARGS="-k name" for pytest
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-fuzz: $(READY)  ## ten times as many random inputs as `make test` tries: files, settings, requests
+test-fast: $(READY)  ## the tests that need no browser, server process or training run
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+fuzz: $(READY)  ## 2,000 new random inputs per test, where `make test` tries 60: files, settings, requests
 	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
 
 docs: $(READY)  ## the documentation as a site: build/site/index.html

@@ -20,7 +20,6 @@ import click
 import numpy as np
 import torch
 
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.records import Judgment
 from pipeline.config import Config, load_config
 from pipeline.data.gold_labels import folder_labels
@@ -30,6 +29,7 @@ from pipeline.kinds.items import items_of
 from pipeline.kinds.teachers import parameters_of
 from pipeline.learning.statistics import t_interval
 from pipeline.run.atomic_files import read_json
+from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import generator
 from pipeline.run.workspace import open_workspace
 from stages.collect.question_plan import pool_of
@@ -182,7 +182,7 @@ def annotators(path: Path, seeds: range, overrides: str, judgments: int) -> None
     def make(seed: int, name: str, keep: Callable[[Judgment], bool], extra: str) -> dict[str, Any]:
         config = configured(path, f"{overrides} {extra}", seed, name)
         importlib.import_module("stages.reference.run").run(config)
-        store = FeedbackStore(config.collect.folder or Path())
+        store = RunFolder(config).open_store()
         store.append([judgment for judgment in crowd(config, judgments, people) if keep(judgment)])
         return train(config)
 

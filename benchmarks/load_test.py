@@ -32,7 +32,7 @@ import click
 import httpx
 import numpy as np
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.store_registry import open_store
 
 CONFIG = """
 name: load
@@ -169,7 +169,7 @@ async def campaign(server: Server, names: list[str], target: int, kills: int, th
 
 def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
     """What does not hold, in words."""
-    stored = FeedbackStore(folder / "runs" / "load" / "feedback").comparisons()
+    stored = open_store(folder / "runs" / "load" / "feedback").comparisons()
     ids = Counter(stored["id"])
     lost = [judgment for judgment in outcome.acknowledged if ids[judgment] != 1]
     items = Counter((row.image_a, *sorted((row.label_a, row.label_b))) for row in stored.itertuples())

@@ -14,7 +14,6 @@ from typing import Literal
 import krippendorff
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from feedback_store.records import NO_ANSWER
 from feedback_store.schemas import Schema, schemas
@@ -145,6 +144,8 @@ def _with_oneself(given: pd.DataFrame, repeated: pd.Series) -> dict[str, dict[st
 
 
 def _person(every: pd.DataFrame, fast_ms: int) -> dict[str, float]:
+    from scipy.stats import binomtest  # a second to import: only where it is needed
+
     given = every[~every["none"]]
     gold, first, ms = given["correct"].dropna(), given["first"].dropna(), every["ms"].dropna()
     return {

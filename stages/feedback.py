@@ -11,10 +11,11 @@ import click
 
 from feedback_store import agreement
 from feedback_store.csv_store.line import line_of, unguarded
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.exchange import label_studio, label_studio_export, plain_csv, trl
 from feedback_store.exchange.common import Names, utf8_text
 from feedback_store.exchange.imported import Imported, Reject
+from feedback_store.store import FeedbackStore
+from feedback_store.tables import TABLES
 from pipeline.config import Config
 from pipeline.data.gold_labels import class_names, folder_labels
 from pipeline.data.image_table import ImageTable, read_images
@@ -32,7 +33,7 @@ def _open(config: Config) -> tuple[RunFolder, FeedbackStore, ImageTable, tuple[s
     run.prepare()
     seconds = config.runtime.decode_seconds
     table, _ = read_images(config.images, run.cache, config.model.cache_limit_mb, seconds)
-    return run, FeedbackStore(run.feedback), table, class_names(table, config.images.classes)
+    return run, run.open_store(), table, class_names(table, config.images.classes)
 
 
 def import_file(
@@ -53,7 +54,7 @@ def import_file(
         if not given.is_file():
             reason = "not a regular file" if given.exists() else "no such file"
             raise UserError(f"{given}: {reason}; name the file to import")
-    _, store, table, classes = _open(config)
+    run, store, table, classes = _open(config)
     names = Names(dict(zip(table.paths, table.ids, strict=True)), classes)
     form = form or _guess(file)
     if form == "csv":
@@ -65,18 +66,18 @@ def import_file(
     else:
         found = label_studio.read(file, names, utf8_text(label_config) if label_config else None, annotator)
     found.reject_contradictions(_stored(store, {judgment.id for judgment in found.judgments}))
-    rejects = _report_rejects(file, form, found, store, skip_bad)
+    rejects = _report_rejects(file, form, found, run.feedback, skip_bad)
     added = store.append(found.judgments)
     known = len(found.judgments) - added
     twice = f" ({known} were there already)" if known else ""
-    return f"{added} judgments added to {store.folder}{twice}{_left_out(found)}{rejects}"
+    return f"{added} judgments added to {store.location}{twice}{_left_out(found)}{rejects}"
 
 
 def _stored(store: FeedbackStore, ids: set[str]) -> dict[str, dict[str, str]]:
     """The rows that have one of these ids, by id."""
     rows: dict[str, dict[str, str]] = {}
-    for log in store.logs:
-        frame = log.read()
+    for table in TABLES:
+        frame = store.all_rows(table)
         for row in frame[frame["id"].isin(ids)].to_dict("records"):
             rows[row["id"]] = {str(name): str(cell) for name, cell in row.items()}
     return rows
@@ -94,7 +95,7 @@ def _guess(file: Path) -> str:
     return formats[file.suffix.lower()]
 
 
-def _report_rejects(file: Path, form: str, found: Imported, store: FeedbackStore, skip_bad: bool) -> str:
+def _report_rejects(file: Path, form: str, found: Imported, folder: Path, skip_bad: bool) -> str:
     if not found.rejects:
         if not found.judgments:
             raise UserError(f"{file}: no judgment in it{_left_out(found)}")
@@ -106,7 +107,7 @@ def _report_rejects(file: Path, form: str, found: Imported, store: FeedbackStore
             f"{listed}{more}\nnothing was imported; fix these, or import the other {len(found.judgments)} with --skip-bad"
         )
     suffix = {"csv": ".csv", "trl": ".jsonl", "label-studio": ".json"}[form]
-    target = store.folder / f"{file.stem}.rejects{suffix}"
+    target = folder / f"{file.stem}.rejects{suffix}"
     # Half a character, which JSON may hold, becomes an escape, which JSON may hold as well.
     write_atomically(target, rejected_text(form, found.rejects).encode(errors="backslashreplace"))
     click.echo(listed + more, err=True)
@@ -132,10 +133,10 @@ def rejected_text(form: str, rejects: list[Reject]) -> str:
 def export_file(config: Config, file: Path, form: str | None) -> str:
     """Write the judgments that stand; returns what was written, for the terminal."""
     run = RunFolder(config)
-    store = FeedbackStore(run.feedback)
+    store = run.open_store()
     comparisons, per_image = store.comparisons(), store.per_image_judgments()
     if not len(comparisons) + len(per_image):
-        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
+        raise UserError(f"{store.location} holds no judgments; run `{next_command.make('collect')}` first")
     form = form or _guess(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     if form == "trl":
@@ -159,29 +160,27 @@ def export_file(config: Config, file: Path, form: str | None) -> str:
 def check(config: Config, accept: bool) -> str:
     """Check every row of the store against the images and classes there are; returns the good news."""
     _, store, table, classes = _open(config)
-    late = FeedbackStore(store.folder / "late")  # answers that came too late are kept there and not counted
-    logs = [log for log in (*store.logs, *late.logs) if log.was_stored]
-    if not logs:
-        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
-    copies = [copy for log in logs if accept and (copy := log.accept())]
-    late.check()
+    copies = store.accept() if accept else []
+    if not accept and store.late.is_empty() and store.is_empty():
+        raise UserError(f"{store.location} holds no judgments; run `{next_command.make('collect')}` first")
+    store.late.check()
     rows = store.check(table.position, classes)
     kept = "".join(f"\nrewritten in the store's own form; the file as it was is {copy}" for copy in copies)
-    if unsealed := sum(log.unsealed() for log in store.logs):
+    if unsealed := store.unverified():
         return (
-            f"{rows} rows in {store.folder}: all whole, {rows - unsealed} unchanged since they were stored; {unsealed} have no "
+            f"{rows} rows in {store.location}: all whole, {rows - unsealed} unchanged since they were stored; {unsealed} have no "
             "checksum yet: the next answer adds it, or run `image-rlhf feedback check --accept`"
         )
-    return f"{rows} rows in {store.folder}: all whole, none changed since it was stored{kept}"
+    return f"{rows} rows in {store.location}: all whole, none changed since it was stored{kept}"
 
 
 def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
     """Quality of the judgments as text; also as two CSV files or one JSON file if asked."""
     _, store, table, classes = _open(config)
     gold = folder_labels(table, classes).by_image(table.ids)
-    found = agreement.quality(store.comparisons(), store.per_image_judgments(), gold, fast_ms)
+    found = store.quality(gold, fast_ms)
     if not len(found.questions):
-        raise UserError(f"{store.folder} holds no judgments; run `{next_command.make('collect')}` first")
+        raise UserError(f"{store.location} holds no judgments; run `{next_command.make('collect')}` first")
     if csv_file:
         for name, frame in (("questions", found.questions), ("annotators", found.annotators)):
             text = plain_csv.guarded_frame(frame).to_csv(index=False)

@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Tests run one to a core, and their networks are tiny: more threads would only wait for each other. Commands that
+# tests start are told the same, so that their sums are rounded alike.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 import numpy as np
 import pytest
+import support.tiny_network  # noqa: F401  registers a network
 import torch
-from PIL import Image
+from hypothesis import settings
 from support.browser import CHROMIUM
+from support.images import stripes
+from support.made_once import made_once
+from support.pipeline_runs import make_finished_run
+from support.slow import is_slow
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-THREADS = torch.get_num_threads()
+TESTS = Path(__file__).resolve().parent
+
+# The same examples in every run, so that a failure can be repeated; `make fuzz` draws new ones.
+settings.register_profile("repeatable", derandomize="FUZZ_EXAMPLES" not in os.environ)
+settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark slow modules; support/slow.py lists them."""
+    for item in items:
+        if is_slow(item.path.relative_to(TESTS).as_posix()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """`runtime.threads` is for a whole process: a test that sets it must not change the rounding of those after it."""
+    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +54,6 @@ def shared() -> Path:
     if not folder or not (Path(folder) / "data").is_dir():
         pytest.skip("no real data here: set IMAGE_RLHF_SHARED to a folder with data/ and weights/")
     return Path(folder)
-
-
-def stripes(label: int, random: np.random.Generator, size: int = 16) -> Image.Image:
-    """Class 0: horizontal stripes; 1: vertical; 2: a chequerboard. Random phase, contrast and noise: no two are alike."""
-    phase = random.integers(0, 4)
-    rows, columns = np.mgrid[:size, :size]
-    pattern = [(rows + phase) // 2 % 2, (columns + phase) // 2 % 2, (rows // 2 + columns // 2 + phase) % 2][label]
-    grey = 128 + (pattern - 0.5) * random.uniform(80, 200) + random.normal(0, 15, (size, size))
-    return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 @pytest.fixture
@@ -62,8 +75,15 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run of a small configuration of the digits: a module's own copy."""
+    made = made_once(tmp_path_factory, "finished-run", make_finished_run)
+    return shutil.copytree(made, tmp_path_factory.mktemp("work"), dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A real Chromium."""
+    """A real Chromium, started once; each test opens a context of its own in it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(

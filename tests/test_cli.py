@@ -3,68 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.pipeline_runs import SMALL, command, fingerprint, invoke
 
-from feedback_store.csv_store.seal import ENTRY
 from stages.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = {
-    "name": "small",
-    "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "resnet18", "weights": "none", "trainable": "all"},
-    "reference": {"labelled_per_class": 2, "epochs": 4, "batch_size": 20, "calibration_folds": 2},
-    "collect": {"count": 60, "simulated": {"name": "mistake"}},
-    "reward": {"epochs": 2, "batch_size": 32},
-    "ppo": {"iterations": 3, "batch_size": 128, "epochs": 2, "evaluate_every": 2},
-}
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one finished run of the small configuration, made by the installed command."""
-    folder = tmp_path_factory.mktemp("work")
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    finished = command(folder, "run", "--config", "small.yaml")
-    assert finished.returncode == 0, finished.stderr
-    (folder / "first.txt").write_text(finished.stdout)
-    return folder
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The installed `image-rlhf`, in a process of its own."""
-    return subprocess.run(
-        [Path(sys.executable).with_name("image-rlhf"), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> tuple[int, str]:
-    """The same in this process: exit code, and what was printed to either stream."""
-    monkeypatch.chdir(folder)
-    result = CliRunner().invoke(main, list(arguments))
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.output
-
-
-def fingerprint(run: Path) -> dict[str, bytes]:
-    return {stage: (run / stage / "model.safetensors").read_bytes() for stage in ("reference", "reward", "ppo")}
 
 
 def test_what_a_run_leaves(workplace: Path) -> None:
@@ -198,7 +150,7 @@ def test_missing_input(workplace: Path, monkeypatch: pytest.MonkeyPatch, stage: 
 def test_missing_judgments_and_reward(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(workplace / "runs/small/reference", workplace / "runs/partial/reference", dirs_exist_ok=True)
     for stage, missing, target in (
-        ("train-reward", "pairwise.csv", "make collect"),
+        ("train-reward", "no judgments: runs/partial/feedback", "make collect"),
         ("ppo", "reward/model.safetensors", "make train-reward"),
     ):
         code, output = invoke(monkeypatch, workplace, stage, "--config", "small.yaml", "--set", "name=partial")
@@ -221,76 +173,6 @@ def test_help_names_every_stage_quickly() -> None:
         assert stage in result.output
     check = "import stages.cli, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
-
-
-def test_an_interrupted_collection_goes_on(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a part of the judgments is there, the last row torn: the rest is asked again, nothing twice."""
-    run = workplace / "runs" / "interrupted"
-    shutil.copytree(workplace / "runs/small/reference", run / "reference")
-    whole = ("collect", "--config", "small.yaml", "--teacher", "simulated", "--set", "name=interrupted")
-    assert invoke(monkeypatch, workplace, *whole)[0] == 0
-    path = run / "feedback" / "pairwise.csv"
-    complete = pd.read_csv(path).drop(columns="created_at")
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2 + 7])
-    seal = path.with_name("pairwise.csv.seal")  # an entry is written once its row is on disk: there are none beyond
-    entries = np.frombuffer(seal.read_bytes(), ENTRY)
-    seal.write_bytes(entries[entries["end"] <= path.stat().st_size].tobytes())
-    shutil.rmtree(run / "collect")
-    assert invoke(monkeypatch, workplace, *whole)[0] == 0
-    again = pd.read_csv(path).drop(columns="created_at")
-    assert again.equals(complete)
-    assert len(list(path.parent.glob("*.torn-*"))) == 1
-
-
-def test_two_processes_give_the_same_ppo(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started by torchrun, the update is the same up to the order of sums: metrics agree to float precision."""
-    pytest.importorskip("torch.distributed")
-    folder = workplace / "runs" / "two"
-    shutil.copytree(workplace / "runs/small", folder)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29731"]
-    options = ["-m", "stages.cli", "ppo", "--config", "small.yaml", "--set", "name=two", "--force"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(
-        [*torchrun, *options], cwd=workplace, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    one = pd.read_csv(workplace / "runs/small/ppo/metrics.csv")
-    two = pd.read_csv(folder / "ppo/metrics.csv")
-    assert two["J"].to_numpy() == pytest.approx(one["J"].to_numpy(), abs=2e-3)
-    moved = [frame["approx_kl"].to_numpy()[:-1] for frame in (one, two)]  # after the last update nothing moves
-    assert moved[1] == pytest.approx(moved[0], rel=0.05, abs=1e-5)
-
-
-def test_a_killed_stage_is_simply_run_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL in the middle leaves no manifest, so that the stage counts as not done."""
-    run = workplace / "runs" / "killed"
-    shutil.copytree(workplace / "runs/small", run)
-    (run / "reward" / "manifest.json").unlink()
-    program = [str(Path(sys.executable).with_name("image-rlhf")), "ppo", "--config", "small.yaml"]
-    code, output = invoke(monkeypatch, workplace, "ppo", "--config", "small.yaml", "--set", "name=killed")
-    assert code == 2
-    assert "make train-reward" in output
-    shutil.copy(workplace / "runs/small/reward/manifest.json", run / "reward" / "manifest.json")
-    process = subprocess.Popen(
-        [*program, "--set", "name=killed ppo.iterations=500"], cwd=workplace, stderr=subprocess.DEVNULL
-    )
-    metrics = run / "ppo" / "metrics.csv"
-    deadline = time.monotonic() + 120
-    while (
-        (run / "ppo" / "manifest.json").exists()
-        or not metrics.is_file()
-        or not 2 < len(metrics.read_text().splitlines()) < 100
-    ):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (run / "ppo" / "manifest.json").exists()
-    code, _ = invoke(monkeypatch, workplace, "ppo", "--config", "small.yaml", "--set", "name=killed")
-    assert code == 0
-    assert fingerprint(run)["ppo"] == fingerprint(workplace / "runs/small")["ppo"]
 
 
 def test_makefile_prints_its_targets() -> None:

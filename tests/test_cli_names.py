@@ -44,13 +44,13 @@ def strange_folder(root: Path) -> Path:
     return root
 
 
-def test_every_stage_takes_strange_names(tmp_path: Path) -> None:
-    """With the real command, as a user would: the first bad file has a strange name, too."""
+def test_every_stage_takes_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages with the real command, as a user would: the first bad file has a strange name, too."""
     strange_folder(tmp_path / "images")
     tree = {
         "name": "strange",
         "images": {"root": "images", "size": 16},
-        "model": {"weights": "none", "trainable": "head"},
+        "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
         "reference": {"labelled_per_class": 2, "epochs": 1, "calibration_folds": 0},
         "collect": {"count": 30},
         "reward": {"epochs": 1},
@@ -59,20 +59,22 @@ def test_every_stage_takes_strange_names(tmp_path: Path) -> None:
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
-    for command in ("run", "infer", "report", "feedback check", "feedback export"):
-        given = {"infer": ["images/test"], "feedback export": ["out.json"]}.get(command, [])
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.cli", *command.split(), "--config", "c.yaml", *given],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, (command, done.stderr)
-        assert "\x1b[31m" not in done.stdout + done.stderr, "a name cannot speak to the terminal"
-        if command == "run":
-            assert r"the first: train/a/broken \xff.jpg: not an image" in done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.cli", "run", "--config", "c.yaml"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ESCAPE[:5] not in done.stdout + done.stderr, "a name cannot speak to the terminal"
+    assert r"the first: train/a/broken \xff.jpg: not an image" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    for command in (["infer", "images/test"], ["report"], ["feedback", "check"], ["feedback", "export", "out.json"]):
+        result = CliRunner().invoke(main, [*command, "--config", "c.yaml"])  # its streams are as strict
+        assert result.exit_code == 0, (command, result.output)
+        assert ESCAPE[:5] not in result.output
     run = tmp_path / "runs" / "strange"
     listed = pd.read_csv(run / "images.csv", keep_default_na=False)["path"].tolist()
     for name in (r"caf\xe9.png", r"two\nlines.png", r"\x1b[31mred.png"):

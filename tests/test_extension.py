@@ -70,14 +70,14 @@ def every_stage(folder: Path, **sections: dict[str, Any]) -> Iterator[str]:
 def press_through(page: Any, link: str, *keys: str) -> None:
     """Answer every question with these keys."""
     page.goto(link)
-    before = None
     for number in range(COUNT):
         until(page, "(n) => document.getElementById('counts').textContent.startsWith(`${n} answered`)", number)
-        until(page, NEXT_IMAGE, before)  # the count is of the answer before; keys count once the new image is there
         until(page, "() => [...document.querySelectorAll('#stage img')].some((image) => image.naturalWidth > 0)")
-        before = asked(page)["images"][0]
+        shown = asked(page)["images"][0]
         for key in keys:
             page.keyboard.press(key)
+        # The counts change before the picture does; a key that is pressed in between answers nothing.
+        until(page, f"(src) => !document.getElementById('finished').hidden || ({NEXT_IMAGE})(src)", shown)
     until(page, "() => !document.getElementById('finished').hidden")
     wait_stored(page)
 
@@ -130,3 +130,17 @@ def test_a_backbone_source(tmp_path: Path, page: Any, trainable: str) -> None:
         header = json.loads(file.metadata()["image_rlhf"])
     assert (header["source"], header["backbone"], header["mean"]) == ("tiny", "conv", [0.5, 0.5, 0.5])
     assert "tiny:conv" in read(tmp_path, "report/report.html")
+
+
+def test_a_store_without_files(tmp_path: Path, page: Any) -> None:
+    """Judgments are kept in memory: no stage looks for a file of theirs."""
+    install(tmp_path / "site", "memory_store", "stores", "memory", "open_memory")
+    sections = {"collect": {"store": "memory"}, "reward": {"objective": "bradley_terry"}}
+    with every_stage(tmp_path, **sections) as link:
+        press_through(page, link, "1")
+    assert not (tmp_path / "runs" / "extended" / "feedback").exists()
+    assert json.loads(read(tmp_path, "collect/result.json"))["judgments"] == COUNT
+    assert list(json.loads(read(tmp_path, "reward/manifest.json"))["inputs"])[-1] == "judgments"
+    report = json.loads(read(tmp_path, "report/report.json"))
+    assert report["judged"]["judgments"] == COUNT
+    assert report["lineage"]["up_to_date"], report["lineage"]["stages"]

@@ -26,11 +26,12 @@ def _numbers(column: pd.Series, *, may_be_empty: bool) -> pd.Series:
     return good | (column == "") if may_be_empty else good
 
 
-def _first_bad(frame: pd.DataFrame, good: pd.Series, path: Path, column: str, wrong: str) -> None:
+def _first_bad(frame: pd.DataFrame, good: pd.Series, path: Path | str, column: str, wrong: str) -> None:
     if not good.all():
         line = good.index[int((~good).to_numpy().argmax())]
         value = shown(frame[column].loc[line])
-        raise FeedbackError(f"{path}, line {line}: {column} is {value}; {wrong}; fix or delete the line")
+        what = frame.index.name or "row"
+        raise FeedbackError(f"{path}, {what} {line}: {column} is {value}; {wrong}; fix or delete the {what}")
 
 
 def _check_text(frame: pd.DataFrame, path: Path, name: str, *, may_be_empty: bool = False) -> None:
@@ -97,7 +98,7 @@ def _among(column: pd.Series, known: Collection[str]) -> pd.Series:
 
 
 def check_names(
-    frame: pd.DataFrame, path: Path, images: Collection[str] | None, classes: Collection[str] | None
+    frame: pd.DataFrame, path: Path | str, images: Collection[str] | None, classes: Collection[str] | None
 ) -> None:
     """Raise FeedbackError for the first row that names an image or a class that does not exist."""
     if images is not None:

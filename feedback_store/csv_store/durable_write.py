@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -46,6 +47,27 @@ def keep_copy(path: Path, data: bytes, what: str) -> Path:
         except OSError:
             copy.unlink(missing_ok=True)
             raise
+
+
+def set_tail_aside(path: Path, file: io.FileIO, whole: int, torn: bytes) -> Path:
+    """Cut off what follows the last whole line, which was never acknowledged: a power cut left it.
+
+    Args:
+        file: `path`, open for writing.
+        whole: bytes to keep.
+        torn: the bytes behind them.
+
+    Returns:
+        the file beside `path` that has them now.
+    """
+    aside = path.with_name(f"{path.name}.torn-{whole}")
+    with aside.open("ab") as keep:
+        keep.write(torn + b"\n")
+        keep.flush()
+        os.fsync(keep.fileno())
+    file.truncate(whole)
+    os.fsync(file.fileno())
+    return aside
 
 
 def end_of_last_line(data: bytes) -> int:

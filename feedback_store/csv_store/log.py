@@ -7,27 +7,38 @@ nothing is appended to a file that is not what was stored (`feedback_store.csv_s
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from feedback_store.csv_store.accept import accept_file
-from feedback_store.csv_store.durable_write import end_of_last_line, sync_folder
+from feedback_store.csv_store.durable_write import set_tail_aside, sync_folder
 from feedback_store.csv_store.durable_write import write_all as _write_all
-from feedback_store.csv_store.known_rows import Row
 from feedback_store.csv_store.line import line_of
 from feedback_store.csv_store.parse import parse_added
+from feedback_store.csv_store.read import TornError, read_rows
 from feedback_store.csv_store.seal import Seal
-from feedback_store.csv_store.view import Check, Place, View, checked, must_be_as_sealed, stamp
+from feedback_store.csv_store.view import Check, Place, Row, View, stamp
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
 
 READ_WAITS = 10.0  # seconds that reading waits for a writer before it judges what it sees
+
+
+class AddedRows(NamedTuple):
+    """Whole rows behind a place, and the place behind the last of them.
+
+    `anew`: rows that were read before are no longer in the file, and `rows` are all there are.
+    """
+
+    rows: list[dict[str, str]]
+    place: Place
+    anew: bool = False
 
 
 class CsvLog:
@@ -53,10 +64,34 @@ class CsvLog:
         """Whether there are rows, or a seal of rows that are gone."""
         return self.path.is_file() or len(self.seal.entries()) > 0
 
+    @property
+    def place(self) -> Place:
+        """The end of what this process knows."""
+        return self._view.place
+
+    def _must_be_there(self) -> None:
+        if len(self.seal.entries()) and not self.path.is_file():  # in this order: rows are written before their entry
+            raise ChangedError(self._view.gone())
+
+    def has_rows(self) -> bool:
+        """Whether there is anything below the header; raises ChangedError if rows were stored and the file is gone."""
+        self._must_be_there()
+        if not self.path.is_file():
+            return False
+        with self.path.open("rb") as file:
+            return bool(file.readline() and file.read(1))
+
     def append(self, rows: Sequence[Row]) -> int:
-        """Store rows whose ids are not stored yet, with one fsync; returns how many were new.
+        """As `write`; returns how many rows were new."""
+        return self.write(rows)[0]
+
+    def write(self, rows: Sequence[Row]) -> tuple[int, Place, Place]:
+        """Store rows whose ids are not stored yet, with one fsync.
 
         A row that takes back what is taken back already is not stored again.
+
+        Returns:
+            how many were new, and the places before and behind them.
 
         Raises:
             ChangedError: the file is gone, changed or unreadable.
@@ -70,14 +105,15 @@ class CsvLog:
                 raise self._not_stored(error) from error
             try:
                 self._view.refresh()
-                fresh = self._view.rows.new_of(rows)
+                before = self._view.place
+                fresh = [rows[number] for number in self._view.stored.new_rows(self._view.ids_of(rows))]
                 if fresh:
                     self._write(fresh)
+                return len(fresh), before, self._view.hand_out()
             except OSError as error:
                 raise self._not_stored(error) from error
             finally:
                 self._lock.release()
-        return len(fresh)
 
     def _not_stored(self, error: OSError) -> FeedbackError:
         return FeedbackError(f"{self.path}: the judgment was not stored ({error.strerror}); fix that and send it again")
@@ -107,7 +143,10 @@ class CsvLog:
             data = line_of(self.columns) + data
         with self.path.open("a+b", buffering=0) as file:
             self._must_be_named(file.fileno(), known.csv[2] if known.csv else 0)
-            self._set_tail_aside(file, known.size)
+            if torn := self._bytes(known.size):
+                aside = set_tail_aside(self.path, file, known.size, torn)
+                what = f"{self.path}: the last line was torn; set aside in {aside.name}"
+                warnings.warn(what, FeedbackWarning, stacklevel=3)
             entries = known.entries
             if known.sealed < known.size:  # rows that another program added, or whose seal a power cut tore off
                 entries += self.seal.add(self._bytes(known.sealed, known.size), known.sealed, entries)
@@ -137,28 +176,8 @@ class CsvLog:
             file.seek(start)
             return file.read() if end is None else file.read(end - start)
 
-    def _set_tail_aside(self, file: io.FileIO, whole: int) -> None:
-        """What follows the last whole line was never acknowledged: a power cut left it."""
-        torn = self._bytes(whole)
-        if not torn:
-            return
-        aside = self.path.with_name(f"{self.path.name}.torn-{whole}")
-        with aside.open("ab") as keep:
-            keep.write(torn + b"\n")
-            keep.flush()
-            os.fsync(keep.fileno())
-        file.truncate(whole)
-        os.fsync(file.fileno())
-        self._warn(f"the last line was torn; set aside in {aside.name}")
-
-    def _warn(self, what: str) -> None:
-        warnings.warn(f"{self.path}: {what}", FeedbackWarning, stacklevel=4)
-
-    def rows_since(self, place: Place) -> tuple[list[dict[str, str]], Place]:
-        """Whole rows below a place, and the place to go on from.
-
-        If its generation is another than the given place's, rows that were read are no longer in the file, and the
-        rows returned are all there are.
+    def rows_since(self, place: Place) -> AddedRows:
+        """Whole rows below a place; all there are, if rows above it are no longer in the file.
 
         Raises:
             ChangedError: the file is gone, changed or unreadable.
@@ -166,12 +185,12 @@ class CsvLog:
         with self._thread:
             self._look()
             if place == self._view.place:
-                return [], place
+                return AddedRows([], place)
             try:
                 with self._lock:  # no writer is at work; another program may be
                     self._look()
-                    reached = self._view.place
-                    offset = place.offset if place.generation == reached.generation else 0
+                    anew = not self._view.holds(place)
+                    reached, offset = self._view.hand_out(), 0 if anew else place.offset
                     data, same = self._bytes(offset, reached.offset), stamp(self.path) == self._view.now.csv
             except OSError as error:
                 raise ChangedError(f"{self.path}: cannot be read ({error.strerror}); fix that") from error
@@ -179,7 +198,8 @@ class CsvLog:
             raise ChangedError(f"{self.path}: another program changed it while it was read; look again")
         frame = parse_added(data if offset else data[data.find(b"\n") + 1 :], self.columns, self.path, 2).frame
         cells = (frame[name].tolist() for name in self.columns)
-        return [dict(zip(self.columns, row, strict=True)) for row in zip(*cells, strict=True)], reached
+        rows = [dict(zip(self.columns, row, strict=True)) for row in zip(*cells, strict=True)]
+        return AddedRows(rows, reached, anew)
 
     def read(self) -> pd.DataFrame:
         """All whole rows as strings, with the columns of this log; empty if nothing was stored.
@@ -190,7 +210,7 @@ class CsvLog:
         """
         try:
             return self._read(final=False)
-        except (FeedbackError, _TornError):
+        except (FeedbackError, TornError):
             pass
         try:  # a writer may have been at work: look again while none can be
             with self._lock.acquire(timeout=READ_WAITS):
@@ -199,23 +219,8 @@ class CsvLog:
             return self._read(final=True)
 
     def _read(self, *, final: bool) -> pd.DataFrame:
-        entries = self.seal.entries()  # before the rows, since rows are written before their entry
-        if not self.path.is_file():
-            if len(entries):
-                raise ChangedError(self._view.gone())
-            return pd.DataFrame({name: pd.Series(dtype=str) for name in self.columns})
-        data = self.path.read_bytes()
-        whole = end_of_last_line(data)
-        must_be_as_sealed(data, entries, self.path)
-        if whole < len(data) and not final:
-            raise _TornError
-        if not whole:
-            frame = pd.DataFrame({name: pd.Series(dtype=str) for name in self.columns})
-        else:
-            frame = checked(data[:whole], self.columns, self.path, self._check).frame
-        if whole < len(data):
-            self._warn("the last line is torn and left out")
-        return frame
+        self._must_be_there()
+        return read_rows(self.path, self.columns, self.seal, self._check, final=final)
 
     def unsealed(self) -> int:
         """Number of rows that are not sealed: added by another program, or by a version or a copy without a seal."""
@@ -238,7 +243,3 @@ class CsvLog:
                 return accept_file(self.path, self.seal, self.columns, self._check)
         except OSError as error:
             raise FeedbackError(f"{self.path}: it could not be sealed anew ({error.strerror}); fix that") from error
-
-
-class _TornError(Exception):
-    """The last line is not whole: a power cut left it, or it is being written."""

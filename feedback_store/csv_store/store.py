@@ -1,121 +1,110 @@
-"""FeedbackStore: a folder with pairwise.csv and per_image.csv, the only place where judgments are kept."""
+"""CsvFeedbackStore: a folder with pairwise.csv and per_image.csv, durable and tamper-evident (`log`, `seal`)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import fields
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from feedback_store.csv_store.checks import check_names, check_pairwise, check_per_image
+from feedback_store.csv_store.checks import check_pairwise, check_per_image
+from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
 from feedback_store.csv_store.log import CsvLog
-from feedback_store.records import Comparison, Judgment, PerImage
-
-PAIRWISE = (
-    "id",
-    "created_at",
-    "annotator",
-    "round",
-    "image_a",
-    "label_a",
-    "image_b",
-    "label_b",
-    "choice",
-    "shown_first",
-    "response_ms",
-    "source",
-    "retracts",
-)
-PER_IMAGE = (
-    "id",
-    "created_at",
-    "annotator",
-    "round",
-    "image",
-    "question",
-    "label",
-    "answer",
-    "response_ms",
-    "source",
-    "retracts",
-)
+from feedback_store.csv_store.view import Place
+from feedback_store.records import Judgment
+from feedback_store.store import START, Added, FeedbackStore, Position, Written
+from feedback_store.tables import TableName, as_row, table_of
 
 
-def as_row(judgment: Judgment) -> dict[str, str]:
-    """A judgment as `FeedbackStore` reads it: every cell a string, under the columns of its file."""
-    values = {f.name: getattr(judgment, f.name) for f in fields(judgment)}
-    columns = PAIRWISE if isinstance(judgment, Comparison) else PER_IMAGE
-    return {name: "" if values[name] is None else str(values[name]) for name in columns}
-
-
-class FeedbackStore:
-    """Append judgments; read those that stand."""
+class CsvFeedbackStore(FeedbackStore):
+    """Args:
+    folder: made, with its files, by the first append.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pairwise = CsvLog(folder / "pairwise.csv", PAIRWISE, check_pairwise)
         self.per_image = CsvLog(folder / "per_image.csv", PER_IMAGE, check_per_image)
+        self.logs: dict[TableName, CsvLog] = {"pairwise": self.pairwise, "per_image": self.per_image}
 
-    def append(self, judgments: Sequence[Judgment]) -> int:
-        """Store judgments durably; those whose id is stored already are left alone. Returns how many were new.
+    @property
+    def location(self) -> str:
+        return str(self.folder)
 
-        A row that takes back what is taken back already is not stored again.
+    @cached_property
+    def late(self) -> CsvFeedbackStore:
+        return CsvFeedbackStore(self.folder / "late")
 
-        Raises:
-            ChangedError: a file is gone, changed or unreadable.
-            FeedbackError: a row takes back one that does not exist, or the disk refused; send all of them again then.
-        """
-        pairs = [list(as_row(j).values()) for j in judgments if isinstance(j, Comparison)]
-        images = [list(as_row(j).values()) for j in judgments if isinstance(j, PerImage)]
-        if pairs and images:
+    def write(self, judgments: Sequence[Judgment]) -> Written:
+        rows: dict[TableName, list[list[str]]] = {name: [] for name in self.logs}
+        for judgment in judgments:
+            rows[table_of(judgment)].append(list(as_row(judgment).values()))
+        if all(rows.values()):
             self.per_image.look()  # before anything is stored in the other file
-        return (self.pairwise.append(pairs) if pairs else 0) + (self.per_image.append(images) if images else 0)
+        count, start, end = 0, [], []
+        for name, log in self.logs.items():
+            added, before, after = log.write(rows[name]) if rows[name] else (0, log.place, log.place)
+            count += added
+            start.append(before)
+            end.append(after)
+        return Written(count, _position(start), _position(end))
 
-    def all_comparisons(self) -> pd.DataFrame:
-        """Every row of pairwise.csv, checked, with its line number as index; all columns are strings."""
-        return self.pairwise.read()
+    def all_rows(self, table: TableName) -> pd.DataFrame:
+        """Every row of a file, checked; the index is the line in the file."""
+        return self.logs[table].read()
 
-    def all_per_image(self) -> pd.DataFrame:
-        """Every row of per_image.csv, checked, with its line number as index; all columns are strings."""
-        return self.per_image.read()
+    def rows_since(self, position: Position) -> Added:
+        places = _places(position, len(self.logs))
+        anew = places is None
+        places = places or [Place() for _ in self.logs]
+        found = [log.rows_since(place) for log, place in zip(self.logs.values(), places, strict=True)]
+        if any(added.anew for added in found):
+            anew = True
+            found = [log.rows_since(Place()) for log in self.logs.values()]
+        rows = [row for added in found for row in added.rows]
+        return Added(rows, _position([added.place for added in found]), anew)
 
-    def comparisons(self) -> pd.DataFrame:
-        """Comparisons that were not taken back, in the order they were given."""
-        return _standing(self.all_comparisons())
+    def fingerprint(self) -> dict[str, str]:
+        """The hash of each file that exists, by its name."""
+        return {log.path.name: _sha256(log.path) for log in self.logs.values() if log.path.is_file()}
 
-    def per_image_judgments(self, question: str | None = None) -> pd.DataFrame:
-        """Label choices, verdicts and ratings that were not taken back; of one question, if it is named."""
-        frame = _standing(self.all_per_image())
-        return frame if question is None else frame[frame["question"] == question]
+    def is_empty(self) -> bool:
+        filled = [log.has_rows() for log in self.logs.values()]  # of each, in case its file is gone
+        return not any(filled)
 
-    def check(self, images: Collection[str] | None = None, classes: Collection[str] | None = None) -> int:
-        """Read all and raise FeedbackError at the first thing that is wrong; returns the number of rows.
+    def table_location(self, table: TableName) -> str:
+        return str(self.logs[table].path)
 
-        Args:
-            images: ids that exist; None if they are not known here.
-            classes: class names that exist; None likewise.
-        """
-        pairs, per_image = self.all_comparisons(), self.all_per_image()
-        check_names(pairs, self.pairwise.path, images, classes)
-        check_names(per_image, self.per_image.path, images, classes)
-        return len(pairs) + len(per_image)
+    def where(self, table: TableName, row: object) -> str:
+        return f"{self.table_location(table)}, line {row}"
 
-    @property
-    def logs(self) -> tuple[CsvLog, CsvLog]:
-        """Both files."""
-        return self.pairwise, self.per_image
+    def accept(self) -> list[str]:
+        logs = [*self.logs.values(), *self.late.logs.values()]
+        return [str(copy) for log in logs if log.was_stored and (copy := log.accept())]
 
-    @property
-    def files(self) -> list[Path]:
-        """The files that exist."""
-        return [log.path for log in self.logs if log.path.is_file()]
+    def unverified(self) -> int:
+        return sum(log.unsealed() for log in self.logs.values())
 
 
-def _standing(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without retracted rows, and without the rows that retract them."""
-    retracting = frame["retracts"] != ""
-    if not retracting.any():
-        return frame
-    taken_back = set(frame.loc[retracting, "retracts"])
-    return frame[~retracting & ~frame["id"].isin(taken_back)]
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _position(places: Sequence[Place]) -> Position:
+    """The places in all files as one text: `bytes:checksum`, the files separated by spaces."""
+    return Position(" ".join(f"{place.offset}:{place.crc}" for place in places))
+
+
+def _places(position: Position, files: int) -> list[Place] | None:
+    """What `_position` made a text of; None if this is no such text: then nothing is known to have been read."""
+    if position == START:
+        return [Place() for _ in range(files)]
+    parts = [part.split(":") for part in position.split(" ")]
+    try:
+        places = [Place(int(offset), int(crc)) for offset, crc in parts]
+    except ValueError:
+        return None
+    return places if len(places) == files and all(place.offset >= 0 for place in places) else None

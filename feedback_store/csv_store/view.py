@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,15 @@ import pandas as pd
 
 from feedback_store.csv_store.checks import check_ids
 from feedback_store.csv_store.durable_write import end_of_last_line
-from feedback_store.csv_store.known_rows import KnownRows, Row
 from feedback_store.csv_store.parse import Parsed, parse_added, parse_file
 from feedback_store.csv_store.seal import Seal, first_damage
 from feedback_store.errors import ChangedError, FeedbackError
+from feedback_store.retraction import StoredIds
 
 Check = Callable[[pd.DataFrame, Path], None]
+Row = Sequence[str]
 Stamp = tuple[int, ...]  # device, inode, size, times of last change; empty if there is no file
+PLACES = 16  # places of followers that are remembered; of others the bytes before are read again
 RECHECKED = 64  # rows before the new ones that are verified again, in case a file grew and changed at once
 SETTLED_NS = 10**9  # a file that changed a moment ago may change again at what its file system calls the same time
 WAY_OUT = "restore the old text, or if the change was meant, run `image-rlhf feedback check --accept`"
@@ -32,10 +35,10 @@ WAY_OUT = "restore the old text, or if the change was meant, run `image-rlhf fee
 
 @dataclass(frozen=True)
 class Place:
-    """How far somebody has read a log; another `generation` means that what was read before is no longer in the file."""
+    """How far somebody has read a log: so many bytes, and their checksum, which tells whether they are still there."""
 
     offset: int = 0
-    generation: int = 0
+    crc: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,6 @@ class Verified:
         crc: of these bytes.
         entries: number of seal entries.
         sealed: bytes they cover.
-        generation: counted up when rows that were read are no longer in the file.
     """
 
     csv: Stamp = ()
@@ -59,7 +61,6 @@ class Verified:
     crc: int = 0
     entries: int = 0
     sealed: int = 0
-    generation: int = 0
 
 
 def stamp(path: Path) -> Stamp:
@@ -81,19 +82,37 @@ class View:
     def __init__(self, path: Path, columns: Sequence[str], seal: Seal, check: Check | None) -> None:
         self.path, self.columns, self.seal, self._check = path, tuple(columns), seal, check
         self.now = Verified()
-        self.rows = self._nothing_known()
+        self.stored = StoredIds()
+        self._retracts = self.columns.index("retracts") if "retracts" in self.columns else None
+        self._handed_out: deque[Place] = deque(maxlen=PLACES)  # what was read up to these is still in the file
         self._refused: tuple[tuple[Stamp, Stamp], str] | None = None
-
-    def _nothing_known(self) -> KnownRows:
-        return KnownRows(self.columns.index("retracts") if "retracts" in self.columns else None)
 
     @property
     def place(self) -> Place:
         """The end of what is known."""
-        return Place(self.now.size, self.now.generation)
+        return Place(self.now.size, self.now.crc)
+
+    def hand_out(self) -> Place:
+        """The end of what is known, remembered for `holds`."""
+        self._handed_out.append(self.place)
+        return self.place
+
+    def holds(self, place: Place) -> bool:
+        """Whether the bytes up to a place are still in the file as they were then; from another process's place, too."""
+        if place == Place() or place in self._handed_out:
+            return True
+        if place.offset > self.now.size:
+            return False
+        with self.path.open("rb") as file:
+            return zlib.crc32(file.read(place.offset)) == place.crc
+
+    def ids_of(self, rows: Iterable[Row]) -> list[tuple[str, str]]:
+        """For each row its id and the id it takes back, empty where it takes back none."""
+        column = self._retracts
+        return [(row[0], "" if column is None else row[column]) for row in rows]
 
     def refresh(self) -> None:
-        """Bring `now` and `rows` up to date.
+        """Bring `now` and `stored` up to date.
 
         Raises:
             ChangedError: the file is gone, changed or unreadable; the last good state is kept.
@@ -116,7 +135,7 @@ class View:
         if not csv:
             if self.now.size or len(self.seal.entries()):
                 raise ChangedError(self.gone())
-            self.now = Verified(seal=seal, generation=self.now.generation)
+            self.now = Verified(seal=seal)
             return
         added = self._sealed_growth(csv, seal)
         if added is None:
@@ -159,34 +178,30 @@ class View:
         data = data[: end_of_last_line(data)]
         parsed = parse_added(data, self.columns, self.path, self.now.lines + 1)
         self._must_be_own(parsed)
-        check_ids(parsed.frame, self.path, self.rows.ids)
+        check_ids(parsed.frame, self.path, self.stored.ids)
         if self._check:
             self._check(parsed.frame, self.path)
-        self.rows.learn(parsed.frame)
+        self._learn_ids(self.stored, parsed.frame)
         self._note(data, entries, csv, seal)
 
     def _learn_all(self, data: bytes, csv: Stamp, seal: Stamp) -> None:
         entries, whole = self.seal.entries(), end_of_last_line(data)
         must_be_as_sealed(data, entries, self.path)
-        rows = self._nothing_known()
+        stored = StoredIds()
         if whole:
             parsed = checked(data[:whole], self.columns, self.path, self._check)
             self._must_be_own(parsed)
-            rows.learn(parsed.frame)
+            self._learn_ids(stored, parsed.frame)
         known = self.now
         same = whole >= known.size and zlib.crc32(memoryview(data)[: known.size]) == known.crc
         sealed = int(entries["end"][-1]) if len(entries) else 0
-        self.rows = rows
-        self.now = Verified(
-            csv,
-            seal,
-            whole,
-            data.count(b"\n"),
-            zlib.crc32(data[:whole]),
-            len(entries),
-            sealed,
-            known.generation if same else known.generation + 1,
-        )
+        if not same:
+            self._handed_out.clear()
+        self.stored = stored
+        self.now = Verified(csv, seal, whole, data.count(b"\n"), zlib.crc32(data[:whole]), len(entries), sealed)
+
+    def _learn_ids(self, stored: StoredIds, frame: pd.DataFrame) -> None:
+        stored.learn(frame.iloc[:, 0], () if self._retracts is None else frame.iloc[:, self._retracts])
 
     def _must_be_own(self, parsed: Parsed) -> None:
         if not parsed.own_form:
@@ -197,21 +212,13 @@ class View:
 
     def appended(self, data: bytes, rows: Sequence[Row], entries: int) -> None:
         """What this process has just appended below all that is known, and how many entries the seal has now."""
-        self.rows.add(rows)
+        ids = self.ids_of(rows)
+        self.stored.learn((row for row, _ in ids), (target for _, target in ids))
         self._note(data, entries, stamp(self.path), stamp(self.seal.path))
 
     def _note(self, data: bytes, entries: int, csv: Stamp, seal: Stamp) -> None:
-        size = self.now.size + len(data)
-        self.now = Verified(
-            csv,
-            seal,
-            size,
-            self.now.lines + data.count(b"\n"),
-            zlib.crc32(data, self.now.crc),
-            entries,
-            size,
-            self.now.generation,
-        )
+        size, lines = self.now.size + len(data), self.now.lines + data.count(b"\n")
+        self.now = Verified(csv, seal, size, lines, zlib.crc32(data, self.now.crc), entries, size)
 
 
 def must_be_as_sealed(data: bytes, entries: np.ndarray, path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from feedback_store.csv_store.store import as_row
 from feedback_store.records import Judgment
+from feedback_store.tables import as_row
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
 from feedback_store.csv_store.line import guarded, unguarded
-from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE
 from feedback_store.errors import FeedbackError, shown
 from feedback_store.exchange.common import Names, derived_id, utc_time, utf8_text, whole_number
 from feedback_store.exchange.imported import Entry, Imported, Reject

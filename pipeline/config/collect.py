@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from feedback_store.store_registry import stores
 from pipeline.config.base import Fraction, Section, expand_path, known
 from pipeline.config.keyboard import KeysConfig
 from pipeline.config.server import ServerConfig
@@ -16,6 +17,9 @@ from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 
 class CollectConfig(Section):
     folder: Path | None = Field(None, description="where judgments are kept; default: runs/<name>/feedback")
+    store: str = Field(
+        "csv", description="what keeps judgments: `csv`, or the name or address of a store you installed"
+    )
     question: str = Field(
         "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating"
     )
@@ -47,6 +51,12 @@ class CollectConfig(Section):
     server: ServerConfig = ServerConfig()
 
     _paths = field_validator("folder", mode="before")(expand_path)
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, location: str) -> str:
+        known(stores, location.partition("://")[0])
+        return location
 
     @field_validator("question")
     @classmethod

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pipeline.data.gold_labels import GoldLabels
@@ -20,12 +18,16 @@ UNIFORM_SHARE = 0.95  # share of images with equal probabilities from which a po
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion."""
+    from scipy import stats  # a second to import: only where it is needed
+
     interval = stats.binomtest(successes, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
     """Mean of one value per seed [S], and half of its 95 % t interval; NaN for a single seed."""
+    from scipy import stats  # a second to import: only where it is needed
+
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
     return float(np.mean(values)), float(half)
 
@@ -98,6 +100,8 @@ class Paired:
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Paired:
     """Difference in accuracy of two classifiers, both [N] bool (whether right) on the same N > 0 images."""
+    from scipy import stats  # a second to import: only where it is needed
+
     gained, lost, n = int((second & ~first).sum()), int((first & ~second).sum()), len(first)
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     half = stats.norm.ppf(0.975) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
@@ -108,6 +112,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Paired:
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature that minimises the log loss of logits / temperature, between 1/20 and 20."""
+    from scipy.optimize import minimize_scalar
+
     logits = logits.double()
 
     def log_loss(log_temperature: float) -> float:

@@ -6,7 +6,6 @@ The manifest is written last, so that an interrupted stage has none and is simpl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -18,25 +17,20 @@ from typing import Any
 import torch
 import torchvision
 
-from pipeline.config import Config, dump_config, original_names
+from feedback_store.store import FeedbackStore
+from feedback_store.store_registry import open_store
+from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, read_manifest, remedy
 from pipeline.run.runtime import Runtime, peak_memory_mb
+from pipeline.run.settings_hash import SECTIONS, settings_hash
 from pipeline.tracking.metrics_log import Metrics
 from pipeline.tracking.tracker import Tracking, open_tracking, require_package
 
 __all__ = ["SECTIONS", "TARGETS", "RunFolder", "StageFolder"]
-
-# The sections of the configuration each stage depends on.
-SECTIONS = {
-    "reference": ("images", "model", "reference"),
-    "collect": ("images", "collect"),
-    "reward": ("images", "model", "reward"),
-    "ppo": ("images", "model", "ppo"),
-}
 
 _log = logging.getLogger(__name__)
 _WARNED: set[tuple[Path, str]] = set()
@@ -60,6 +54,10 @@ class RunFolder:
     @property
     def feedback(self) -> Path:
         return self.config.collect.folder or self.path / "feedback"
+
+    def open_store(self) -> FeedbackStore:
+        """The judgments of this run; raises FeedbackError if `collect.store` cannot be opened."""
+        return open_store(self.config.collect.store, self.feedback)
 
     def stage(self, name: str) -> StageFolder:
         return StageFolder(self, name)
@@ -170,9 +168,7 @@ class StageFolder:
     @property
     def settings(self) -> str:
         """Hash of the settings this stage depends on."""
-        config = original_names(self.run.config.model_dump(mode="json"))
-        relevant = {name: config[name] for name in ("seed", *SECTIONS[self.name])}
-        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+        return settings_hash(self.run.config, self.name)
 
     def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
         return {"inputs": inputs, "settings": self.settings, "versions": _versions()}

@@ -1,8 +1,8 @@
 """Who is asked what next, and what becomes of an answer. The page and the window are two faces of this.
 
 An item is given to at most `judgments_per_item` people, counting those who answered it and those who hold it. A lease
-that expires frees the item; an answer that comes after that, when others have taken its place, is kept in `late/`
-beside the judgments and not counted. So is one whose lease is lost.
+that expires frees the item; an answer that comes after that, when others have taken its place, is kept in the store's
+`late` and not counted. So is one whose lease is lost.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from random import Random
+from threading import Lock
 
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import ChangedError
 from feedback_store.records import Judgment
+from feedback_store.store import FeedbackStore, Written
 from pipeline.config.collect import CollectConfig
 from pipeline.kinds import ScreenSettings
 from pipeline.kinds.items import Item
 from stages.collect.answering import Answering
 from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
+from stages.collect.next_item import NextItem
 from stages.collect.question_plan import Plan
 from stages.collect.tasks import Accepted, Answer, Progress, Task
-
-APART = 10  # answers between an item and its repetition, so that nobody remembers the first
 
 
 class Assignments:
@@ -49,13 +48,13 @@ class Assignments:
         self.plan, self.store, self.leases, self.settings = plan, store, leases, settings
         self.seed, self.source, self.clock = seed, source, clock
         self.screen_settings = ScreenSettings(plan.classes, settings.rating_levels)
-        self.late = FeedbackStore(store.folder / "late")
         self.items = {item.key: item for item in (*plan.items, *plan.gold)}
         self._place = {key: place for place, key in enumerate(self.items)}
         self.ledger = Ledger(store)
         self._open = {item.key: settings.judgments_per_item for item in plan.items}  # answers missing, where any are
         self._update(list(self._open))
-        self._writing = False
+        self._next_item = NextItem(plan, self.items, self.ledger, leases, settings, seed, self._open)
+        self._storing = Lock()  # held while a write of our own is under way
 
     def _update(self, keys: Iterable[str]) -> None:
         """Bring the list of items that still need answers up to date."""
@@ -68,14 +67,17 @@ class Assignments:
                     self._open.pop(key, None)
 
     def catch_up(self) -> None:
-        """Learn what was stored since, by this process or another; not while a write of our own is under way.
+        """Learn what others stored since. While a write of our own is under way, which takes long, that waits for later.
 
-        A file that cannot be read keeps nobody from judging: `write` refuses to add to it and says why, and the answers
+        A store that cannot be read keeps nobody from judging: `write` refuses to add to it and says why, and the answers
         wait where they were given until it is repaired.
         """
-        if not self._writing:
-            with suppress(ChangedError):
-                self._update(self.ledger.catch_up())
+        if self._storing.acquire(blocking=False):
+            try:
+                with suppress(ChangedError):
+                    self._update(self.ledger.catch_up())
+            finally:
+                self._storing.release()
 
     def task(self, annotator: str, item: Item, occasion: int) -> Task:
         """The item as this annotator sees it; which side is first is a coin that falls the same way each time."""
@@ -107,39 +109,12 @@ class Assignments:
             unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
             chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
             taken = {*mine, *holding}
-            while len(chosen) < wanted and (found := self._next(annotator, others, taken)):
+            while len(chosen) < wanted and (found := self._next_item(annotator, others, taken)):
                 chosen.append(found)
                 taken.add(found[0])
             for key, occasion in [*((key, mine[key].occasion) for key in holding if key in mine), *chosen]:
                 self.leases.grant(annotator, key, occasion, self.until())
         return [self.task(annotator, self.items[key], occasion) for key, occasion in chosen]
-
-    def _next(self, annotator: str, others: dict[str, list[Lease]], taken: set[str]) -> tuple[str, int] | None:
-        """Another item for an annotator, and its occasion: gold and repetitions in their shares, otherwise in order."""
-        answered = list(self.ledger.by_annotator[annotator].values())
-        distinct = set(answered)
-        asked = len(answered) + len(taken - distinct)
-        gold = sum(self.items[key].gold for key in distinct | taken if key in self.items)
-        if gold < self.settings.gold_fraction * (asked + 1):
-            for item in self.plan.gold:
-                if item.key not in taken and item.key not in distinct:
-                    return item.key, 0
-        repeated = len(answered) - len(distinct) + len(taken & distinct)
-        if repeated < self.settings.repeat_fraction * asked - 0.5:
-            once = [
-                key
-                for key in answered[:-APART]
-                if key in self.items and key not in taken and self.ledger.by_item[key][annotator] == 1
-            ]
-            if once:
-                return Random(f"{self.seed} {annotator} {asked}").choice(once), 1
-        skipped = self.leases.skipped(annotator)
-        put_off = set(skipped)
-        ahead = (key for key in self._open if key not in put_off)
-        for key in (*ahead, *(key for key in skipped if key in self._open)):
-            if key not in taken and key not in distinct and len(others.get(key, ())) < self._open[key]:
-                return key, 0
-        return None
 
     def waiting_until(self, annotator: str) -> float | None:
         """When a question that others hold may become free for this annotator; None if none is left to wait for."""
@@ -188,29 +163,30 @@ class Assignments:
             FeedbackError: the disk refused, or a file is not what was stored; send the answers again. The items stay with
                 those who answered them.
         """
-        self.write(judgments, late)
-        self.settle(judgments)
+        self.settle(judgments, self.write(judgments, late))
 
-    def write(self, judgments: Sequence[Judgment], late: Sequence[Judgment]) -> None:
-        """The slow half of `commit`, which may run in a thread of its own while tasks are taken and answers checked."""
-        self._writing = True
+    def write(self, judgments: Sequence[Judgment], late: Sequence[Judgment]) -> Written | None:
+        """The slow half of `commit`, which may run in a thread of its own while tasks are taken and answers checked.
+
+        Returns:
+            where the judgments are in the store, for `settle`; None without judgments.
+        """
         try:
-            if late:
-                self.late.append(late)
-            if judgments:
-                self.store.append(judgments)
+            with self._storing:
+                if late:
+                    self.store.late.append(late)
+                return self.store.write(judgments) if judgments else None
         except Exception:
             with self.leases.exclusive():
                 for judgment in judgments:
                     self.leases.reopen(judgment.annotator, judgment.id)
             raise
-        finally:
-            self._writing = False
 
-    def settle(self, judgments: Sequence[Judgment]) -> None:
-        """The quick half: count what is on disk now, and end its leases. Judgments that are stored are never refused here."""
-        self.catch_up()
-        self._update(self.ledger.add(judgments))
+    def settle(self, judgments: Sequence[Judgment], written: Written | None) -> None:
+        """The quick half: count what is stored now, and end its leases. Judgments that are stored are never refused here."""
+        if written is None:
+            return
+        self._update(self.ledger.add(judgments, written))
         with self.leases.exclusive():
             for judgment in judgments:
                 if given := self.ledger.given.get(judgment.id):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from feedback_store.csv_store.store import FeedbackStore, as_row
-from feedback_store.csv_store.view import Place
+from feedback_store.errors import ChangedError
 from feedback_store.records import NO_ANSWER, Judgment
+from feedback_store.retraction import StoredIds
 from feedback_store.schemas import schema_of
+from feedback_store.store import START, FeedbackStore, Written
+from feedback_store.tables import as_row
 from pipeline.kinds.items import item_of
 
 STAND_INS = ("simulated", "replay")  # their answers answer no question for people
@@ -34,12 +37,14 @@ class Ledger:
         owner: annotator of every row ever stored, by id.
         by_item: for each item's key, how often each annotator has answered it.
         by_annotator: for each annotator, the items' keys of their standing answers by id, in order.
+        position: how far the store was read.
     """
 
     def __init__(self, store: FeedbackStore) -> None:
         self._store = store
         self._of_item: dict[str, set[str]] = defaultdict(set)  # ids of the answers in `given`
-        self._places = [Place() for _ in store.logs]
+        self._stored = StoredIds()
+        self.position = START
         self.given: dict[str, Given] = {}
         self.taken_back: dict[str, str] = {}
         self.owner: dict[str, str] = {}
@@ -56,25 +61,34 @@ class Ledger:
         Raises:
             ChangedError: a file is not what was stored; what was folded in so far stands.
         """
-        found = [log.rows_since(place) for log, place in zip(self._store.logs, self._places, strict=True)]
-        changed: list[str] = []
-        if any(place.generation != old.generation for (_, place), old in zip(found, self._places, strict=True)):
-            changed += self._forget()
-            found = [log.rows_since(Place()) for log in self._store.logs]
-        for rows, _ in found:
-            changed += [key for row in rows if (key := self._fold(row))]
-        self._places = [place for _, place in found]
+        added = self._store.rows_since(self.position)
+        changed = self._forget() if added.anew else []
+        changed += [key for row in added.rows if (key := self._fold(row))]
+        self.position = added.position
         return changed
 
-    def add(self, judgments: Sequence[Judgment]) -> list[str]:
-        """Fold in judgments that were just stored, whether or not their file can be read any more."""
-        return [key for judgment in judgments if (key := self._fold(as_row(judgment)))]
+    def add(self, judgments: Sequence[Judgment], written: Written) -> list[str]:
+        """Fold in judgments that were just written, whether or not the store can be read any more.
+
+        The store is read only if others stored something before them.
+
+        Returns:
+            the keys of all items whose answers changed.
+        """
+        changed: list[str] = []
+        if written.start == self.position:
+            self.position = written.end
+        else:
+            with suppress(ChangedError):
+                changed = self.catch_up()
+        return changed + [key for judgment in judgments if (key := self._fold(as_row(judgment)))]
 
     def _forget(self) -> list[str]:
         """Start anew; returns the keys of all items that had answers."""
         answered = list(self.by_item)
         for known in (self._of_item, self.given, self.owner, self.by_item, self.by_annotator):
             known.clear()
+        self._stored = StoredIds()
         return answered
 
     def _fold(self, row: Mapping[str, str]) -> str | None:
@@ -83,8 +97,12 @@ class Ledger:
         self.owner[row["id"]] = row["annotator"]
         if row["source"] in STAND_INS:
             return None
+        self._stored.learn([row["id"]], [row["retracts"]])
         if row["retracts"]:
             return self._take_back(row["retracts"])
+        if row["id"] in self._stored.retracted:  # by a row above it
+            self.taken_back[row["id"]] = row["annotator"]
+            return None
         key = item_of(row).key
         given = Given(row["annotator"], key, schema_of(row).answer(row), row.get("shown_first", "a"))
         self.given[row["id"]] = given

@@ -15,9 +15,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import Judgment
+from feedback_store.store import FeedbackStore
 from pipeline.config import Config
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import RunFolder
@@ -39,9 +39,9 @@ def run(config: Config, force: bool = False) -> bool:
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference)}
     if config.collect.teacher == "replay" and config.collect.replay.csv and config.collect.replay.csv.is_file():
         inputs["replay"] = sha256_of(config.collect.replay.csv)
-    store = FeedbackStore(ws.run.feedback)
+    store = ws.run.open_store()
     people = config.collect.teacher == "people"
-    if not people and stage.is_current(inputs) and not force and store.files:
+    if not people and stage.is_current(inputs) and not force and not store.is_empty():
         return False
     if ws.runtime.is_main:
         stage.begin()
@@ -49,7 +49,7 @@ def run(config: Config, force: bool = False) -> bool:
             click.echo(f"drawing {config.collect.count:,} questions; this takes some seconds per million", err=True)
         added = _ask_people(ws, store) if people else _append_all(store, judgments(ws))
         standing = len(store.comparisons()) + len(store.per_image_judgments())
-        result = {"judgments": standing, "collect": {"added": added, "folder": str(store.folder)}}
+        result = {"judgments": standing, "collect": {"added": added, "folder": store.location}}
         stage.finish(inputs, [], result)
     ws.runtime.wait()
     return True
@@ -60,7 +60,7 @@ def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
     sources = [*store.comparisons()["source"], *store.per_image_judgments()["source"]]
     if made := sum(source in STAND_INS for source in sources):
         warnings.warn(
-            f"{store.folder} holds {made} answers of a teacher that stands in for people; people's are added to them. To keep "
+            f"{store.location} holds {made} answers of a teacher that stands in for people; people's are added to them. To keep "
             "them apart give this collection a folder of its own: SET=collect.folder=...",
             FeedbackWarning,
             stacklevel=2,

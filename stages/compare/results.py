@@ -72,8 +72,7 @@ def inputs_key(ws: Workspace) -> str:
     models = [sha256_of(ws.run.require(stage, "model.safetensors")) for stage in ("reference", "reward")]
     settings = original_names(ws.config.model_dump(mode="json"))
     relevant = {name: settings[name] for name in ("seed", "images", "model", "reward", "ppo")}
-    store = [ws.run.feedback / name for name in ("pairwise.csv", "per_image.csv")]
-    judgments = [sha256_of(path) for path in store if path.is_file()]
+    judgments = ws.run.open_store().fingerprint().values()
     return short_hash(json.dumps(relevant, sort_keys=True), ws.table.fingerprint, *models, *judgments)
 
 

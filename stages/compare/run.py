@@ -69,6 +69,8 @@ def seeded(config: Config, seed: int) -> Config:
     people = teacher not in AUTOMATIC_TEACHERS
     feedback = config.collect.folder or config.runs / config.name / "feedback"
     tree["collect"]["folder"] = str(feedback) if people else None
+    # A simulated teacher answers each seed's questions for that seed alone.
+    tree["collect"]["store"] = config.collect.store if people else "csv"
     return parse_config(tree, "compare")
 
 

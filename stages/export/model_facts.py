@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from feedback_store import agreement
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import GoldLabels, folder_labels
 from pipeline.learning.statistics import expected_calibration_error, is_uniform, wilson_interval
 from pipeline.models.policy import log_policy
@@ -69,7 +69,7 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         "doubts": calibration_doubts(card),
         "policy": results["ppo"],
         "estimator": results["ppo"]["estimator"],
-        "judgments": judgments(FeedbackStore(run.feedback)),
+        "judgments": judgments(run.open_store()),
         "accuracy": accuracies(results, len(known)) if len(known) else None,
         **(on_gold(policy_scores(ws, policy), gold, known) if len(known) else {"ece": None, "by_class": []}),
         "torch": torch.__version__,
@@ -119,12 +119,11 @@ def on_gold(log_pi: Tensor, gold: GoldLabels, known: np.ndarray) -> dict[str, An
 def judgments(store: FeedbackStore) -> dict[str, Any]:
     """How many of which kind by how many people, how far they agree, and where they came from. No names: the card is public."""
     pairs, per_image = store.comparisons(), store.per_image_judgments()
-    found = agreement.quality(pairs, per_image)
     sources = [*pairs["source"], *per_image["source"]]
     return {
         "total": len(sources),
         "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
-        "kinds": agreement.as_json(found)["questions"],
+        "kinds": agreement.as_json(store.quality())["questions"],
         "sources": {name: sources.count(name) for name in sorted(set(sources))},
         "stand_ins": sum(source in STAND_INS for source in sources),
     }

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from feedback_store import agreement
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.schemas import schemas
+from feedback_store.store import FeedbackStore
 
 SOURCES = {
     "web": "people, on the page",
@@ -26,7 +26,7 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
     Args:
         gold: true class of each image whose class is known.
     """
-    stored = [store.all_comparisons(), store.all_per_image()]
+    stored = [store.all_rows("pairwise"), store.all_rows("per_image")]
     pairs, per_image = store.comparisons(), store.per_image_judgments()
     total = len(pairs) + len(per_image)
     if not total:
@@ -34,7 +34,7 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
     tables = {"pairwise": pairs, "per_image": per_image}
     frames = {schema.name: tables[schema.table][schema.select(tables[schema.table])] for schema in schemas}
     everything = pd.concat([pairs, per_image])
-    quality = agreement.as_json(agreement.quality(pairs, per_image, gold))
+    quality = agreement.as_json(store.quality(gold))
     agree = {row["question"]: row for row in quality["questions"]}
     return {
         "judgments": total,

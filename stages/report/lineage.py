@@ -11,8 +11,7 @@ from typing import Any
 import torch
 import torchvision
 
-from feedback_store.csv_store.store import FeedbackStore
-from pipeline.config import Config, read_saved_tree
+from pipeline.config import Config, parse_config, read_saved_tree
 from pipeline.data.gold_labels import folder_labels
 from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
@@ -140,7 +139,7 @@ def _now(path: Path, made: str) -> str:
 
 
 def _judgments(ws: Workspace) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in FeedbackStore(ws.run.feedback).files}
+    return ws.run.open_store().fingerprint()
 
 
 def present_inputs(ws: Workspace) -> dict[str, str]:
@@ -177,7 +176,9 @@ def changed_settings(stage: StageFolder, made: str) -> list[str]:
     if made == stage.settings:
         return []
     kept = stage.path / "config.yaml"
-    old = dict(flat(read_saved_tree(kept))) if kept.is_file() else {}
+    # A setting that did not exist yet was at what is its default now.
+    defaults = settings_of(parse_config({"images": {"source": "digits"}}, "defaults"))
+    old = defaults | dict(flat(read_saved_tree(kept))) if kept.is_file() else {}
     new = settings_of(stage.run.config)
     relevant = ("seed", *SECTIONS[stage.name])
     keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import dump_config
 from pipeline.data.gold_labels import folder_labels
 from pipeline.models.policy import log_policy
@@ -41,7 +40,7 @@ def figures(ws: Workspace) -> Figures:
         "classes": list(ws.classes),
         "evaluation": "test" if (ws.table.splits == "test").any() else "val",
         "predictions": compared(ws.table, gold, before, after, rows),
-        "judged": judged(FeedbackStore(ws.run.feedback), gold.by_image(ws.table.ids)),
+        "judged": judged(ws.run.open_store(), gold.by_image(ws.table.ids)),
         "reference": ws.run.read("reference", "result.json", "reference")["reference"],
         "card": _of(ws, "reward", "card.json"),
         "ppo": _ppo(ws) if made else None,

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
 from torch import Tensor
 
 from pipeline.learning.statistics import reliability
@@ -82,6 +81,8 @@ def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, fl
 
     The number of judgments is divided by the design effect, the variance of the mean by images over that by judgments.
     """
+    from scipy.stats import norm  # a second to import: only where it is needed
+
     p, effect = float(correct.mean()), 1.0
     if 0 < p < 1:
         _, place = np.unique(image, return_inverse=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,14 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import NO_ANSWER
+from feedback_store.store import FeedbackStore
 from pipeline.errors import UserError
 from pipeline.kinds import Columns, Likelihood, kinds, likelihoods
 from pipeline.run import next_command
 
 Objective = Literal["bradley_terry", "supervised", "joint"]
+Where = Callable[[object], str]  # where a row is, for messages
 SIDES = 2  # columns of rows and classes at least
 
 
@@ -122,25 +123,26 @@ def read_judgments(
     pairs, singles = store.comparisons(), store.per_image_judgments()
     pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
     singles = singles[~singles["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else singles.iloc[:0]
-    pairs, gone_pairs = _with_images(pairs, ("image_a", "image_b"), position, store.pairwise.path)
-    singles, gone_singles = _with_images(singles, ("image",), position, store.per_image.path)
+    where_pair, where_single = partial(store.where, "pairwise"), partial(store.where, "per_image")
+    pairs, gone_pairs = _with_images(pairs, ("image_a", "image_b"), position, where_pair)
+    singles, gone_singles = _with_images(singles, ("image",), position, where_single)
     unknown = gone_pairs + gone_singles
     if not len(pairs) + len(singles):
         wanted = {"bradley_terry": "comparisons", "supervised": "per-image judgments", "joint": "judgments"}[objective]
         gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
         advice = _nothing_to_train_on(store, objective)
-        raise UserError(f"{store.folder} holds no {wanted} of these images{gone}: {advice}")
+        raise UserError(f"{store.location} holds no {wanted} of these images{gone}: {advice}")
     annotators = tuple(sorted({*pairs["annotator"], *singles["annotator"]}))
     number = {name: n for n, name in enumerate(annotators)}
     found = likelihoods()
-    tables = {"pairwise": (pairs, store.pairwise.path), "per_image": (singles, store.per_image.path)}
+    tables = {"pairwise": (pairs, where_pair), "per_image": (singles, where_single)}
     parts = []
     for likelihood in found:
         # Rows of a table in their own order, whatever their kind: kinds that share a likelihood share a table.
         sharing = [kind for kind in kinds if kind.likelihood is likelihood]
-        frame, path = tables[sharing[0].schema.table]
+        frame, where = tables[sharing[0].schema.table]
         own = frame[np.logical_or.reduce([kind.schema.select(frame) for kind in sharing])]
-        encoded = sharing[0].encode(_columns(own, position, classes, path))
+        encoded = sharing[0].encode(_columns(own, position, classes, where))
         parts.append((*encoded, _tensor(own["annotator"].map(number))))
     return JudgmentSet(
         likelihoods=found,
@@ -158,21 +160,21 @@ def read_judgments(
 
 
 def _with_images(
-    frame: pd.DataFrame, columns: Sequence[str], position: dict[str, int], path: Path
+    frame: pd.DataFrame, columns: Sequence[str], position: dict[str, int], where: Where
 ) -> tuple[pd.DataFrame, int]:
     """Rows whose images are all in the table, and how many others there are; warns of these."""
     known = np.logical_and.reduce([frame[column].isin(position) for column in columns])
     gone = int((~known).sum())
     if gone:
         warnings.warn(
-            f"{path}, line {frame.index[~known][0]}: the image is not there (any more); {gone} such judgments are left out",
+            f"{where(frame.index[~known][0])}: the image is not there (any more); {gone} such judgments are left out",
             FeedbackWarning,
             stacklevel=3,
         )
     return frame[known], gone
 
 
-def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], path: Path) -> Columns:
+def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], where: Where) -> Columns:
     number = {name: n for n, name in enumerate(classes)}
 
     def class_numbers(column: str, names: pd.Series) -> Tensor:
@@ -180,7 +182,7 @@ def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, 
         if numbers.isna().any():
             line = names.index[numbers.isna()][0]
             raise UserError(
-                f"{path}, line {line}: {column} is {names.loc[line]!r}, which is not one of the classes "
+                f"{where(line)}: {column} is {names.loc[line]!r}, which is not one of the classes "
                 f"{', '.join(classes)}; correct images.classes or retract the judgment"
             )
         return _tensor(numbers)

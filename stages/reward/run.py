@@ -12,7 +12,6 @@ import click
 import torch
 from torch import Tensor
 
-from feedback_store.csv_store.store import FeedbackStore
 from pipeline.config import Config
 from pipeline.data.feature_cache import Features
 from pipeline.data.gold_labels import folder_labels
@@ -42,13 +41,13 @@ def run(config: Config, force: bool = False) -> bool:
     stage = RunFolder(config).stage("reward")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
-    store = FeedbackStore(ws.run.feedback)
-    if not store.files:
+    store = ws.run.open_store()
+    if store.is_empty():
         raise UserError(
-            f"{store.pairwise.path} is missing: run `{next_command.make('collect')}` first (run '{config.name}')"
+            f"no judgments: {store.location}; run `{next_command.make('collect')}` first (run '{config.name}')"
         )
     inputs = {"images": ws.table.fingerprint, "reference": sha256_of(reference), **ws.weights_input()}
-    inputs |= {path.name: sha256_of(path) for path in store.files}
+    inputs |= store.fingerprint()
     checkpoints = stage.checkpoints(inputs, "epoch", ws.runtime, force)
     if stage.is_current(inputs) and not force:
         checkpoints.clear()
@@ -136,7 +135,7 @@ def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) ->
         How many images it went through.
     """
     config = ws.config.reward
-    judgments = read_judgments(FeedbackStore(ws.run.feedback), ws.table.position, ws.classes, config.objective)
+    judgments = read_judgments(ws.run.open_store(), ws.table.position, ws.classes, config.objective)
     train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
     metrics = Metrics(None)
     fit(ws, pieces, features, train, heldout, metrics=metrics, member=stream, note=", as a policy")

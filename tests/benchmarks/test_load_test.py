@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load_test import Outcome, latency, main, verdict
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import Comparison
 
 
 def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
     """Id, annotator and image of each."""
-    store = FeedbackStore(folder / "runs" / "load" / "feedback")
+    store = CsvFeedbackStore(folder / "runs" / "load" / "feedback")
     store.append(
         [
             Comparison(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError
 from feedback_store.records import Comparison, label_choice
 
@@ -52,14 +52,14 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FeedbackStore:
-    made = FeedbackStore(tmp_path)
+def store(tmp_path: Path) -> CsvFeedbackStore:
+    made = CsvFeedbackStore(tmp_path)
     made.append(PAIRS)
     return made
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_file_saved_by_a_spreadsheet_is_named_and_can_be_accepted(store: FeedbackStore, form: str) -> None:
+def test_a_file_saved_by_a_spreadsheet_is_named_and_can_be_accepted(store: CsvFeedbackStore, form: str) -> None:
     stored, text = store.comparisons().to_dict("records"), store.pairwise.path.read_bytes()
     changed = FORMS[form](text)
     store.pairwise.path.write_bytes(changed)
@@ -77,18 +77,18 @@ def test_a_file_saved_by_a_spreadsheet_is_named_and_can_be_accepted(store: Feedb
     assert store.pairwise.path.read_bytes() == text, "each record is what it was, in the store's own form"
     assert store.append([replace(PAIRS[0], id="new")]) == 1
     assert store.comparisons().to_dict("records")[:4] == stored
-    assert len(FeedbackStore(store.folder).comparisons()) == 5
+    assert len(CsvFeedbackStore(store.folder).comparisons()) == 5
 
 
 @pytest.mark.parametrize("form", [name for name in FORMS if name != "no last line end"])
-def test_such_a_file_without_a_seal_is_simply_read(store: FeedbackStore, form: str) -> None:
+def test_such_a_file_without_a_seal_is_simply_read(store: CsvFeedbackStore, form: str) -> None:
     stored = store.comparisons().to_dict("records")
     store.pairwise.seal.path.unlink()
     store.pairwise.path.write_bytes(FORMS[form](store.pairwise.path.read_bytes()))
     assert store.comparisons().to_dict("records") == stored
 
 
-def test_lines_keep_their_numbers_below_blank_ones(store: FeedbackStore) -> None:
+def test_lines_keep_their_numbers_below_blank_ones(store: CsvFeedbackStore) -> None:
     store.pairwise.seal.path.unlink()
     text = FORMS["blank lines"](store.pairwise.path.read_bytes())
     store.pairwise.path.write_bytes(text)
@@ -98,7 +98,7 @@ def test_lines_keep_their_numbers_below_blank_ones(store: FeedbackStore) -> None
         store.comparisons()
 
 
-def test_changed_records_are_accepted_as_they_are(store: FeedbackStore) -> None:
+def test_changed_records_are_accepted_as_they_are(store: CsvFeedbackStore) -> None:
     text = store.pairwise.path.read_bytes().replace(b",a,a,", b",b,a,")
     store.pairwise.path.write_bytes(text)
     with pytest.raises(ChangedError, match=r"line 2: not what was stored.*--accept"):
@@ -120,7 +120,7 @@ def test_changed_records_are_accepted_as_they_are(store: FeedbackStore) -> None:
     ],
 )
 def test_what_cannot_be_read_cannot_be_accepted(
-    store: FeedbackStore, edit: Callable[[bytes], bytes], message: str
+    store: CsvFeedbackStore, edit: Callable[[bytes], bytes], message: str
 ) -> None:
     changed, seal = edit(store.pairwise.path.read_bytes()), store.pairwise.seal.path.read_bytes()
     store.pairwise.path.write_bytes(changed)
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_cannot_be_accepted(
     assert store.pairwise.seal.path.read_bytes() == seal
 
 
-def test_a_piece_of_a_row_is_left_out_and_kept_in_the_copy(store: FeedbackStore) -> None:
+def test_a_piece_of_a_row_is_left_out_and_kept_in_the_copy(store: CsvFeedbackStore) -> None:
     text = store.pairwise.path.read_bytes()
     store.pairwise.path.write_bytes(text[:-20])
     copies = [store.pairwise.accept()]
@@ -141,7 +141,7 @@ def test_a_piece_of_a_row_is_left_out_and_kept_in_the_copy(store: FeedbackStore)
     assert {copy.read_bytes() for copy in copies if copy} == {text[:-20]}
 
 
-def test_a_removed_file_is_accepted_as_one_without_rows(store: FeedbackStore) -> None:
+def test_a_removed_file_is_accepted_as_one_without_rows(store: CsvFeedbackStore) -> None:
     store.pairwise.path.unlink()
     assert store.pairwise.was_stored
     store.pairwise.accept()
@@ -149,7 +149,7 @@ def test_a_removed_file_is_accepted_as_one_without_rows(store: FeedbackStore) ->
     assert store.append(PAIRS) == 4
 
 
-def test_a_linked_file_stays_linked(store: FeedbackStore, tmp_path: Path) -> None:
+def test_a_linked_file_stays_linked(store: CsvFeedbackStore, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_bytes(FORMS["all quoted"](store.pairwise.path.read_bytes()))
     store.pairwise.path.unlink()
@@ -159,7 +159,9 @@ def test_a_linked_file_stays_linked(store: FeedbackStore, tmp_path: Path) -> Non
     assert len(store.comparisons()) == 4
 
 
-def test_a_full_disk_leaves_file_and_seal_as_they_were(store: FeedbackStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_file_and_seal_as_they_were(
+    store: CsvFeedbackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.append([label_choice("img-1", "ant", id="one", annotator="ann", source="web")])
     changed, seal = FORMS["all quoted"](store.pairwise.path.read_bytes()), store.pairwise.seal.path.read_bytes()
     store.pairwise.path.write_bytes(changed)

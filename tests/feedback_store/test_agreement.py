@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from feedback_store.agreement import Quality, as_json, as_text, quality
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
 
 
 def measured(folder: Path, judgments: list[Judgment], **options: object) -> Quality:
-    store = FeedbackStore(folder)
+    store = CsvFeedbackStore(folder)
     store.append(judgments)
     return quality(store.comparisons(), store.per_image_judgments(), **options)  # type: ignore[arg-type]
 

@@ -15,11 +15,11 @@ from feedback_store.errors import ChangedError, FeedbackError
 
 def test_rows_since(tmp_path: Path) -> None:
     log = CsvLog(tmp_path / "x.csv", COLUMNS)
-    assert log.rows_since(Place()) == ([], Place())
+    assert log.rows_since(Place()) == ([], Place(), False)
     log.append([("1", "=a", 'b "c", d')])
-    rows, place = log.rows_since(Place())
+    rows, place, _ = log.rows_since(Place())
     assert rows == [{"id": "1", "x": "=a", "y": 'b "c", d'}]
-    assert log.rows_since(place) == ([], place)
+    assert log.rows_since(place) == ([], place, False)
     log.append([("2", "", "")])
     with log.path.open("ab") as file:
         file.write(b"3,torn")
@@ -44,14 +44,28 @@ def test_rows_since_starts_anew_where_rows_are_gone(tmp_path: Path) -> None:
     with pytest.raises(ChangedError, match="the file is gone, and 89 bytes were stored"):
         log.rows_since(place)
     (tmp_path / "away").rename(log.path)
-    assert log.rows_since(place) == ([], place)
+    assert log.rows_since(place) == ([], place, False)
     lines = log.path.read_bytes().splitlines(keepends=True)
     log.path.write_bytes(b"".join([lines[0], *lines[2:]]))
     CsvLog(log.path, COLUMNS).accept()
-    rows, anew = log.rows_since(place)
+    rows, reached, anew = log.rows_since(place)
     assert [row["id"] for row in rows] == ["id1", "id2"]
-    assert anew.generation == place.generation + 1
-    assert log.rows_since(anew) == ([], anew)
+    assert anew
+    assert log.rows_since(reached) == ([], reached, False)
+
+
+def test_a_place_is_valid_in_another_process(tmp_path: Path) -> None:
+    """A follower that was started anew reads on where it was; and starts anew where rows it has read are gone."""
+    log = sealed(tmp_path, 3)
+    place = log.rows_since(Place()).place
+    log.append([("new", "", "")])
+    rows, reached, anew = CsvLog(log.path, COLUMNS).rows_since(place)
+    assert ([row["id"] for row in rows], anew) == (["new"], False)
+    log.path.write_bytes(log.path.read_bytes().replace(b"text 2", b"texT 2"))
+    log.accept()
+    for followed in (place, reached):
+        rows, _, anew = CsvLog(log.path, COLUMNS).rows_since(followed)
+        assert ([row["id"] for row in rows], anew) == (["id0", "id1", "id2", "new"], True)
 
 
 def test_a_row_written_to_a_file_that_was_moved_meanwhile_is_not_acknowledged(

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from support.label_studio_schema import TASKS_SCHEMA
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio, label_studio_export, plain_csv, trl
 from feedback_store.exchange.common import Names
@@ -45,21 +45,21 @@ def everything() -> list[Judgment]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FeedbackStore:
-    made = FeedbackStore(tmp_path / "feedback")
+def store(tmp_path: Path) -> CsvFeedbackStore:
+    made = CsvFeedbackStore(tmp_path / "feedback")
     made.append(everything())
     return made
 
 
 def rows(judgments: Sequence[Judgment], folder: Path) -> list[dict[str, str]]:
     """What the judgments are as stored rows, in the order of their ids."""
-    store = FeedbackStore(folder)
+    store = CsvFeedbackStore(folder)
     store.append(judgments)
     found = [*store.comparisons().to_dict("records"), *store.per_image_judgments().to_dict("records")]
     return sorted(found, key=lambda row: str(row["id"]))  # type: ignore[return-value]
 
 
-def test_label_studio_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+def test_label_studio_and_back(store: CsvFeedbackStore, tmp_path: Path) -> None:
     files = {image: path for path, image in FILES.items()}
     written = label_studio_export.write(tmp_path / "out.json", store.comparisons(), store.per_image_judgments(), files)
     assert [path.name.split(".")[1] for path in written] == [
@@ -77,13 +77,13 @@ def test_label_studio_and_back(store: FeedbackStore, tmp_path: Path) -> None:
     assert rows(without_config, tmp_path / "again") == rows(back, tmp_path / "back")
 
 
-def everything_as_stored(store: FeedbackStore) -> list[Judgment]:
+def everything_as_stored(store: CsvFeedbackStore) -> list[Judgment]:
     """The same judgments with the ids and times the store has, by way of our own CSV."""
     read = [plain_csv.read(log.path, NAMES) for log in (store.pairwise, store.per_image)]
     return [judgment for one in read for judgment in one.judgments]
 
 
-def test_csv_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+def test_csv_and_back(store: CsvFeedbackStore, tmp_path: Path) -> None:
     plain_csv.write(tmp_path / "p.csv", store.comparisons())
     plain_csv.write(tmp_path / "i.csv", store.per_image_judgments())
     assert "'=wasp" in (tmp_path / "p.csv").read_text(), "no formula in an export either"
@@ -92,7 +92,7 @@ def test_csv_and_back(store: FeedbackStore, tmp_path: Path) -> None:
     assert rows(back, tmp_path / "back") == sorted(before, key=lambda row: str(row["id"]))
 
 
-def test_trl_and_back(store: FeedbackStore, tmp_path: Path) -> None:
+def test_trl_and_back(store: CsvFeedbackStore, tmp_path: Path) -> None:
     path = tmp_path / "preferences.jsonl"
     assert trl.write(path, store.comparisons()) == (3, 3)
     back = trl.read(path, NAMES)
@@ -101,7 +101,7 @@ def test_trl_and_back(store: FeedbackStore, tmp_path: Path) -> None:
     assert rows(back.judgments, tmp_path / "back") == sorted(decided.to_dict("records"), key=lambda row: str(row["id"]))
 
 
-def test_datasets_reads_the_preference_file(store: FeedbackStore, tmp_path: Path) -> None:
+def test_datasets_reads_the_preference_file(store: CsvFeedbackStore, tmp_path: Path) -> None:
     """The loader that TRL's RewardTrainer is given its data by."""
     path = tmp_path / "preferences.jsonl"
     trl.write(path, store.comparisons())
@@ -115,7 +115,7 @@ def test_datasets_reads_the_preference_file(store: FeedbackStore, tmp_path: Path
     }
 
 
-def test_our_export_is_of_the_documented_form(store: FeedbackStore, tmp_path: Path) -> None:
+def test_our_export_is_of_the_documented_form(store: CsvFeedbackStore, tmp_path: Path) -> None:
     written = label_studio_export.write(tmp_path / "o.json", store.comparisons(), store.per_image_judgments(), {})
     for path in written:
         tasks = json.loads(path.read_text())
@@ -166,7 +166,7 @@ def test_missing_columns(tmp_path: Path, text: str, columns: dict[str, str], mes
         plain_csv.parse_columns("picture=file")
 
 
-def test_rows_taken_back_stay_out(store: FeedbackStore, tmp_path: Path) -> None:
+def test_rows_taken_back_stay_out(store: CsvFeedbackStore, tmp_path: Path) -> None:
     first = store.comparisons().iloc[0]
     pair = {name: first[name] for name in ("image_a", "label_a", "image_b", "label_b", "choice")}
     store.append([Comparison(annotator="ann", source="web", retracts=first["id"], **pair)])

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from feedback_store.csv_store.store import FeedbackStore, as_row
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange import label_studio, plain_csv, trl
 from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import Objects
+from feedback_store.tables import as_row
 
 NAMES = Names({"train/ant/1.png": "img-1", "train/bee/2.png": "img-2"}, ("ant", "bee"))
 LONG = "9" * 5000
@@ -190,7 +191,7 @@ def test_rows_that_say_the_same_twice_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_what_contradicts_a_stored_row_is_named(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path / "feedback")
+    store = CsvFeedbackStore(tmp_path / "feedback")
     store.append(read_csv(tmp_path, PAIR + "x,1.png,ant,bee,a,\ny,1.png,ant,bee,a,2026-01-31T12:00:00Z\n").judgments)
     stored = {row["id"]: row for row in store.comparisons().to_dict("records")}
     again = PAIR + "x,1.png,ant,bee,b,\ny,1.png,ant,bee,a,2026-01-31T12:00:00Z\nz,1.png,ant,bee,b,\n"

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from support.fuzzing import fuzz
 
 from feedback_store.csv_store.checks import check_pairwise, check_per_image
-from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore, as_row
+from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError
 from feedback_store.records import Comparison, Judgment, PerImage
+from feedback_store.tables import as_row
 
 PAIR: dict[str, Any] = {
     "id": "1",
@@ -86,10 +88,10 @@ def test_every_judgment_that_can_be_made_comes_back(
         judgment: Judgment = kind(**fields)
     except FeedbackError:
         return
-    store = FeedbackStore(tmp_path_factory.mktemp("store"))
+    store = CsvFeedbackStore(tmp_path_factory.mktemp("store"))
     other = replace(judgment, id=judgment.id + "2")
     assert store.append([judgment, other]) == 2
-    for process in (store, FeedbackStore(store.folder)):
+    for process in (store, CsvFeedbackStore(store.folder)):
         frames = process.comparisons(), process.per_image_judgments()
         assert [row for frame in frames for row in frame.to_dict("records")] == [as_row(judgment), as_row(other)]
         assert process.append([judgment]) == 0
@@ -145,7 +147,7 @@ def test_what_could_not_be_read_back_cannot_be_made(change: dict[str, Any], mess
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     store.append([Comparison(**PAIR | {"response_ms": np.int64(7)})])
     assert list(store.comparisons()["response_ms"]) == ["7"]
 
@@ -153,8 +155,8 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
 def test_the_largest_row_that_can_be_stored_is_read_by_all(tmp_path: Path) -> None:
     """Every cell at its limit, and each character four bytes: far below what either CSV reader takes."""
     long = dict.fromkeys(("id", "annotator", "source", "image_a", "label_a", "image_b", "label_b"), "🐜" * 10000)
-    store = FeedbackStore(tmp_path)
-    for again in (store, FeedbackStore(tmp_path)):
+    store = CsvFeedbackStore(tmp_path)
+    for again in (store, CsvFeedbackStore(tmp_path)):
         again.append([Comparison(**PAIR | long), Comparison(**PAIR)])
         assert len(again.comparisons()) == 2
     with store.pairwise.path.open(newline="", encoding="utf-8") as file:
@@ -166,7 +168,7 @@ def test_a_long_name_of_an_earlier_version_is_named_with_its_line(tmp_path: Path
     """Such a file could be written, and every later import and collection died with "field larger than field limit"."""
     cells = [as_row(Comparison(**PAIR | {"id": str(number)})) for number in range(3)]
     cells[1]["annotator"] = "n" * length
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     store.pairwise.path.write_text("\n".join([",".join(PAIRWISE), *(",".join(row.values()) for row in cells), ""]))
     for act in (store.comparisons, lambda: store.append([Comparison(**PAIR | {"id": "new"})])):
         with pytest.raises(
@@ -178,29 +180,29 @@ def test_a_long_name_of_an_earlier_version_is_named_with_its_line(tmp_path: Path
 
 def test_taking_back_twice_stores_one_row(tmp_path: Path) -> None:
     """Also in one batch, and when another process did it first."""
-    one, other = FeedbackStore(tmp_path), FeedbackStore(tmp_path)
+    one, other = CsvFeedbackStore(tmp_path), CsvFeedbackStore(tmp_path)
     pairs = [Comparison(**PAIR | {"id": number}) for number in "123"]
     one.append(pairs)
     other.append([])
     back = [replace(pairs[0], id=f"back-{number}", retracts="1") for number in range(4)]
     assert one.append([back[0], back[1]]) == 1
     assert other.append([back[2]]) == 0
-    assert FeedbackStore(tmp_path).append([back[3], replace(pairs[1], id="back-5", retracts="2")]) == 1
-    assert list(one.all_comparisons()["id"]) == ["1", "2", "3", "back-0", "back-5"]
+    assert CsvFeedbackStore(tmp_path).append([back[3], replace(pairs[1], id="back-5", retracts="2")]) == 1
+    assert list(one.all_rows("pairwise")["id"]) == ["1", "2", "3", "back-0", "back-5"]
     assert list(one.comparisons()["id"]) == ["3"]
 
 
 def test_taking_back_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     pair = Comparison(**PAIR)
     with pytest.raises(FeedbackError, match="judgment 'back' takes back 'gone', which is not stored"):
         store.append([pair, replace(pair, id="back", retracts="gone")])
-    assert not store.files
+    assert store.is_empty()
     assert store.append([pair, replace(pair, id="back", retracts="1")]) == 2
 
 
 def test_nothing_is_stored_in_one_file_while_the_other_refuses(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     both = [Comparison(**PAIR), PerImage(**ONE)]
     store.append(both)
     store.per_image.path.write_bytes(store.per_image.path.read_bytes().replace(b"ant", b"bee"))

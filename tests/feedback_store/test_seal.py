@@ -12,7 +12,7 @@ import pytest
 
 from feedback_store.csv_store.log import CsvLog
 from feedback_store.csv_store.seal import ENTRY
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackWarning
 from feedback_store.records import Comparison
 
@@ -37,16 +37,16 @@ def comparisons(count: int) -> list[Comparison]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FeedbackStore:
-    made = FeedbackStore(tmp_path)
+def store(tmp_path: Path) -> CsvFeedbackStore:
+    made = CsvFeedbackStore(tmp_path)
     made.append(comparisons(60))
     return made
 
 
-def refuses(store: FeedbackStore, message: str) -> None:
+def refuses(store: CsvFeedbackStore, message: str) -> None:
     """Both reading and appending, by this process and by a new one, name what is wrong, and change nothing."""
     before = store.pairwise.path.read_bytes(), store.pairwise.seal.path.read_bytes()
-    for process in (store, FeedbackStore(store.folder)):
+    for process in (store, CsvFeedbackStore(store.folder)):
         with pytest.raises(ChangedError, match=message):
             process.comparisons()
         with pytest.raises(ChangedError, match=message):
@@ -80,14 +80,14 @@ def refuses(store: FeedbackStore, message: str) -> None:
     ],
 )
 def test_every_edit_of_stored_rows_is_named_and_refused(
-    store: FeedbackStore, edit: Callable[[bytes], bytes], message: str
+    store: CsvFeedbackStore, edit: Callable[[bytes], bytes], message: str
 ) -> None:
     """Those that shorten the file passed as whole before: the one entry of the append lay beyond the file's end."""
     store.pairwise.path.write_bytes(edit(store.pairwise.path.read_bytes()))
     refuses(store, message)
 
 
-def test_an_append_does_not_seal_what_was_cut_off(store: FeedbackStore) -> None:
+def test_an_append_does_not_seal_what_was_cut_off(store: CsvFeedbackStore) -> None:
     """A file cut in the middle of a stored row, with rows below it, is named for ever: no append launders it."""
     text = store.pairwise.path.read_bytes()
     cut = text[: text.index(b"judgment-50,") + 20] + b"\r\n"
@@ -100,10 +100,10 @@ def test_an_append_does_not_seal_what_was_cut_off(store: FeedbackStore) -> None:
     assert len(store.comparisons()) == 61
 
 
-def test_a_file_that_was_removed_is_missed(store: FeedbackStore) -> None:
+def test_a_file_that_was_removed_is_missed(store: CsvFeedbackStore) -> None:
     text = store.pairwise.path.read_bytes()
     store.pairwise.path.unlink()
-    for process in (store, FeedbackStore(store.folder)):
+    for process in (store, CsvFeedbackStore(store.folder)):
         for act in (process.comparisons, lambda process=process: process.append(comparisons(61))):
             with pytest.raises(ChangedError, match=f"the file is gone, and {len(text)} bytes were stored"):
                 act()
@@ -112,13 +112,13 @@ def test_a_file_that_was_removed_is_missed(store: FeedbackStore) -> None:
     assert store.append(comparisons(61)) == 1
 
 
-def test_a_store_that_was_removed_is_missed_by_who_knew_it(store: FeedbackStore) -> None:
+def test_a_store_that_was_removed_is_missed_by_who_knew_it(store: CsvFeedbackStore) -> None:
     """With its seal; a new process begins anew."""
     for path in store.folder.iterdir():
         path.unlink()
     with pytest.raises(ChangedError, match=r"the file is gone, .* start this command again"):
         store.append(comparisons(61))
-    assert FeedbackStore(store.folder).append(comparisons(3)) == 3
+    assert CsvFeedbackStore(store.folder).append(comparisons(3)) == 3
 
 
 def test_files_of_earlier_versions_are_read_and_damage_in_them_is_named(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_files_of_earlier_versions_are_read_and_damage_in_them_is_named(tmp_path
     assert len(log.seal.entries()) == 3
 
 
-def test_a_file_without_a_seal_is_read_and_sealed_by_the_next_append(store: FeedbackStore) -> None:
+def test_a_file_without_a_seal_is_read_and_sealed_by_the_next_append(store: CsvFeedbackStore) -> None:
     store.pairwise.seal.path.unlink()
     assert len(store.comparisons()) == store.pairwise.unsealed() == 60
     store.append(comparisons(61))
@@ -150,18 +150,18 @@ def test_a_file_without_a_seal_is_read_and_sealed_by_the_next_append(store: Feed
 
 
 @pytest.mark.parametrize("torn", [b"", b"\x01\x02\x03", bytes(24), bytes(24) + b"\x01"])
-def test_what_a_power_cut_does_to_the_seal_leaves_rows_unsealed(store: FeedbackStore, torn: bytes) -> None:
+def test_what_a_power_cut_does_to_the_seal_leaves_rows_unsealed(store: CsvFeedbackStore, torn: bytes) -> None:
     """Entries that were not on disk yet are missing, torn or zero."""
     entries = store.pairwise.seal.path.read_bytes()
     store.pairwise.seal.path.write_bytes(entries[: 12 * 40] + torn)
-    assert len(FeedbackStore(store.folder).comparisons()) == 60
+    assert len(CsvFeedbackStore(store.folder).comparisons()) == 60
     assert store.pairwise.unsealed() == 21
-    FeedbackStore(store.folder).append(comparisons(61))
+    CsvFeedbackStore(store.folder).append(comparisons(61))
     assert store.pairwise.seal.path.stat().st_size == 12 * 62
     assert store.pairwise.unsealed() == 0
 
 
-def test_rows_that_another_program_appends_are_sealed_if_they_are_rows(store: FeedbackStore) -> None:
+def test_rows_that_another_program_appends_are_sealed_if_they_are_rows(store: CsvFeedbackStore) -> None:
     row = b"foreign,2026-11-21T10:00:00.000Z,ann,0,image-1,ant,image-1,bee,a,a,,import,\n"
     with store.pairwise.path.open("ab") as file:
         file.write(row)
@@ -181,7 +181,7 @@ def test_rows_that_another_program_appends_are_sealed_if_they_are_rows(store: Fe
         assert store.pairwise.path.read_bytes() == good + bad
 
 
-def test_a_tail_that_was_never_acknowledged_is_set_aside(store: FeedbackStore) -> None:
+def test_a_tail_that_was_never_acknowledged_is_set_aside(store: CsvFeedbackStore) -> None:
     with store.pairwise.path.open("ab") as file:
         file.write(b"judgment-60,2026-11-2")
     with pytest.warns(FeedbackWarning, match="torn"):

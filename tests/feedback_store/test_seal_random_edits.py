@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 
 EDITS = 10_000
@@ -52,7 +52,7 @@ def edited(text: bytes, chance: random.Random) -> bytes:
     return text + some
 
 
-def refusal(store: FeedbackStore) -> str | None:
+def refusal(store: CsvFeedbackStore) -> str | None:
     try:
         store.comparisons()
     except FeedbackError as error:
@@ -61,7 +61,7 @@ def refusal(store: FeedbackStore) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::feedback_store.errors.FeedbackWarning")
-def test_ten_thousand_random_edits_are_named_or_change_no_record(store: FeedbackStore) -> None:
+def test_ten_thousand_random_edits_are_named_or_change_no_record(store: CsvFeedbackStore) -> None:
     """Each is refused with the file and the line, or every record is as it was stored."""
     chance = random.Random(0)
     text, stored = store.pairwise.path.read_bytes(), store.comparisons().to_dict("records")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE, FeedbackStore
+from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.records import Comparison, PerImage, label_choice, rating, verdict
 
@@ -19,7 +20,7 @@ def comparison(**changes: object) -> Comparison:
 
 
 def test_columns_are_the_documented_ones(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     store.append([comparison(id="1"), label_choice("img-2", "bee", id="2", annotator="ann", source="web")])
     pairs, images = pd.read_csv(tmp_path / "pairwise.csv"), pd.read_csv(tmp_path / "per_image.csv")
     assert tuple(pairs.columns) == PAIRWISE
@@ -29,7 +30,7 @@ def test_columns_are_the_documented_ones(tmp_path: Path) -> None:
 
 
 def test_every_kind_comes_back(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     common = {"annotator": "ann", "source": "web", "response_ms": 812, "round": 2}
     kinds = [
         comparison(choice="tie", shown_first="b", **common),
@@ -45,14 +46,14 @@ def test_every_kind_comes_back(tmp_path: Path) -> None:
 
 
 def test_sending_twice_stores_once_also_by_another_process(tmp_path: Path) -> None:
-    one, other = FeedbackStore(tmp_path), FeedbackStore(tmp_path)
+    one, other = CsvFeedbackStore(tmp_path), CsvFeedbackStore(tmp_path)
     judged = comparison()
     assert [one.append([judged]), one.append([judged]), other.append([judged, judged])] == [1, 0, 0]
     assert len(one.comparisons()) == 1
 
 
 def test_retraction_takes_back_but_removes_no_row(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     first, second = comparison(), comparison(choice="b")
     store.append([first, second, comparison(retracts=first.id, choice="cant_tell")])
     assert list(store.comparisons()["id"]) == [second.id]
@@ -79,7 +80,7 @@ def test_bad_judgments_are_refused(build: object, message: str) -> None:
 
 
 def _append_many(folder: Path, writer: int) -> None:
-    store = FeedbackStore(folder)
+    store = CsvFeedbackStore(folder)
     for number in range(40):
         store.append([comparison(id=f"{writer}-{number}", annotator=f"w{writer}")])
 
@@ -92,7 +93,7 @@ def test_concurrent_writers(tmp_path: Path) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    stored = FeedbackStore(tmp_path).comparisons()
+    stored = CsvFeedbackStore(tmp_path).comparisons()
     assert len(stored) == 160
     assert set(stored["id"]) == {f"{w}-{n}" for w in range(4) for n in range(40)}
 
@@ -122,7 +123,7 @@ def test_a_bad_cell_of_a_comparison_is_named_with_its_line(tmp_path: Path, old: 
     path = tmp_path / "pairwise.csv"
     path.write_text("\n".join([",".join(PAIRWISE), good, PAIR.replace(old, new, 1), ""]), encoding="utf-8")
     with pytest.raises(FeedbackError, match=f"line 3: {message}") as error:
-        FeedbackStore(tmp_path).comparisons()
+        CsvFeedbackStore(tmp_path).comparisons()
     assert str(path) in str(error.value)
 
 
@@ -140,11 +141,11 @@ def test_a_bad_cell_of_a_per_image_judgment_is_named(tmp_path: Path, old: str, n
     path = tmp_path / "per_image.csv"
     path.write_text("\n".join([",".join(PER_IMAGE), ONE.replace(old, new, 1), ""]), encoding="utf-8")
     with pytest.raises(FeedbackError, match=f"line 2: {message}"):
-        FeedbackStore(tmp_path).per_image_judgments()
+        CsvFeedbackStore(tmp_path).per_image_judgments()
 
 
 def test_unknown_images_and_classes_are_named(tmp_path: Path) -> None:
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     store.append([comparison(id="1"), label_choice("img-2", "wasp", id="2", annotator="ann", source="web")])
     assert store.check() == 2
     assert store.check({"img-1", "img-2"}, ("ant", "bee", "wasp")) == 2
@@ -157,7 +158,7 @@ def test_unknown_images_and_classes_are_named(tmp_path: Path) -> None:
 
 
 def _killed_while_appending(folder: Path) -> None:
-    store = FeedbackStore(folder)
+    store = CsvFeedbackStore(folder)
     for number in range(100_000):
         store.append([comparison(id=str(number))])
         with (folder / "acknowledged").open("a") as file:
@@ -172,7 +173,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     process.kill()
     process.join()
     acknowledged = (tmp_path / "acknowledged").read_text().split()
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
     store.append([comparison(id="after")])
     stored = list(store.comparisons()["id"])
     assert stored[: len(acknowledged)] == acknowledged

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.fuzzing import fuzz
 from support.import_strategies import NAMES, damage, imported, outcome, some_of, texts, values, written
 
-from feedback_store.csv_store.store import PAIRWISE, PER_IMAGE
+from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
 from feedback_store.exchange import plain_csv, trl
 
 OURS = list(dict.fromkeys([*PAIRWISE, *PER_IMAGE]))

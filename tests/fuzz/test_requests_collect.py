@@ -116,7 +116,7 @@ def test_requests_to_the_judging_page(tmp_path: Path) -> None:
     finally:
         health.close()
         server.stop()
-    rows = server.desk.assignments.store.all_comparisons()
+    rows = server.desk.assignments.store.all_rows("pairwise")
     stored, taken_back = Counter(rows["id"]), Counter(rows["retracts"][rows["retracts"] != ""])
     assert max(stored.values()) == 1
     assert max(taken_back.values(), default=1) == 1

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fuzzing import bounded, fuzz
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.records import Comparison, Judgment, rating
 
@@ -49,7 +49,7 @@ def test_a_changed_file_is_read_or_refused(
     seal: list[tuple[float, int, bytes]] | None,
     sealed: bool,
 ) -> None:
-    store = FeedbackStore(tmp_path_factory.mktemp("store"))
+    store = CsvFeedbackStore(tmp_path_factory.mktemp("store"))
     store.append(judgments(kind, 0, 5))
     log = store.pairwise if kind == "pairwise" else store.per_image
     log.path.write_bytes(edited(log.path.read_bytes(), file))
@@ -58,7 +58,7 @@ def test_a_changed_file_is_read_or_refused(
     elif seal is not None:
         log.seal.path.write_bytes(edited(log.seal.path.read_bytes(), seal))
     with bounded():
-        for process in (store, FeedbackStore(store.folder)):
+        for process in (store, CsvFeedbackStore(store.folder)):
             readable = _readable(process)
             try:
                 added = process.append(judgments(kind, 100, 3))
@@ -71,12 +71,12 @@ def test_a_changed_file_is_read_or_refused(
             log.accept()
         except FeedbackError:
             return
-        assert _readable(FeedbackStore(store.folder)), "what was accepted can be read"
-        assert FeedbackStore(store.folder).append(judgments(kind, 200, 3)) == 3
+        assert _readable(CsvFeedbackStore(store.folder)), "what was accepted can be read"
+        assert CsvFeedbackStore(store.folder).append(judgments(kind, 200, 3)) == 3
         assert _readable(store)
 
 
-def _readable(store: FeedbackStore) -> bool:
+def _readable(store: CsvFeedbackStore) -> bool:
     said = ""
     try:
         return store.check() >= 0

@@ -23,6 +23,7 @@ from pipeline.models.serialization import load_model, weights_hash
 from pipeline.run.atomic_files import read_json
 from stages.cli import STAGES
 
+TESTS = Path(__file__).resolve().parents[1]
 KILLS = int(os.environ.get("IMAGE_RLHF_KILLS", "3"))
 Make = Callable[..., Config]
 CRITIC = {"estimator": "critic", "augment": True, "refresh_batchnorm": True, "keep": "best_heldout"}
@@ -38,7 +39,7 @@ def small(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Mak
             root,
             tmp_path / name,
             images={"augment": {"shift": 2}},
-            model={"backbone": "mobilenet_v3_small"},
+            model={"backbone": "tiny"},
             runtime={"checkpoint_seconds": 0},
             reward={"members": 2, "epochs": 4, "curve": [0.5]},
             ppo={"iterations": 8, "batch_size": 25, "target_kl": None, **CRITIC, **ppo},
@@ -178,8 +179,9 @@ def test_a_stage_that_changes_a_frozen_model_is_caught(
 
 def start(config: Config, file: Path) -> subprocess.Popen[str]:
     file.write_text(dump_config(config))
-    command = [sys.executable, "-m", "stages.cli", "run", "--config", str(file)]
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "support.tiny_network", "run", "--config", str(file)]
+    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def small(
         return stripes_config(
             root,
             tmp_path / name,
-            model={"backbone": "mobilenet_v3_small", "trainable": "last_block"},
+            model={"backbone": "tiny", "trainable": "last_block"},
             tracking={"tracker": tracker},
             collect={"count": 60},
             reward={"epochs": 3, "curve": []},

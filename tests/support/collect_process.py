@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "name": "asked",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
+    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
     "reference": {"labelled_per_class": 0},
     "collect": {"count": 40, "annotators": ["ann"], "server": {"port": 0, "open_browser": False}},
     "runtime": {"device": "cpu", "threads": 1},

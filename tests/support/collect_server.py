@@ -13,7 +13,7 @@ import torch
 import uvicorn
 from PIL import Image
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from pipeline.config import parse_config
 from pipeline.config.collect import CollectConfig
 from pipeline.data.decode_limits import Limits
@@ -25,7 +25,8 @@ from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
 from stages.collect.question_plan import Plan
-from stages.collect.web.app import Desk, make_app
+from stages.collect.web.app import make_app
+from stages.collect.web.desk import Desk
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.personal_links import Links
 from stages.collect.web.task_json import Presenter
@@ -56,7 +57,7 @@ class Place:
     def again(self) -> Assignments:
         leases = Leases(self.folder / "leases.sqlite")
         self.opened.append(leases)
-        store = FeedbackStore(self.folder / "feedback")
+        store = CsvFeedbackStore(self.folder / "feedback")
         return Assignments(self.plan, store, leases, self.settings, 0, self.source, self.clock)
 
     def close(self) -> None:

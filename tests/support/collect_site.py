@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi.testclient import TestClient
 
-from stages.collect.web.app import Desk, make_app
+from stages.collect.web.app import make_app
+from stages.collect.web.desk import Desk
 
 HOST = "http://127.0.0.1:8765"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))  # `make fuzz` sets 2,000
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))  # `make fuzz` sets 2,000
 MAX_SECONDS = 10.0
 MAX_BYTES = 10**9
 

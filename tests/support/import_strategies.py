@@ -8,10 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from feedback_store.csv_store.store import FeedbackStore, as_row
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
+from feedback_store.tables import as_row
 from stages.feedback import rejected_text
 from support.fuzzing import bounded
 
@@ -100,10 +101,10 @@ def imported(folder: Path, form: str, read: Callable[[], Imported]) -> None:
             assert len(reject.reason) < 4000
             reject.reason.encode()
         rejected_text(form, found.rejects).encode(errors="backslashreplace")
-        store = FeedbackStore(folder / "feedback")
+        store = CsvFeedbackStore(folder / "feedback")
         assert store.append(found.judgments) == len(found.judgments)
         assert store.check() == len(found.judgments)
-        rows = {row["id"]: row for log in store.logs for row in log.read().to_dict("records")}
+        rows = {row["id"]: row for log in store.logs.values() for row in log.read().to_dict("records")}
         assert rows == {judgment.id: as_row(judgment) for judgment in found.judgments}
         found.reject_contradictions(rows)  # type: ignore[arg-type]
         assert store.append(found.judgments) == 0

@@ -1,4 +1,4 @@
-"""A small run for the report and what its tests ask of a page: two kinds of stripes whose class and file names are hostile, ResNet18 at 16 pixels."""
+"""A small run for the report and what its tests ask of a page: two kinds of stripes whose class and file names are hostile, a tiny network at 16 pixels."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def small_config(runs: Path, root: Path, **changes: dict[str, Any]) -> Config:
         "name": "small",
         "runs": str(runs),
         "images": {"root": str(root), "size": 16},
-        "model": {"backbone": "resnet18", "weights": "none", "trainable": "all"},
+        "model": {"backbone": "tiny", "weights": "none", "trainable": "all"},
         "reference": {"labelled_per_class": 2, "epochs": 2, "calibration_folds": 0, "lr": 1e-4},
         "collect": {"count": 60, "simulated": {"name": "oracle"}},
-        "reward": {"epochs": 8, "batch_size": 16, "start": "backbone", "curve": [0.5]},
-        "ppo": {"beta": 0.2, "iterations": 6, "batch_size": 60, "minibatch_size": 30, "lr": 3e-4},
+        "reward": {"epochs": 8, "batch_size": 16, "start": "backbone", "curve": [0.5], "lr": 3e-3},
+        "ppo": {"beta": 0.2, "iterations": 6, "batch_size": 60, "minibatch_size": 30, "lr": 3e-3},
     }
     for section, values in changes.items():
         tree[section] = tree[section] | values

@@ -14,9 +14,9 @@ CLASSES = ("ant", "bee", "wasp")
 
 
 def untrained_run(folder: Path, classes: tuple[str, ...] = CLASSES, **infer: object) -> Config:
-    """A run with a policy and a reference of random weights, at 16 pixels."""
-    tree = {"name": "bugs", "runs": str(folder / "runs"), "images": {"root": str(folder), "size": 16}, "infer": infer}
-    config = parse_config({**tree, "model": {"weights": "none"}}, "test")
+    """A run with a policy and a reference of random weights, at 32 pixels."""
+    tree = {"name": "bugs", "runs": str(folder / "runs"), "images": {"root": str(folder), "size": 32}, "infer": infer}
+    config = parse_config({**tree, "model": {"backbone": "squeezenet1_1", "weights": "none"}}, "test")
     make_untrained(config, classes)
     return config
 

@@ -9,8 +9,8 @@ from functools import partial
 from tkinter import ttk
 from uuid import uuid4
 
-from feedback_store.csv_store.store import FeedbackStore
 from feedback_store.errors import FeedbackError
+from feedback_store.store import FeedbackStore
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
 from pipeline.kinds import Choice, Screen, kinds

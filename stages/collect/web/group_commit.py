@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from feedback_store.errors import FeedbackError
 from feedback_store.records import Judgment
+from feedback_store.store import Written
 from stages.collect.assignments import Assignments
 from stages.collect.tasks import Accepted
 
@@ -49,7 +50,8 @@ class Committer:
             judgments = [judgment for accepted, _ in batch for judgment in accepted.judgments]
             late = [judgment for accepted, _ in batch for judgment in accepted.late]
             try:
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._assignments.write, judgments, late)
+                loop = asyncio.get_running_loop()
+                written = await loop.run_in_executor(self._thread, self._assignments.write, judgments, late)
             except Exception as error:
                 for _, done in batch:
                     if not done.done():
@@ -57,14 +59,14 @@ class Committer:
                             error if isinstance(error, FeedbackError) else FeedbackError(f"not stored: {error}")
                         )
             else:
-                self._settle(judgments)
+                self._settle(judgments, written)
                 for _, done in batch:
                     if not done.done():
                         done.set_result(None)
 
-    def _settle(self, judgments: list[Judgment]) -> None:
+    def _settle(self, judgments: list[Judgment], written: Written | None) -> None:
         """Count what is on disk. Whatever goes wrong here, nobody is told that it was not stored."""
         try:
-            self._assignments.settle(judgments)
+            self._assignments.settle(judgments, written)
         except Exception:
             log.exception("answers were stored, but not counted yet; they are when the server is started again")

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
-from feedback_store.agreement import as_json, quality
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.agreement import as_json
+from feedback_store.store import FeedbackStore, Position
 from stages.collect.assignments import Assignments
 from stages.collect.web.personal_links import Links
 
@@ -24,17 +24,29 @@ class Overview:
     def __init__(self, store: FeedbackStore, gold: Mapping[str, str]) -> None:
         self._store, self._gold = store, gold
         self._made: dict[str, Any] = {}
-        self._at, self._sizes = 0.0, tuple[int, ...]()
+        self._made_at = 0.0
+        self._position: Position | None = None  # how far the store was read for the tables
         self._guard = Lock()
 
-    def quality(self) -> dict[str, Any]:
-        """The quality tables; made anew when something was judged."""
+    def quality(self, position: Position) -> dict[str, Any]:
+        """The quality tables; made anew when something was judged.
+
+        Args:
+            position: one up to which the store has been read by somebody.
+
+        Raises:
+            FeedbackError: the store cannot be read.
+        """
         with self._guard:
-            sizes = tuple(file.stat().st_size for file in self._store.files)
-            if sizes != self._sizes and time.monotonic() - self._at > FRESH_SECONDS:
-                pairs, per_image = self._store.comparisons(), self._store.per_image_judgments()
-                self._made = as_json(quality(pairs, per_image, self._gold))
-                self._at, self._sizes = time.monotonic(), sizes
+            if time.monotonic() - self._made_at > FRESH_SECONDS:
+                stale = self._position is None
+                if self._position is not None:
+                    added = self._store.rows_since(self._position)
+                    position, stale = added.position, added.anew or bool(added.rows)
+                if stale:
+                    self._made = as_json(self._store.quality(self._gold))
+                    self._made_at = time.monotonic()
+                self._position = position
             return self._made
 
     def status(self, assignments: Assignments, links: Links, base_url: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import click
 import uvicorn
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.store import FeedbackStore
 from pipeline.config.server import ServerConfig
 from pipeline.data.gold_labels import folder_labels
 from pipeline.errors import UserError
@@ -24,8 +24,9 @@ from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
-from stages.collect.web.app import Desk, make_app
+from stages.collect.web.app import make_app
 from stages.collect.web.browser import has_screen, opened_in_browser
+from stages.collect.web.desk import Desk
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.personal_links import Links
 from stages.collect.web.task_json import Presenter

@@ -11,7 +11,7 @@ from support.collect_server import Live, Place, desk_for, draw_pictures, make_pl
 from support.collect_site import Site
 
 from pipeline.ui.web.connections import Patience
-from stages.collect.web.app import Desk
+from stages.collect.web.desk import Desk
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_taking_back_twice_stores_one_row(place: Any) -> None:
     assert sorted(acknowledged(sent)) == ["undo-1", "undo-2"]
     later = send(desk, "ann", Answer("undo-3", retracts="answer-1"))
     assert (acknowledged(later), later.judgments) == (["undo-3"], [])
-    assert list(desk.store.all_comparisons()["id"]) == ["answer-1", "undo-1"]
+    assert list(desk.store.all_rows("pairwise")["id"]) == ["answer-1", "undo-1"]
     assert rows(desk) == []
 
 
@@ -99,4 +99,4 @@ def test_only_ones_own_answer_counts_as_taken_back_already(place: Any) -> None:
             [],
             "there is no such answer of yours to take back",
         )
-    assert len(desk.store.all_comparisons()) == 2
+    assert len(desk.store.all_rows("pairwise")) == 2

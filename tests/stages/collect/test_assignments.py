@@ -83,8 +83,8 @@ def test_undo_gives_the_question_back(place) -> None:
     assert desk.take("ann", 1)[0] == task
     give(desk, "ann", task, "b")
     assert [row["choice"] for row in rows(desk)] == ["b"]
-    assert len(desk.store.all_comparisons()) == 3
-    with_retraction = desk.store.all_comparisons()
+    assert len(desk.store.all_rows("pairwise")) == 3
+    with_retraction = desk.store.all_rows("pairwise")
     assert with_retraction["retracts"].iloc[1] == "answer-1"
 
 
@@ -122,7 +122,7 @@ def test_leases_expire_and_a_late_answer_is_kept_aside(place) -> None:
     late = give(desk, "ann", task, "a", "late-answer")
     assert late.refused[0].late
     assert rows(desk) == []
-    assert list(desk.late.comparisons()["id"]) == ["late-answer"], "nothing a person judged is lost"
+    assert list(desk.store.late.comparisons()["id"]) == ["late-answer"], "nothing a person judged is lost"
     give(desk, "bob", desk.take("bob", 1)[0], "b")
     assert [row["annotator"] for row in rows(desk)] == ["bob"]
     assert desk.waiting_until("ann") is None

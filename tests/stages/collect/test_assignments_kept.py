@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.answering import give, rows, take_back
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from stages.collect.tasks import Answer, Task
 
@@ -127,7 +126,11 @@ def test_whatever_people_do(place, tmp_path_factory: pytest.TempPathFactory, ste
 
 
 def test_the_store_of_late_answers_is_no_part_of_the_judgments(place) -> None:
-    desk = place().again()
-    assert desk.late.folder == desk.store.folder / "late"
-    assert isinstance(desk.late, FeedbackStore)
-    assert Path(desk.late.folder).name == "late"
+    where = place()
+    desk = where.again()
+    task = desk.take("ann", 1)[0]
+    late = task.item.judgment("a", id="late-answer", annotator="ann", source="web")
+    desk.commit([], [late])
+    assert desk.store.is_empty()
+    late_store = CsvFeedbackStore(where.folder / "feedback" / "late")
+    assert list(late_store.comparisons()["id"]) == ["late-answer"]

@@ -104,7 +104,7 @@ def test_fifty_items_by_keyboard_alone(kind: str, page: Any, place: Any, live: A
     ):
         order = row[::-1] if first == "b" and kind == "image_comparison" else row
         assert list(shown) == [f"images/{name('ann', image)}" for image in order]
-    every = store.all_comparisons() if kind.endswith("comparison") else store.all_per_image()
+    every = store.all_rows("pairwise") if kind.endswith("comparison") else store.all_rows("per_image")
     assert len(every) == ITEMS + 3 + 3, "what was taken back is there, and who took it back"
     assert (stored["response_ms"].astype(int) >= 0).all()
     latencies = page.evaluate("performance.getEntriesByName('key to next question').map((entry) => entry.duration)")
@@ -151,7 +151,7 @@ def test_keys_can_be_changed(page: Any, place: Any, live: Any) -> None:
         page.wait_for_timeout(60)
     wait_stored(page)
     store = server.desk.assignments.store
-    assert list(store.all_per_image()["answer"]) == ["yes", "yes"]
+    assert list(store.all_rows("per_image")["answer"]) == ["yes", "yes"]
     assert len(store.per_image_judgments()) == 0
 
 

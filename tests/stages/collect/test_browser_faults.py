@@ -48,7 +48,7 @@ def test_answers_that_wait_survive_a_closed_tab(browser: Any, place: Any, live: 
     page.wait_for_selector("#waiting:not([hidden])")
     page.close()
     context.set_offline(False)
-    assert len(server.desk.assignments.store.files) == 0
+    assert server.desk.assignments.store.is_empty()
     again = context.new_page()
     again.goto(server.link("ann"))
     again.wait_for_selector("#stage img")
@@ -94,7 +94,7 @@ def test_answers_that_the_server_does_not_know_are_set_aside_and_sent_again(page
     server.stop()
     where.plan = right
     server.start()
-    assert server.desk.assignments.store.files == []
+    assert server.desk.assignments.store.is_empty()
     page.reload()
     page.wait_for_selector("#stage img")
     until(page, "() => Object.keys(localStorage).some(key => key.startsWith('refused'))")
@@ -138,7 +138,7 @@ def test_an_image_that_a_lost_connection_kept_away_comes_later(page: Any, place:
     assert asked(page)["shown"]
     assert "could not be loaded" not in page.inner_text("#stage")
     wait_stored(page)
-    assert len(server.desk.assignments.store.files) == 0, "nothing was answered before its image was seen"
+    assert server.desk.assignments.store.is_empty(), "nothing was answered before its image was seen"
     page.keyboard.press("y")
     wait_stored(page)
     assert list(server.desk.assignments.store.per_image_judgments()["answer"]) == ["yes"]

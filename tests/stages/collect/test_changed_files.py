@@ -14,7 +14,7 @@ import pytest
 from support.browser import CHROMIUM, until
 from support.judging_page import NEXT_IMAGE, asked, wait_stored
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 
 REASON = "the server cannot store answers (the file of answers was changed or removed by another program; the owner must put it right)"
@@ -95,9 +95,9 @@ def person(place: Callable[..., Any], live: Callable[..., Any]) -> Iterator[Pers
     made.client.close()
 
 
-def store_of(person: Any) -> FeedbackStore:
+def store_of(person: Any) -> CsvFeedbackStore:
     """As another process opens it."""
-    return FeedbackStore(person.server.where.folder / "feedback")
+    return CsvFeedbackStore(person.server.where.folder / "feedback")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -163,9 +163,10 @@ def test_stored_answers_that_could_not_be_counted_are_acknowledged(
     assignments = person.server.desk.assignments
     true = assignments.write
 
-    def damaged_after(*judgments: Any) -> None:
-        true(*judgments)
+    def damaged_after(*judgments: Any) -> Any:
+        written = true(*judgments)
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        return written
 
     person.take(2)
     monkeypatch.setattr(assignments, "write", damaged_after)

@@ -16,7 +16,8 @@ from support.answering import give, rows
 from feedback_store.errors import FeedbackWarning
 from stages.collect.leases import Lease, Leases, LeasesError
 from stages.collect.tasks import Answer
-from stages.collect.web.app import Desk, make_app
+from stages.collect.web.app import make_app
+from stages.collect.web.desk import Desk
 
 NOW = 1000.0
 KEY = "0123456789abcdef01234567"
@@ -201,7 +202,7 @@ def test_a_second_answer_without_a_lease_is_late(place: Any) -> None:
     second = give(desk, "ann", task, "b", "answer-2")
     assert [(one.id, one.late) for one in second.refused] == [("answer-2", True)]
     assert [row["id"] for row in rows(desk)] == ["answer-1"]
-    assert list(desk.late.comparisons()["id"]) == ["answer-2"]
+    assert list(desk.store.late.comparisons()["id"]) == ["answer-2"]
 
 
 def test_an_answer_whose_place_was_taken_is_late(place: Any) -> None:
@@ -215,7 +216,7 @@ def test_an_answer_whose_place_was_taken_is_late(place: Any) -> None:
     give(desk, "bob", held, "a", "answer-2")
     assert give(desk, "ann", task, "b", "answer-3").refused[0].late, "bob has answered it"
     assert [row["id"] for row in rows(desk)] == ["answer-2"]
-    assert list(desk.late.comparisons()["id"]) == ["answer-1", "answer-3"]
+    assert list(desk.store.late.comparisons()["id"]) == ["answer-1", "answer-3"]
 
 
 def test_only_a_question_that_is_not_in_the_plan_is_unknown(place: Any) -> None:

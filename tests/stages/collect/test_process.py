@@ -21,7 +21,7 @@ import pytest
 from support.browser import CHROMIUM
 from support.collect_process import CollectProcess, make_run, start_over
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 
 STRANGERS = 1200  # connections, with a usual limit of 1,024 open files
 Start = Callable[..., CollectProcess]
@@ -148,7 +148,7 @@ def test_answers_go_in_when_everything_but_the_plan_is_lost(collect: Start, pers
     ]
     reply = client.post(home + "answers", json={"answers": sent}).json()
     assert (reply["stored"], reply["refused"]) == (["waited-1", "waited-2"], [])
-    stored = FeedbackStore(folder / "runs" / "asked" / "feedback").comparisons()
+    stored = CsvFeedbackStore(folder / "runs" / "asked" / "feedback").comparisons()
     assert list(stored["id"]) == ["waited-1", "waited-2"]
     assert stored["shown_first"].iloc[1] == left, "the side that was shown first before, too"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from support.collect_site import ORIGIN, Site, answer, take
 
-from stages.collect.web.app import Desk
+from stages.collect.web.desk import Desk
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from stages.collect.web.app import Desk
 def test_malformed_answers_are_refused(site: Site, body: dict) -> None:  # type: ignore[type-arg]
     reply = site.browser("ann").post(site.home("ann") + "answers", json=body, headers=ORIGIN)
     assert reply.status_code == 422
-    assert site.desk.assignments.store.files == []
+    assert site.desk.assignments.store.is_empty()
 
 
 def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.collect_site import ORIGIN, Site, answer, take
+from support.coroutines import run_coroutine
 
 from pipeline.ui.web.guard import HEADERS, Guard, Rules
-from stages.collect.web.app import MAX_BODY, Desk
+from stages.collect.web.desk import Desk
 from stages.collect.web.personal_links import OWNER
+from stages.collect.web.request_bodies import MAX_BODY
 
 
 def test_a_link_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(site: Site) -> None:
@@ -49,7 +50,7 @@ def test_a_link_opens_its_own_annotators_work_alone(site: Site) -> None:
     own = bob.post(site.home("bob") + "answers", json=answer(task["key"]), headers=ORIGIN)
     assert own.json()["stored"] == [], "ann's question under bob's own address"
     assert bob.get(site.home("bob") + task["images"][0]).status_code == 404, "ann's image under bob's own address"
-    assert site.desk.assignments.store.files == []
+    assert site.desk.assignments.store.is_empty()
 
 
 def test_the_owners_page_is_the_owners(site: Site) -> None:
@@ -82,7 +83,7 @@ def test_a_foreign_origin_changes_nothing(site: Site, origin: str | None) -> Non
     for path, body in (("answers", answer(task["key"])), ("next", {}), ("skip", {"items": [task["key"]]})):
         refused = site.browser("ann").post(site.home("ann") + path, json=body, headers=headers)
         assert refused.status_code == 403, path
-    assert site.desk.assignments.store.files == []
+    assert site.desk.assignments.store.is_empty()
 
 
 def test_a_large_body_is_refused_before_it_is_read(site: Site) -> None:
@@ -116,7 +117,7 @@ def test_reading_a_body_without_a_length_stops_at_the_limit() -> None:
     headers = [(b"host", b"localhost"), (b"origin", b"http://localhost")]
     scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers}
     rules = Rules(frozenset({"localhost"}), "collect.server.allowed_hosts", MAX_BODY)
-    asyncio.run(Guard(greedy, rules)(scope, receive, send))
+    run_coroutine(Guard(greedy, rules)(scope, receive, send))
     assert sum(taken) <= MAX_BODY + 4096
     assert sent[0]["status"] == 413
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.display import needs_display
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.schemas import Subject
 from pipeline.config.keyboard import KeysConfig
 from pipeline.kinds import ScreenSettings, kinds
@@ -26,7 +26,7 @@ class Driven:
     def __init__(self, display: str, where: Any) -> None:
         tests = Path(__file__).parents[2]
         self.environment = os.environ | {"DISPLAY": display, "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests}"}
-        self.store = FeedbackStore(where.folder / "feedback")
+        self.store = CsvFeedbackStore(where.folder / "feedback")
         script = Path(__file__).with_name("window_program.py")
         arguments = [
             str(where.folder),
@@ -54,7 +54,7 @@ class Driven:
         """All rows, once there are so many."""
         give_up = time.monotonic() + 30
         while True:
-            pairs, singles = self.store.all_comparisons(), self.store.all_per_image()
+            pairs, singles = self.store.all_rows("pairwise"), self.store.all_rows("per_image")
             if len(pairs) + len(singles) >= count:
                 return pairs if len(pairs) else singles
             assert time.monotonic() < give_up, f"{len(pairs) + len(singles)} of {count} rows"
@@ -116,7 +116,7 @@ def test_every_question_by_real_keys(kind: str, display: str, place: Any) -> Non
         answers.append({True: "first", False: "second"}[given == row["shown_first"]] if given in ("a", "b") else given)
     assert answers == wanted
     assert set(rows["source"]) == {"tk"}
-    assert len(driven.store.all_comparisons()) + len(driven.store.all_per_image()) == 26
+    assert len(driven.store.all_rows("pairwise")) + len(driven.store.all_rows("per_image")) == 26
     assert len(rows.drop_duplicates([c for c in rows.columns if c.startswith(("image", "label"))])) == 20
 
 

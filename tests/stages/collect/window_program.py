@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.collect_server import planned
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from pipeline.config.collect import CollectConfig
 from pipeline.data.decode_limits import Limits
 from stages.collect.assignments import Assignments
@@ -19,7 +19,7 @@ from stages.collect.tk.window import Window
 folder, images, settings, classes, count = sys.argv[1:]
 config = CollectConfig.model_validate_json(settings)
 table, plan = planned(Path(folder), Path(images), config, int(count), 0, tuple(classes.split(",")))
-store, leases = FeedbackStore(Path(folder) / "feedback"), Leases(Path(folder) / "leases.sqlite")
+store, leases = CsvFeedbackStore(Path(folder) / "feedback"), Leases(Path(folder) / "leases.sqlite")
 root = tk.Tk(className="image-rlhf")
 assignments = Assignments(plan, store, leases, config, 0, "tk")
 Window(root, assignments, Renditions(table, Limits(10**8, 10), 10**8), table, tuple(classes.split(",")), "ann")

@@ -70,7 +70,7 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     config = stripes_config(
         image_folder(classes=3, train=30, test=12),
         tmp_path / "runs",
-        model={"backbone": "mobilenet_v3_small"},
+        model={"backbone": "tiny"},
         ppo={"iterations": 3, "batch_size": 60},
         reward={"epochs": 3},
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from pipeline.config import Config, RuntimeConfig
 from pipeline.learning.statistics import expected_calibration_error, wilson_interval
 from pipeline.models.predictor import Predictor
@@ -112,7 +112,7 @@ def test_nothing_private_is_in_it(without_gold: Config) -> None:
     """Cards are published: no annotator's name, no path of the machine."""
     run(without_gold, ["huggingface"])
     folder = without_gold.runs / "flat" / "export" / "huggingface"
-    people = set(FeedbackStore(without_gold.runs / "flat" / "feedback").per_image_judgments()["annotator"])
+    people = set(CsvFeedbackStore(without_gold.runs / "flat" / "feedback").per_image_judgments()["annotator"])
     assert people == {"Jane Doe", "John Roe"}
     for file in folder.glob("*.*"):
         if file.suffix != ".safetensors":

@@ -75,7 +75,7 @@ def test_a_reference_without_an_opinion_names_no_class(tmp_path: Path) -> None:
     save_model(
         tmp_path / "runs/bugs/reference/model.safetensors",
         build_network(config.model, 3, 0),
-        ModelHeader("policy", "resnet18", CLASSES, 16, 16),
+        ModelHeader("policy", config.model.backbone, CLASSES, 32, 32),
     )
     images = noise_images(tmp_path / "some", 3)
     table = read(run(config, str(images)).path)

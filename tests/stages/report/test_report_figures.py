@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import Comparison, label_choice
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
@@ -169,7 +169,7 @@ def test_of_many_classes_those_that_changed_most_are_shown() -> None:
 
 def test_judgments_by_hand(tmp_path: Path) -> None:
     """Three comparisons, one taken back; two people agree on one image's class and differ on another's."""
-    store = FeedbackStore(tmp_path)
+    store = CsvFeedbackStore(tmp_path)
 
     def pair(number: int, choice: str, first: str = "a", **more: str) -> Comparison:
         return Comparison(
@@ -200,7 +200,7 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     assert labels["median_seconds"] is None
     by_name = {row["name"]: row for row in found["classes"]}
     assert by_name["x"] == {"name": "x", "compared": 2, "preferred": 1, "chosen": 3}
-    assert judged(FeedbackStore(tmp_path / "empty"), {}) is None
+    assert judged(CsvFeedbackStore(tmp_path / "empty"), {}) is None
 
 
 def test_only_settings_that_differ_are_listed() -> None:

@@ -87,7 +87,7 @@ def test_settings_and_inputs_that_changed_are_named(finished: Config) -> None:
     stages = {stage["stage"]: stage["reasons"] for stage in figures_of(other)["lineage"]["stages"]}
     assert stages["reference"] == stages["collect"] == []
     assert stages["reward"] == ["model.safetensors is another now"]
-    assert stages["ppo"] == ["reward is another now", "ppo.lr was 0.0003, now it is 0.5"]
+    assert stages["ppo"] == ["reward is another now", "ppo.lr was 0.003, now it is 0.5"]
     assert "Not up to date: reward, ppo" in page_of(other).read_text()
 
 

@@ -13,7 +13,7 @@ import yaml
 from support.browser import CHROMIUM, shot
 from support.report_runs import copied, figures_of, invoke, outside, page_of, small_config, stripes
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import label_choice
 from pipeline.config import Config, dump_config
 from pipeline.errors import UserError
@@ -116,7 +116,7 @@ def unlabelled(tmp_path: Path) -> Config:
     reference_run(config)
     ws = open_workspace(config)
     train = ws.table.rows("train")
-    FeedbackStore(ws.run.feedback).append(
+    CsvFeedbackStore(ws.run.feedback).append(
         [
             label_choice(
                 ws.table.ids[row],

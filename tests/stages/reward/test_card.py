@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import Comparison, Judgment, label_choice
 from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
@@ -26,10 +26,10 @@ def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
     tree = {
         "runs": str(tmp_path / "runs"),
         "images": {"root": str(image_folder(classes=3, train=60, test=10)), "size": 16},
-        "model": {"weights": "none", "trainable": "all"},
+        "model": {"backbone": "tiny", "weights": "none", "trainable": "all"},
         "reference": {"labelled_per_class": 0},
         "collect": {"question": "label"},
-        "reward": {"epochs": 5, "batch_size": 16, "start": "backbone", "objective": "joint", "curve": []},
+        "reward": {"epochs": 5, "batch_size": 16, "start": "backbone", "lr": 3e-3, "objective": "joint", "curve": []},
         "ppo": {"iterations": 2, "batch_size": 64},
     }
     made = parse_config(tree, "test")
@@ -37,13 +37,13 @@ def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
     return made
 
 
-def answers(config: Config, answer: Callable[[str, int], str | list[str]], times: int = 1) -> FeedbackStore:
+def answers(config: Config, answer: Callable[[str, int], str | list[str]], times: int = 1) -> CsvFeedbackStore:
     """A label choice (or several) of every training image, by what `answer` makes of its true class and its number."""
     from pipeline.data.gold_labels import folder_labels
     from pipeline.run.workspace import open_workspace
 
     ws = open_workspace(config)
-    gold, store = folder_labels(ws.table, ws.classes), FeedbackStore(ws.run.feedback)
+    gold, store = folder_labels(ws.table, ws.classes), CsvFeedbackStore(ws.run.feedback)
     made: list[Judgment] = []
     for number, row in enumerate(ws.table.rows("train")):
         given = answer(ws.classes[gold.labels[row]], number)
@@ -74,7 +74,7 @@ def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
     random = np.random.default_rng(1)
     answers(config, lambda true, number: [true, true, str(random.choice(["a", "b", "c"]))])
     tree = config.model_dump(mode="json")
-    tree["reward"] |= {"members": 2, "pessimism": 0.5, "curve": [0.3]}
+    tree["reward"] |= {"epochs": 15, "members": 2, "pessimism": 0.5, "curve": [0.3]}
     config = parse_config(tree, "test")
     reward.run(config)
     made = card(config)
@@ -122,7 +122,7 @@ def test_odd_judgments_train_or_say_why_not(config: Config, kind: str) -> None:
     """Never NaN, never a silent constant."""
     from pipeline.run.workspace import open_workspace
 
-    store, ids = FeedbackStore(config.runs / config.name / "feedback"), open_workspace(config).table.ids
+    store, ids = CsvFeedbackStore(config.runs / config.name / "feedback"), open_workspace(config).table.ids
     train = [str(ids[row]) for row in open_workspace(config).table.rows("train")]
 
     def pair(image: str, a: str, b: str, choice: str) -> Comparison:

@@ -21,7 +21,7 @@ from support.judgment_sets import (
 )
 from torch import Tensor, nn
 
-from feedback_store.csv_store.store import FeedbackStore
+from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
 from pipeline.config import AugmentConfig, parse_config
@@ -40,8 +40,8 @@ POSITION = {"img-0": 0, "img-1": 1, "img-2": 2, "img-3": 3}
 CLASSES = ("ant", "bee", "cat")
 
 
-def stored(tmp_path: Path, *judgments: Judgment) -> FeedbackStore:
-    store = FeedbackStore(tmp_path)
+def stored(tmp_path: Path, *judgments: Judgment) -> CsvFeedbackStore:
+    store = CsvFeedbackStore(tmp_path)
     store.append(list(judgments))
     return store
 

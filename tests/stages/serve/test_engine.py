@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, WebPImagePlugin
+from support.coroutines import run_coroutine
 
 from benchmarks.hostile import bomb, largest, wide_webp
 from pipeline.config import Config
@@ -26,7 +27,7 @@ def test_the_answer_is_the_predictors(desk: Callable[..., Desk], picture: Callab
     engine = desk().engine
     assert engine.reference is not None
     files = [picture(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"))]
-    found = asyncio.run(engine.predict(files, reference=True))
+    found = run_coroutine(engine.predict(files, reference=True))
     for data, outcome in zip(files, found, strict=True):
         assert isinstance(outcome, Outcome)
         for predictor, said in ((engine.policy, outcome.policy), (engine.reference, outcome.reference)):
@@ -52,7 +53,7 @@ def test_the_reference_computes_only_what_it_is_asked(
     async def both() -> list[list[Outcome | Unusable]]:
         return await asyncio.gather(engine.predict([picture(1)] * 3, False), engine.predict([picture(2)], True))
 
-    plain, asked = asyncio.run(both())
+    plain, asked = run_coroutine(both())
     assert [one.reference for one in plain] == [None] * 3
     assert asked[0].reference is not None
     assert sorted(seen) == [(False, 1), (True, 4)]
@@ -70,7 +71,7 @@ def test_the_reference_computes_only_what_it_is_asked(
     ids=["bomb", "smaller bomb", "text", "empty", "torn"],
 )
 def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: str) -> None:
-    found = asyncio.run(desk().engine.predict([data], False))
+    found = run_coroutine(desk().engine.predict([data], False))
     assert isinstance(found[0], Unusable)
     assert says in str(found[0])
 
@@ -79,7 +80,7 @@ def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: 
     "data", [bomb(), bomb(12_000), wide_webp(), largest(5001)], ids=["large", "smaller", "webp", "just over"]
 )
 def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    said = asyncio.run(desk().engine.predict([data], False))[0]
+    said = run_coroutine(desk().engine.predict([data], False))[0]
     assert isinstance(said, Unusable)
     assert "too large" in str(said)
     for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
@@ -104,7 +105,7 @@ def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], 
         assert len(await first) + len(await second) == 3
         engine.check()
 
-    asyncio.run(scene())
+    run_coroutine(scene())
 
 
 def test_places_and_bytes_come_back_whatever_happens(
@@ -119,10 +120,10 @@ def test_places_and_bytes_come_back_whatever_happens(
         patch.setattr(Predictor, "log_probs", broken)
         for _ in range(3):
             with pytest.raises(MemoryError):
-                asyncio.run(engine.predict([picture()] * 2, False))
-    assert isinstance(asyncio.run(engine.predict([picture()], False))[0], Outcome)
+                run_coroutine(engine.predict([picture()] * 2, False))
+    assert isinstance(run_coroutine(engine.predict([picture()], False))[0], Outcome)
     for _ in range(3):
-        asyncio.run(engine.predict([b"bad", b"worse"], False))
+        run_coroutine(engine.predict([b"bad", b"worse"], False))
     engine.check()
     assert (engine._images, engine._bytes) == (0, 0)
 
@@ -159,6 +160,6 @@ def test_decoding_is_no_more_than_its_processes(
                 busy -= 1
 
     monkeypatch.setattr(DecodingProcess, "ask", counted)
-    asyncio.run(engine.predict([picture(seed) for seed in range(40)], False))
+    run_coroutine(engine.predict([picture(seed) for seed in range(40)], False))
     engine.close()
     assert 1 <= most <= 3

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from fastapi.testclient import TestClient
+from support.coroutines import run_coroutine
 
 from stages.serve.app import Desk, make_app
 
@@ -55,7 +55,7 @@ def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(make_app(one)(dict(CHUNKED), receive, send))
+    run_coroutine(make_app(one)(dict(CHUNKED), receive, send))
     assert sum(taken) <= 2**20 + 2**16
     assert sent[0]["status"] == 413
     assert one.engine._bytes == 0
@@ -81,7 +81,7 @@ def test_a_full_queue_reads_nothing(desk: Callable[..., Desk]) -> None:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(make_app(one)(dict(CHUNKED), receive, send))
+    run_coroutine(make_app(one)(dict(CHUNKED), receive, send))
     assert sent[0]["status"] == 503
     one.engine._images = 0
 

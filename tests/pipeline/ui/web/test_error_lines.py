@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from support.coroutines import run_coroutine
 
 from pipeline.ui.web.error_lines import KINDS, PER_PERIOD, PERIOD, ErrorLines
 
@@ -96,7 +97,7 @@ def test_connections_that_cannot_be_accepted_are_one_sentence(logged: list[loggi
         server.close()
 
     with ErrorLines().on_loggers():
-        asyncio.run(serve())
+        run_coroutine(serve())
     assert len(logged) <= PER_PERIOD
     said = logged[0].getMessage()
     assert said.startswith("Too many open files: new connections wait; raise the limit of open files")

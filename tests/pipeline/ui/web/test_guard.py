@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from support.coroutines import run_coroutine
 
 from pipeline.config.serve import ServeConfig
 from pipeline.config.server import ServerConfig
@@ -34,7 +34,7 @@ def answered(
 
     scope = {"type": "http", "method": method, "scheme": "http", "headers": list(headers)}
     rules = Rules(hosts or known_hosts("127.0.0.1", []), "serve.allowed_hosts", 1000, origin_needed=False)
-    asyncio.run(Guard(app, rules)(scope, receive, send))
+    run_coroutine(Guard(app, rules)(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
