@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NewType
 
 import pandas as pd
@@ -54,6 +55,13 @@ class Added:
 
 class FeedbackStore(ABC):
     """Append judgments; read those that were not taken back. A store is safe to share between threads and processes."""
+
+    @staticmethod
+    def open(location: str | Path, folder: Path | None = None) -> FeedbackStore:
+        """Open the store at a location, e.g. a folder of CSV files; see `feedback_store.store_registry.open_store`."""
+        from feedback_store.store_registry import open_store  # which refers to this class
+
+        return open_store(location, folder)
 
     @property
     @abstractmethod

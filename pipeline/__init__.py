@@ -1,6 +1,6 @@
 """Reinforcement learning from human feedback for image classification: the public API.
 
-    from pipeline import Config, Predictor, run_stage
+    from pipeline import Config, FeedbackStore, Predictor, run_stage
 
     config = Config.model_validate(
         {
@@ -15,6 +15,7 @@
         run_stage(stage, config)
 
     print(Predictor.load("runs/tour").predict("photo.jpg").label)
+    print(FeedbackStore.open("runs/tour/feedback").comparisons())
 
 `Config` holds every setting (docs/settings.md); `pipeline.config.load_config` reads one from a YAML file. A stage that
 is up to date is not run again. `FeedbackStore` reads and appends judgments, `RewardModel` scores images with what was
@@ -30,7 +31,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feedback_store.csv_store.store import FeedbackStore
+    from feedback_store.store import FeedbackStore
     from pipeline.config import Config
     from pipeline.models.predictor import Predictor
     from pipeline.models.reward_model import RewardModel
@@ -40,7 +41,7 @@ __all__ = ["Config", "FeedbackStore", "Predictor", "RewardModel", "run_stage"]
 
 _MODULES = {
     "Config": "pipeline.config",
-    "FeedbackStore": "feedback_store.csv_store.store",
+    "FeedbackStore": "feedback_store.store",
     "Predictor": "pipeline.models.predictor",
     "RewardModel": "pipeline.models.reward_model",
     "run_stage": "pipeline.run.run_stage",
