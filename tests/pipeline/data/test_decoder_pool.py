@@ -58,6 +58,7 @@ def test_same_pixels_as_in_this_process(decoders: Decoders) -> None:
         (huge_tile(1, 4_000_000_000), "too large: a tile of 1 x 4000000000 pixels"),
         (many_scans(64, MAX_SCANS + 1), f"built to be slow: {MAX_SCANS + 1} JPEG scans, more than {MAX_SCANS}"),
     ],
+    ids=["thin", "thinner", "a tile", "a long tile", "scans"],
 )
 def test_refused_before_anything_is_allocated(data: bytes, reason: str) -> None:
     with bounded(memory=8 * MEBIBYTE), pytest.raises(BadImage, match=reason):
@@ -73,6 +74,7 @@ def test_refused_before_anything_is_allocated(data: bytes, reason: str) -> None:
         many_scans(64, MAX_SCANS),
         saved(picture(), "JPEG", progressive=True),
     ],
+    ids=["64 tiles", "JPEG in TIFF", "a strip per row", "the most scans", "progressive"],
 )
 def test_honest_files_of_these_kinds_are_read(data: bytes) -> None:
     assert decode(data, LIMITS.pixels).mode == "RGB"
