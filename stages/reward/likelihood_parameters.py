@@ -89,8 +89,8 @@ class LikelihoodParameters(nn.Module):
             utilities: [U, C] of the images given.
             images: [U] their rows, ascending.
         """
-        likelihood, device = judgments.likelihoods[number], utilities.device
-        own = self.of[likelihood.name]
+        likelihood, device = judgments.likelihoods[number], self.logit_eta.device
+        own, utilities = self.of[likelihood.name], utilities.to(device)  # those of held-out images come from the CPU
         at = torch.searchsorted(images, judgments.rows).to(device)
         log_p = likelihood.log_p(own, utilities, at, judgments.classes.to(device))
         if not self.reliability:

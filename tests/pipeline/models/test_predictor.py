@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from support.untrained_runs import CLASSES, noise_images, untrained_run
 
+from pipeline.config import RuntimeConfig
 from pipeline.data.decode import BadImage
 from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
@@ -34,7 +35,7 @@ def test_a_prediction_by_hand() -> None:
 def test_it_is_the_network_on_the_transformed_image(tmp_path: Path) -> None:
     untrained_run(tmp_path)
     path = sorted(noise_images(tmp_path / "some", 3).iterdir())[2]
-    predictor = Predictor.load(tmp_path / "runs" / "bugs")
+    predictor = Predictor.load(tmp_path / "runs" / "bugs", RuntimeConfig(device="cpu"))
     assert predictor.classes == CLASSES
     with Image.open(path) as image:
         pixels = predictor.header.transform(image.convert("RGB"))

@@ -66,6 +66,7 @@ def config(tiny: None, image_folder: Callable[..., Path], tmp_path: Path) -> Con
         "runs": str(tmp_path / "runs"),
         "images": {"root": str(image_folder()), "size": 16},
         "model": {"backbone": "tiny:two-layers", "weights": "none", "trainable": "head"},
+        "runtime": {"device": "cpu"},
     }
     return parse_config(tree, "test")
 
@@ -92,7 +93,7 @@ def test_a_network_from_outside_is_cut_saved_and_loaded(config: Config, tmp_path
     fields = header_of(path)
     assert (fields["source"], fields["backbone"]) == ("tiny", "two-layers")
     assert (fields["mean"], fields["std"], fields["interpolation"]) == ([0.5] * 3, [0.25] * 3, "bicubic")
-    predictor = Predictor.load(path)
+    predictor = Predictor.load(path, config.runtime)
     assert weights_hash(predictor.network) == weights_hash(network)
     assert torch.allclose(predictor.log_probs(pixels), torch.log_softmax(expected, -1), atol=1e-6)
     assert weights_hash(ws.load_policy(path)) == weights_hash(network)

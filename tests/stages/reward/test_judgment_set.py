@@ -206,7 +206,8 @@ class Counted(Features):
 
 def fitted(judgments: JudgmentSet, images: int, **settings: object) -> tuple[Member, Counted, JudgmentSet]:
     """A linear reward model on random features, trained on four fifths of the images."""
-    config = parse_config({"images": {"source": "digits"}, "reward": {"batch_size": 8, **settings}}, "test")
+    tree = {"images": {"source": "digits"}, "reward": {"batch_size": 8, **settings}, "runtime": {"device": "cpu"}}
+    config = parse_config(tree, "test")
     ws: Any = SimpleNamespace(config=config, runtime=start(config.runtime))
     features = Counted(torch.randn(images, 6, generator=generator(5)))
     head = nn.Linear(6, 3)
