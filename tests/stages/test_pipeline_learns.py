@@ -68,7 +68,7 @@ def test_frozen_models_stay_frozen(
     environment.check_frozen()
     pieces, features = environment.ws.cut(environment.ws.load_policy(reference_of(config)))
     with Metrics(None) as metrics:
-        ppo.optimise(environment, pieces, features, metrics, Checkpoints(None, ""))
+        ppo.optimise(environment, pieces, features, metrics=metrics, checkpoints=Checkpoints(None, ""))
     environment.check_frozen()
     trained, _, _ = load_model(config.runs / config.name / "ppo" / "model.safetensors", "policy")
     assert weights_hash(pieces.network) == weights_hash(trained), "and the same seed gives the same policy"
