@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import pytest
+from support.judgments import comparisons
 
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 
 EDITS = 10_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CsvFeedbackStore:
+    made = CsvFeedbackStore(tmp_path)
+    made.append(comparisons(60))
+    return made
 
 
 def edited(text: bytes, chance: random.Random) -> bytes:
