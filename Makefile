@@ -80,7 +80,7 @@ test-fast: $(READY)  ## the tests that need no browser, server process or traini
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 fuzz: $(READY)  ## 2,000 new random inputs per test, where `make test` tries 60: files, settings, requests
-	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz --timeout 3600
+	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz tests/feedback_store/test_seal_random_edits.py --timeout 3600
 
 docs: $(READY)  ## the documentation as a site: build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml

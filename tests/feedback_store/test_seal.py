@@ -9,31 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.judgments import comparisons
 
 from feedback_store.csv_store.log import CsvLog
 from feedback_store.csv_store.seal import ENTRY
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackWarning
 from feedback_store.records import Comparison
-
-
-def comparisons(count: int) -> list[Comparison]:
-    """As a simulated teacher makes them: one append of many."""
-    return [
-        Comparison(
-            id=f"judgment-{number}",
-            created_at="2026-11-21T10:00:00.000Z",
-            annotator="simulated-equal",
-            source="simulated",
-            image_a=f"image-{number % 7}",
-            label_a="ant",
-            image_b=f"image-{number % 7}",
-            label_b="bee",
-            choice=("a", "b", "tie", "cant_tell")[number % 4],
-            response_ms=number,
-        )
-        for number in range(count)
-    ]
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Call
     config = stripes_config(
         image_folder(train=6, test=2),
         tmp_path / "runs",
-        model={"trainable": "last_block"},
+        model={"backbone": "shufflenet_v2_x0_5", "trainable": "last_block"},  # its last block sees one pixel
         reference={"labelled_per_class": 1, "epochs": 2, "batch_size": 2},
         collect={"count": 20},
         reward={"epochs": 2, "batch_size": 2, "reliability": True},

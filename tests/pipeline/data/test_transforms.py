@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from pipeline.data.digits import write_digits
 
 from pipeline.config import AugmentConfig
 from pipeline.data.resize import Transform
+from pipeline.data.sources.digits import write_digits
 from pipeline.data.transforms import augment, normalise
 
 
