@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
@@ -34,6 +34,20 @@ class Subject:
 
     images: tuple[str, ...]
     labels: tuple[str, ...] = ()
+
+
+class LabelCount(NamedTuple):
+    """A column of a table by label.
+
+    Attributes:
+        name: in JSON.
+        heading: on the page.
+        labels: names, each counted as often as it occurs.
+    """
+
+    name: str
+    heading: str
+    labels: pd.Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +150,9 @@ class Schema(ABC):
         """How often each answer was given, in words."""
         return {str(answer): int(count) for answer, count in frame[self.answer_column].value_counts().items()}
 
-    def label_counts(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
-        """For columns of the report's table by label: a series of label names, counted there."""
-        return {}
+    def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
+        """Columns of the report's table by label."""
+        return []
 
     # Exchange with Label Studio ------------------------------------------------------------------------------------
 

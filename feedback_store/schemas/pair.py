@@ -10,7 +10,7 @@ import pandas as pd
 
 from feedback_store.errors import FeedbackError
 from feedback_store.records import NO_ANSWER, SIDES, Comparison
-from feedback_store.schemas.base import Problem, Row, Schema, Subject
+from feedback_store.schemas.base import LabelCount, Problem, Row, Schema, Subject
 
 if TYPE_CHECKING:
     from feedback_store.exchange.common import Names
@@ -167,12 +167,12 @@ class ComparisonSchema(PairSchema):
     def subject(self, row: Row) -> Subject:
         return Subject((row["image_a"],), (row["label_a"], row["label_b"]))
 
-    def label_counts(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
+    def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
         chosen = frame["label_a"].where(frame["choice"] == "a", frame["label_b"])
-        return {
-            "In comparisons of labels": pd.concat([frame["label_a"], frame["label_b"]]),
-            "Preferred": chosen[frame["choice"].isin(SIDES)],
-        }
+        return [
+            LabelCount("compared", "In comparisons of labels", pd.concat([frame["label_a"], frame["label_b"]])),
+            LabelCount("preferred", "Preferred", chosen[frame["choice"].isin(SIDES)]),
+        ]
 
 
 class ImageComparisonSchema(PairSchema):

@@ -14,7 +14,7 @@ import pandas as pd
 from feedback_store import limits
 from feedback_store.errors import FeedbackError, shown
 from feedback_store.records import NO_ANSWER, VERDICTS, PerImage
-from feedback_store.schemas.base import Problem, Row, Schema, Subject
+from feedback_store.schemas.base import LabelCount, Problem, Row, Schema, Subject
 
 if TYPE_CHECKING:
     from feedback_store.exchange.common import Names
@@ -130,8 +130,8 @@ class LabelSchema(PerImageSchema):
     def answers(self, frame: pd.DataFrame, gold: Mapping[str, str]) -> pd.DataFrame:
         return super().answers(frame, gold).assign(item=frame["image"] + "\x1f")
 
-    def label_counts(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
-        return {"Chosen as the class": frame["answer"][~frame["answer"].isin(NO_ANSWER)]}
+    def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
+        return [LabelCount("chosen", "Chosen as the class", frame["answer"][~frame["answer"].isin(NO_ANSWER)])]
 
     def label_studio_config(self, answers: Sequence[str]) -> str:
         return self._config(answers)
@@ -178,8 +178,9 @@ class VerdictSchema(AboutOneLabel):
         right = np.where(truth == frame["label"], "yes", "no")
         return (frame["answer"] == right).astype(float).where(truth.notna())
 
-    def label_counts(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
-        return {"Verdicts": frame["label"], "Yes": frame.loc[frame["answer"] == "yes", "label"]}
+    def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
+        yes = frame.loc[frame["answer"] == "yes", "label"]
+        return [LabelCount("verdicts", "Verdicts", frame["label"]), LabelCount("yes", "Yes", yes)]
 
     def label_studio_config(self, answers: Sequence[str]) -> str:
         return super().label_studio_config(VERDICTS)
@@ -205,8 +206,8 @@ class RatingSchema(AboutOneLabel):
         if judgment.answer not in NO_ANSWER and not re.fullmatch(limits.RATING, judgment.answer):
             raise FeedbackError(f"answer is {shown(judgment.answer)}; {limits.A_RATING}")
 
-    def label_counts(self, frame: pd.DataFrame) -> dict[str, pd.Series]:
-        return {"Ratings": frame["label"]}
+    def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
+        return [LabelCount("rated", "Ratings", frame["label"])]
 
     def label_studio_config(self, answers: Sequence[str]) -> str:
         about = '  <Text name="about" value="$label"/>\n'

@@ -82,7 +82,11 @@ class RewardModel(nn.Module):
     def _combined(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         each = self.members(utilities, log_ref)
         mean = each.mean(0)
-        return mean if len(each) == 1 or not self.pessimism else mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
+        return (
+            mean
+            if len(each) == 1 or not self.pessimism
+            else mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
+        )
 
     def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """r~ [N, C]: mean 0 under the reference for every image, variance 1 over the images it was fitted on."""

@@ -35,6 +35,7 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
     frames = {schema.name: tables[schema.table][schema.select(tables[schema.table])] for schema in schemas}
     everything = pd.concat([pairs, per_image])
     quality = agreement.as_json(store.quality(gold))
+    headings, classes = _by_label(frames)
     agree = {row["question"]: row for row in quality["questions"]}
     return {
         "judgments": total,
@@ -49,7 +50,8 @@ def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | No
             for name, frame in frames.items()
             if len(frame)
         ],
-        "classes": _classes(frames),
+        "class_columns": headings,
+        "classes": classes,
         "annotators": quality["annotators"],
     }
 
@@ -62,16 +64,17 @@ def _seconds(frame: pd.DataFrame) -> dict[str, Any]:
     return {"median_seconds": float(taken.median()), "p90_seconds": float(taken.quantile(0.9))}
 
 
-def _classes(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """For each label: how often it was asked about, and how often the answer was in its favour, by kind of question."""
-    found: dict[str, dict[str, Any]] = {}
+def _by_label(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """How often each label was asked about, and how often the answer was in its favour, by kind of question.
 
-    def count(column: str, values: pd.Series) -> None:
-        for name, times in values.value_counts().items():
-            found.setdefault(str(name), {})[column] = int(times)
-
+    Returns:
+        heading of each column that occurs, and a row per label.
+    """
+    headings: dict[str, str] = {}
+    rows: dict[str, dict[str, int]] = {}
     for kind, frame in frames.items():
-        if len(frame):
-            for column, values in schemas.get(kind).label_counts(frame).items():
-                count(column, values)
-    return [{"name": name, **columns} for name, columns in sorted(found.items())]
+        for column in schemas.get(kind).label_counts(frame) if len(frame) else []:
+            headings[column.name] = column.heading
+            for label, times in column.labels.value_counts().items():
+                rows.setdefault(str(label), {})[column.name] = int(times)
+    return headings, [{"name": label, **counts} for label, counts in sorted(rows.items())]
