@@ -1,8 +1,8 @@
-"""How far PPO goes from the reference as beta grows, beside how far the optimum goes.
+"""KL of PPO and of the exact optimum to the reference, for several values of beta.
 
     python -m benchmarks.betas --config configs/ants_bees.yaml --seeds 5 --set "images.root=... model.weights=..."
 
-Prints, for each beta, attained and KL on training images of PPO and of pi*, and whether KL falls at every step of beta.
+Prints, for each beta, attained and KL on training images of PPO and of pi*, and whether KL falls with every increase of beta.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def main(path: Path, overrides: str, seeds: int) -> None:
             config = load_config(path, [*base, f"ppo.beta={beta}"])
             for _, module, _ in STAGES:
                 importlib.import_module(module).run(config)
-            made = read_json(config.runs / config.name / "summary.json")["policy"]
-            rows.append({"seed": seed, "beta": beta, **{key: made[key] for key in ("kl", "kl_star", "attained")}})
+            policy = read_json(config.runs / config.name / "summary.json")["policy"]
+            rows.append({"seed": seed, "beta": beta, **{key: policy[key] for key in ("kl", "kl_star", "attained")}})
             click.echo(", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()), err=True)
     frame = pd.DataFrame(rows)
     click.echo(f"{path.name} {overrides}: {seeds} seeds; {machine()}")
@@ -45,12 +45,14 @@ def main(path: Path, overrides: str, seeds: int) -> None:
         relative = (own["kl"] / own["kl_star"] - 1).to_numpy()
         mean, half = t_interval(own["kl"].to_numpy())
         click.echo(
-            f"beta {beta:<5g} KL {mean:.3f} +- {half:.3f}, of pi* {own['kl_star'].mean():.3f}; apart {100 * relative.mean():+.1f} %, "
+            f"beta {beta:<5g} KL {mean:.3f} +- {half:.3f}, of pi* {own['kl_star'].mean():.3f}; relative difference {100 * relative.mean():+.1f} %, "
             f"at most {100 * np.abs(relative).max():.1f} %; attained {own['attained'].mean():.4f}, lowest {own['attained'].min():.4f}"
         )
     falls = all((np.diff(own.sort_values("beta")["kl"]) < 0).all() for _, own in frame.groupby("seed"))
     click.echo(
-        "KL falls with every step of beta in every seed" if falls else "KL does not fall with every step of beta"
+        "KL falls with every increase of beta in every seed"
+        if falls
+        else "KL does not fall with every increase of beta"
     )
 
 

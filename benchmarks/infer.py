@@ -1,7 +1,6 @@
-"""What `infer` costs beside the bare forward pass, and its memory as the number of images grows.
+"""Throughput of `infer` relative to the bare forward pass, and its peak memory for 2,000 and 20,000 images.
 
-python -m benchmarks.infer                     throughput, in turns with the bare forward pass
-python -m benchmarks.infer --only memory       peak memory of 2,000 and of 20,000 images, each in a process of its own
+Run `python -m benchmarks.infer`, or with `--only throughput` or `--only memory`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.machine import machine, ratio, taking_turns
+from benchmarks.machine import machine, median_ratio, time_alternating
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, parse_config
 from pipeline.data.transforms import normalise
@@ -26,11 +25,11 @@ from pipeline.models.predictor import Predictor
 from pipeline.run.runtime import peak_memory_mb
 
 SIZE, CLASSES = 224, ("ant", "bee")
-MEMORY = (2_000, 20_000)
+MEMORY_IMAGES = (2_000, 20_000)
 
 
 def make_run(folder: Path, backbone: str) -> Config:
-    """A run whose policy was never trained: it costs what a trained one costs."""
+    """A run with an untrained policy, which is as fast as a trained one."""
     tree = {"name": backbone, "runs": str(folder / "runs"), "images": {"root": str(folder), "size": SIZE}}
     config = parse_config({**tree, "model": {"backbone": backbone, "weights": "none"}}, "benchmark")
     make_untrained(config, CLASSES, reference=False)
@@ -38,7 +37,7 @@ def make_run(folder: Path, backbone: str) -> Config:
 
 
 def make_images(folder: Path, count: int, distinct: int = 500) -> Path:
-    """JPEG files of `SIZE` pixels with coarse and fine structure, about 20 kB each; links to `distinct` different ones."""
+    """JPEG files of `SIZE` pixels with coarse and fine structure, about 20 kB each; `distinct` files, and hard links to them."""
     (folder / "images").mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(count):
@@ -53,7 +52,7 @@ def make_images(folder: Path, count: int, distinct: int = 500) -> Path:
 
 
 def throughput(count: int, rounds: int) -> None:
-    """Seconds of `infer` on JPEG files over those of the same network on the same number of tensors."""
+    """Print the throughput of `infer` on JPEG files and of the same network on as many tensors."""
     from stages.infer.run import run
 
     with tempfile.TemporaryDirectory() as place:
@@ -70,11 +69,11 @@ def throughput(count: int, rounds: int) -> None:
             for batch, first in zip(itertools.cycle(tensors), range(0, count, size), strict=False):
                 predictor.network(batch[: count - first])
 
-        times = taking_turns({"forward": forward, "infer": lambda: run(config, str(images))}, rounds)
-        for name, found in times.items():
-            click.echo(f"{name:8} {', '.join(f'{count / seconds:.1f}' for seconds in found)} images a second")
+        times = time_alternating({"forward": forward, "infer": lambda: run(config, str(images))}, rounds)
+        for name, seconds_each in times.items():
+            click.echo(f"{name:8} {', '.join(f'{count / seconds:.1f}' for seconds in seconds_each)} images per second")
         click.echo(
-            f"infer reaches {ratio(times, 'forward', 'infer'):.3f} of the bare forward pass (median of {rounds})"
+            f"infer reaches {median_ratio(times, 'forward', 'infer'):.3f} of the bare forward pass (median of {rounds})"
         )
 
 
@@ -89,19 +88,19 @@ def measure(folder: str, images: str) -> float:
 def memory() -> None:
     """Print peak memory for each number of images, SqueezeNet at 224 pixels."""
     peaks = []
-    for count in MEMORY:
+    for count in MEMORY_IMAGES:
         with tempfile.TemporaryDirectory() as place:
             images = make_images(Path(place), count)
             code = f"import json; from benchmarks.infer import measure; print(json.dumps(measure({place!r}, {str(images)!r})))"
-            made = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-            peaks.append(json.loads(made.stdout.splitlines()[-1]))
+            process = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+            peaks.append(json.loads(process.stdout.splitlines()[-1]))
             click.echo(f"{count:7,} images: peak {peaks[-1]:.0f} MB")
     click.echo(f"ratio {peaks[1] / peaks[0]:.3f}")
 
 
 @click.command()
 @click.option("--images", default=2000, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="Measurements of each; the median counts.")
+@click.option("--rounds", default=3, show_default=True, help="Measurements of each; the median is reported.")
 @click.option("--only", type=click.Choice(["throughput", "memory"]))
 def main(images: int, rounds: int, only: str | None) -> None:
     """Print the ratios."""

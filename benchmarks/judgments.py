@@ -1,7 +1,7 @@
-"""What judgments are worth, measured on gold labels that the reward model never sees.
+"""Quality of the reward model by kind and source of the judgments, evaluated on gold labels it never sees.
 
-    python -m benchmarks.judgments votes --config configs/cifar10n.yaml --seeds 5       # three votes an image, or one
-    python -m benchmarks.judgments annotators --config configs/digits.yaml --seeds 5    # careless and contrary people
+    python -m benchmarks.judgments votes --config configs/cifar10n.yaml --seeds 5       # three votes per image, or one
+    python -m benchmarks.judgments annotators --config configs/digits.yaml --seeds 5    # careless and contrary annotators
     python -m benchmarks.judgments kinds --config configs/digits.yaml --seeds 5         # comparisons, or label choices
 
 Each prints a table: mean and 95 % t interval over seeds, and paired differences to the first row.
@@ -35,7 +35,7 @@ from pipeline.run.workspace import open_workspace
 from stages.collect.question_plan import pool_of
 
 Row = dict[str, float]
-QUESTIONS, ANSWERS = 30, 31  # random streams of this benchmark alone
+QUESTIONS, ANSWERS = 30, 31  # random streams of this benchmark
 
 
 def interval(values: list[float]) -> str:
@@ -45,14 +45,14 @@ def interval(values: list[float]) -> str:
 
 
 def train(config: Config) -> dict[str, Any]:
-    """Train the reward model on the judgments there are; returns its card."""
+    """Train the reward model on the stored judgments; returns its card."""
     importlib.import_module("stages.reference.run").run(config)
     importlib.import_module("stages.reward.run").run(config)
     return read_json(config.runs / config.name / "reward" / "card.json")  # type: ignore[no-any-return]
 
 
-def figures(card: dict[str, Any]) -> Row:
-    """What the tables show of a card."""
+def metrics_of(card: dict[str, Any]) -> Row:
+    """The metrics of a card that the tables show."""
     ceiling = card["ceiling"] or {"leave_one_out": math.nan, "plug_in": math.nan}
     flagged = [one["name"] for one in card["annotators"] if one["flagged"]]
     return {
@@ -70,6 +70,7 @@ def figures(card: dict[str, Any]) -> Row:
 
 
 def report(variants: dict[str, list[Row]]) -> None:
+    """Print means with t intervals, and paired differences to the first variant."""
     first = next(iter(variants.values()))
     for name, rows in variants.items():
         click.echo(f"\n{name} ({len(rows)} seeds)")
@@ -83,16 +84,16 @@ def report(variants: dict[str, list[Row]]) -> None:
 
 
 def measure(seeds: range, variants: dict[str, Callable[[int], dict[str, Any]]]) -> None:
-    """Every variant on every seed, printed as it comes and together at the end."""
-    found: dict[str, list[Row]] = {name: [] for name in variants}
+    """Run every variant on every seed; print each result, and a table at the end."""
+    results: dict[str, list[Row]] = {name: [] for name in variants}
     for seed in seeds:
         for name, make in variants.items():
-            found[name].append(figures(make(seed)))
-            row = found[name][-1]
+            row = metrics_of(make(seed))
+            results[name].append(row)
             click.echo(
                 f"seed {seed}, {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in row.items()), err=True
             )
-    report(found)
+    report(results)
 
 
 class SeedRange(click.ParamType):
@@ -120,11 +121,11 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def main() -> None:
-    """What judgments are worth."""
+    """Compare reward models by their judgments."""
 
 
 def configured(path: Path, overrides: str, seed: int, name: str, **collect: object) -> Config:
-    """The configuration of one seed and variant; variants of a seed share images and, by its settings, the reference."""
+    """The configuration of one seed and variant; all variants of a seed have the same run name."""
     extra = [f"collect.{key}={'null' if value is None else value}" for key, value in collect.items()]
     folder = f"runs/judgments-{path.stem}-s{seed}-{name}/feedback"
     base = ["reward.curve=[]", f"seed={seed}", f"name=judgments-{path.stem}-s{seed}", f"collect.folder={folder}"]
@@ -134,7 +135,7 @@ def configured(path: Path, overrides: str, seed: int, name: str, **collect: obje
 @main.command()
 @options
 def votes(path: Path, seeds: range, overrides: str) -> None:
-    """All recorded labels of each image, or the first alone."""
+    """All recorded labels of each image, or only the first."""
 
     def make(seed: int, each: int | None) -> dict[str, Any]:
         config = configured(path, overrides, seed, f"votes{each or 'all'}", **{"replay.votes_per_image": each})
@@ -142,14 +143,14 @@ def votes(path: Path, seeds: range, overrides: str) -> None:
         importlib.import_module("stages.collect.run").run(config)
         return train(config)
 
-    measure(seeds, {"one label an image": lambda seed: make(seed, 1), "all labels": lambda seed: make(seed, None)})
+    measure(seeds, {"one label per image": lambda seed: make(seed, 1), "all labels": lambda seed: make(seed, None)})
 
 
 def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
     """Simulated answers of several people, each to their own share of the questions.
 
     Args:
-        people: name and manner: as the configured teacher, `careless` (at random) or `contrary` (always the opposite).
+        people: behaviour by name: `careful` (the configured teacher), `careless` (random) or `contrary` (the opposite).
     """
     ws = open_workspace(config)
     gold = folder_labels(ws.table, ws.classes)
@@ -161,12 +162,12 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
     contrary = dataclasses.replace(careful, parameters=dataclasses.replace(careful.parameters, eps_mistake=1.0))
     plain, opposite = kind.simulate(queries, careful), kind.simulate(queries, contrary)
     decided = [answer for answer in kind.answers(ScreenSettings(ws.classes, careful.levels)) if answer != "tie"]
-    tossed = answers.choice(np.array(decided), count)
+    careless = answers.choice(np.array(decided), count)
     names, who = list(people), answers.integers(0, len(people), count)
-    given = {"careful": plain, "careless": tossed.tolist(), "contrary": opposite}
+    by_behaviour = {"careful": plain, "careless": careless.tolist(), "contrary": opposite}
     items = items_of(queries, ws.table.ids.tolist(), ws.classes)
     return [
-        item.judgment(given[people[names[n]]][place], id=f"{place}", annotator=names[n], source="simulated")
+        item.judgment(by_behaviour[people[names[n]]][place], id=f"{place}", annotator=names[n], source="simulated")
         for place, (item, n) in enumerate(zip(items, who, strict=True))
     ]
 
@@ -175,7 +176,7 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
 @options
 @click.option("--judgments", default=4000, show_default=True)
 def annotators(path: Path, seeds: range, overrides: str, judgments: int) -> None:
-    """Twenty people, of whom five answer at random and two the opposite; with them, without them, and without reliability."""
+    """Twenty annotators, of whom five are random and two contrary: with them, without them, and without reliabilities."""
     people = {f"careful {n}": "careful" for n in range(13)}
     people |= {f"careless {n}": "careless" for n in range(5)} | {f"contrary {n}": "contrary" for n in range(2)}
 
@@ -189,18 +190,20 @@ def annotators(path: Path, seeds: range, overrides: str, judgments: int) -> None
     measure(
         seeds,
         {
-            "careful people alone": lambda seed: make(seed, "alone", lambda j: j.annotator.startswith("careful"), ""),
-            "all, reliability learned": lambda seed: make(seed, "all", lambda j: True, ""),
-            "all, taken alike": lambda seed: make(seed, "alike", lambda j: True, "reward.reliability=false"),
+            "careful annotators only": lambda seed: make(
+                seed, "alone", lambda j: j.annotator.startswith("careful"), ""
+            ),
+            "all, reliabilities learned": lambda seed: make(seed, "all", lambda j: True, ""),
+            "all, no reliabilities": lambda seed: make(seed, "alike", lambda j: True, "reward.reliability=false"),
         },
     )
 
 
 @main.command()
 @options
-@click.option("--judgments", default=1000, show_default=True, help="comparisons to compare with")
+@click.option("--judgments", default=1000, show_default=True, help="number of comparisons")
 def kinds(path: Path, seeds: range, overrides: str, judgments: int) -> None:
-    """Comparisons beside as many label choices, and beside as many bits of label choices (log2 C bits each at most)."""
+    """Comparisons, as many label choices, and label choices with as many bits (at most log2 C each)."""
     classes = len(open_workspace(configured(path, overrides, 0, "probe")).classes)
     fewer = round(judgments / math.log2(classes))
 

@@ -1,13 +1,12 @@
-"""`make load-test`: many annotators at once, while the server is killed again and again.
+"""`make load-test`: many concurrent annotators, while the server is killed repeatedly.
 
-Fifty annotators answer until 2,000 answers are acknowledged; the server is killed with SIGKILL three times meanwhile and
-started again. Afterwards every acknowledged answer must be in the store exactly once, and no question may have more
-answers than were asked for; otherwise it exits with 1.
+Fifty annotators answer until 2,000 answers are acknowledged; meanwhile the server is killed with SIGKILL three times and
+restarted. Afterwards every acknowledged answer must be in the store exactly once, and no question may have more answers
+than were asked for; otherwise the exit code is 1.
 
-An acknowledgement is timed from sending the answer to the reply that it is on disk, in the attempt that got through;
-attempts that met a dead server are counted beside it. How long that takes depends on the machine and what else it does,
-so it is printed beside a bare request (the page's settings, nothing stored) that one more client sends all the while,
-and no time makes the test fail.
+The latency of an acknowledgement is measured in the attempt that succeeded; failed attempts are counted. It depends on the
+machine and its load, so it is reported relative to a bare request (the page's settings, nothing stored), which another
+client sends all the time. No latency makes the test fail.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ collect:
 
 @dataclass
 class Outcome:
-    """What the annotators saw."""
+    """Results of all clients: ids of acknowledged answers, latencies in seconds, failed attempts and refusals."""
 
     acknowledged: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -61,7 +60,7 @@ class Outcome:
 
 
 class Server:
-    """The real command in a process of its own."""
+    """The real command in a separate process."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
@@ -79,8 +78,8 @@ class Server:
         )
         assert self.process.stdout
         for line in self.process.stdout:
-            if found := re.match(r"\s+(\S+)\s+(http\S+/enter/\S+)", line):
-                self.links[found[1]] = found[2]
+            if match := re.match(r"\s+(\S+)\s+(http\S+/enter/\S+)", line):
+                self.links[match[1]] = match[2]
             if line.startswith("Every answer"):
                 return
         raise SystemExit(f"the server did not start: {self.process.wait()}")
@@ -90,16 +89,16 @@ class Server:
         self.process.wait()
 
 
-async def annotator(server: Server, name: str, target: int, think: float, outcome: Outcome) -> None:
-    """Open the link, take questions a few at a time, answer each, and send every answer until it is acknowledged."""
+async def annotate(server: Server, name: str, outcome: Outcome, *, target: int, think: float) -> None:
+    """Open the link, take a few questions at a time, and send each answer until it is acknowledged."""
     base = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(base_url=base, headers={"Origin": base}, timeout=10) as client:
-        entered = await insist(client, outcome, "GET", server.links[name])
+        entered = await send_with_retry(client, outcome, "GET", server.links[name])
         home = entered.headers["location"]
         tasks: list[dict[str, object]] = []
         while len(outcome.acknowledged) < target:
             if not tasks:
-                reply = await insist(client, outcome, "POST", home + "next", {"wanted": 4})
+                reply = await send_with_retry(client, outcome, "POST", home + "next", body={"wanted": 4})
                 tasks = reply.json()["tasks"]
                 if not tasks:
                     if reply.json()["wait_seconds"] is None:
@@ -110,16 +109,17 @@ async def annotator(server: Server, name: str, target: int, think: float, outcom
             await asyncio.sleep(random.expovariate(1 / think))
             judgment = uuid.uuid4().hex
             answer = {"id": judgment, "item": task["key"], "answer": random.choice("ab"), "response_ms": 700}
-            reply = await insist(client, outcome, "POST", home + "answers", {"answers": [answer]}, timed=True)
+            body = {"answers": [answer]}
+            reply = await send_with_retry(client, outcome, "POST", home + "answers", body=body, timed=True)
             outcome.acknowledged += reply.json()["stored"]
             outcome.refused += [refused["reason"] for refused in reply.json()["refused"]]
 
 
-async def bystander(server: Server, name: str, think: float, outcome: Outcome) -> None:
-    """Send bare requests, as often as a person answers, until cancelled; those that meet a dead server do not count."""
+async def send_bare_requests(server: Server, name: str, think: float, outcome: Outcome) -> None:
+    """Send bare requests until cancelled; those that fail do not count."""
     base = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(base_url=base, timeout=10) as client:
-        home = (await insist(client, Outcome(), "GET", server.links[name])).headers["location"]
+        home = (await send_with_retry(client, Outcome(), "GET", server.links[name])).headers["location"]
         while True:
             await asyncio.sleep(random.expovariate(1 / think))
             started = time.perf_counter()
@@ -128,10 +128,10 @@ async def bystander(server: Server, name: str, think: float, outcome: Outcome) -
                 outcome.bare_seconds.append(time.perf_counter() - started)
 
 
-async def insist(
-    client: httpx.AsyncClient, outcome: Outcome, method: str, path: str, body: object = None, *, timed: bool = False
+async def send_with_retry(
+    client: httpx.AsyncClient, outcome: Outcome, method: str, path: str, *, body: object = None, timed: bool = False
 ) -> httpx.Response:
-    """Send until there is an answer."""
+    """Send a request until the server replies."""
     while True:
         started = time.perf_counter()
         try:
@@ -152,10 +152,11 @@ async def insist(
         return reply
 
 
-async def campaign(server: Server, names: list[str], target: int, kills: int, think: float) -> Outcome:
+async def run_clients(server: Server, names: list[str], *, target: int, kills: int, think: float) -> Outcome:
+    """Run all annotators, and kill and restart the server at equal distances."""
     outcome = Outcome()
-    work = [asyncio.create_task(annotator(server, name, target, think, outcome)) for name in names]
-    beside = asyncio.create_task(bystander(server, names[0], think / 4, outcome))
+    work = [asyncio.create_task(annotate(server, name, outcome, target=target, think=think)) for name in names]
+    bare = asyncio.create_task(send_bare_requests(server, names[0], think / 4, outcome))
     for kill in range(kills):
         while len(outcome.acknowledged) < target * (kill + 1) / (kills + 1):
             await asyncio.sleep(random.uniform(0.01, 0.1))
@@ -163,12 +164,12 @@ async def campaign(server: Server, names: list[str], target: int, kills: int, th
         click.echo(f"killed after {len(outcome.acknowledged)} acknowledged answers", err=True)
         await asyncio.to_thread(server.start)
     await asyncio.gather(*work)
-    beside.cancel()
+    bare.cancel()
     return outcome
 
 
 def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
-    """What does not hold, in words."""
+    """Problems of the stored answers, as messages."""
     stored = open_store(folder / "runs" / "load" / "feedback").comparisons()
     ids = Counter(stored["id"])
     lost = [judgment for judgment in outcome.acknowledged if ids[judgment] != 1]
@@ -184,17 +185,17 @@ def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
         problems.append(f"{twice} questions were answered twice by the same person")
     click.echo(
         f"{len(outcome.acknowledged)} answers acknowledged, {len(stored)} stored, {len(items)} questions, at most "
-        f"{max(items.values())} answers each; {outcome.failed} attempts met a dead server, {len(outcome.refused)} refused"
+        f"{max(items.values())} answers each; {outcome.failed} attempts failed, {len(outcome.refused)} refused"
     )
     return problems
 
 
 def latency(outcome: Outcome) -> str:
-    """How long acknowledgements took, in milliseconds and beside bare requests of the same time."""
+    """Latencies of acknowledgements in milliseconds, and relative to bare requests."""
     median, p95, most = np.quantile(np.array(outcome.seconds) * 1000, [0.5, 0.95, 1.0])
-    text = f"acknowledgement: median {median:.1f} ms, 95th percentile {p95:.1f} ms, longest {most:.0f} ms"
+    text = f"acknowledgement: median {median:.1f} ms, 95th percentile {p95:.1f} ms, maximum {most:.0f} ms"
     if not outcome.bare_seconds:
-        return f"{text}; no bare request got through to compare with"
+        return f"{text}; no bare request succeeded, so there is no ratio"
     bare_median, bare_p95 = np.quantile(np.array(outcome.bare_seconds) * 1000, [0.5, 0.95])
     return (
         f"{text}; bare request: median {bare_median:.1f} ms, 95th percentile {bare_p95:.1f} ms; ratio {median / bare_median:.1f} "
@@ -223,12 +224,12 @@ def main(annotators: int, answers: int, kills: int, each: int, think: float, por
         server.start()
         started = time.perf_counter()
         try:
-            outcome = asyncio.run(campaign(server, names, answers, kills, think))
+            outcome = asyncio.run(run_clients(server, names, target=answers, kills=kills, think=think))
         finally:
             server.kill()
         problems = verdict(folder, outcome, each)
     click.echo(
-        f"{annotators} annotators at once, one answer in {think:g} s each on average, {kills} SIGKILLs, "
+        f"{annotators} concurrent annotators, one answer in {think:g} s each on average, {kills} SIGKILLs, "
         f"{time.perf_counter() - started:.0f} s"
     )
     click.echo(latency(outcome))

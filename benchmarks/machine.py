@@ -1,4 +1,4 @@
-"""What a benchmark says of the machine it ran on, and how it measures pairs."""
+"""Description of the machine, and paired timings, for all benchmarks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def machine() -> str:
 
 
 def _processor() -> str:
-    """The processor's name where Linux tells it."""
+    """The processor's name on Linux; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -27,10 +27,10 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def taking_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each job in each round; the first round, which warms up, is left out.
+def time_alternating(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each job in each round, without a first warm-up round.
 
-    Jobs take turns within a round, so that a machine that slows down slows all of them, and ratios are taken a round.
+    Jobs alternate within a round, so that a change of the machine's speed affects all of them and cancels in the ratios.
     """
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
@@ -42,6 +42,6 @@ def taking_turns(jobs: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return times
 
 
-def ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
+def median_ratio(times: Mapping[str, list[float]], one: str, other: str) -> float:
     """Median over rounds of seconds of `one` / seconds of `other`."""
     return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))

@@ -1,8 +1,8 @@
-"""A configuration over several seeds: mean, median and spread of every figure.
+"""Run a configuration with several seeds: mean, 95 % t interval and median of every metric.
 
     python -m benchmarks.seeds --config configs/ants_bees.yaml --seeds 10
 
-Runs that are there already are not made again. `make compare` has PPO beside other methods.
+Finished runs are not repeated. `make compare` compares PPO with baselines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.learning.statistics import t_interval
 from pipeline.run.atomic_files import read_json
 from stages.cli import STAGES
 
-FIGURES = {
+METRICS = {
     "reference": ("reference", "accuracy"),
     "reward argmax": ("reward", "argmax_accuracy"),
     "reward held-out": ("reward", "heldout_accuracy"),
@@ -57,11 +57,11 @@ def main(path: Path, overrides: str, seeds: int) -> None:
     """Run a configuration over seeds and print the table."""
     rows = []
     for seed in range(seeds):
-        given = [*overrides.split(), f"seed={seed}"]
-        name = load_config(path, given).name
-        config = load_config(path, [*given, f"name={name}-s{seed}"])
+        settings = [*overrides.split(), f"seed={seed}"]
+        name = load_config(path, settings).name
+        config = load_config(path, [*settings, f"name={name}-s{seed}"])
         summary = run_all(config)
-        row = {title: summary[section][key] for title, (section, key) in FIGURES.items()}
+        row = {title: summary[section][key] for title, (section, key) in METRICS.items()}
         row |= {
             "seconds": sum(summary["seconds"].values()),
             "this call": summary["wall"],

@@ -1,4 +1,4 @@
-"""The real `serve` command in a process of its own, on a run made for it."""
+"""Run the real `serve` command in a separate process, by default on an untrained run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRACE = re.compile(r"ends within (\S+) s")
 
 
 def small_run(folder: Path) -> Path:
-    """A configuration whose run has a policy and a reference."""
+    """The configuration of a new run with an untrained policy and reference."""
     path = folder / "load.yaml"
     tree = {"name": "load", "runs": str(folder / "runs"), "images": {"root": str(folder)}, "model": {"weights": "none"}}
     path.write_text(yaml.safe_dump(tree))
@@ -32,7 +32,7 @@ def small_run(folder: Path) -> Path:
 
 
 class Server:
-    """The real command in a process of its own."""
+    """The real command in a separate process."""
 
     def __init__(self, config: Path) -> None:
         self.process = subprocess.Popen(
@@ -48,27 +48,27 @@ class Server:
             lines.append(line)
             if line.startswith("Ctrl-C"):
                 break
-        said = "".join(lines)
-        if self.process.poll() is not None or not (port := re.search(r"http://\S+:(\d+)/", said)):
-            raise SystemExit(f"the server did not start: {said}")
+        output = "".join(lines)
+        if self.process.poll() is not None or not (port := re.search(r"http://\S+:(\d+)/", output)):
+            raise SystemExit(f"the server did not start: {output}")
         self.port = int(port[1])
-        stated = STATED.search(said)
-        assert stated, said
+        stated = STATED.search(output)
+        assert stated, output
         self.stated_mib = int(stated[1])
-        grace = GRACE.search(said)
-        assert grace, said
+        grace = GRACE.search(output)
+        assert grace, output
         self.grace = float(grace[1])
 
     def peak_mib(self) -> float:
-        """Most resident memory so far, each process at its own worst moment; 0 where the system does not tell."""
+        """Sum of the peak resident memory of all processes in MiB; 0 on systems without /proc."""
         try:
             processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children()]
             return sum(_peak_mib(process.pid) for process in processes)
-        except psutil.NoSuchProcess:  # one that decoded was replaced just now
+        except psutil.NoSuchProcess:  # a decoding process was just replaced
             return self.peak_mib()
 
     def stop(self) -> tuple[int, float]:
-        """SIGTERM; the exit code, and how many seconds it took."""
+        """Send SIGTERM; returns the exit code and the seconds until the process ended."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.stdout
@@ -78,5 +78,5 @@ class Server:
 
 def _peak_mib(process: int) -> float:
     status = Path(f"/proc/{process}/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return int(found[1]) / 1024 if found else 0.0
+    match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(match[1]) / 1024 if match else 0.0

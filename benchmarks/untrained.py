@@ -1,4 +1,4 @@
-"""Runs whose networks were never trained: they cost what trained ones cost, prefer something, and are made in a moment."""
+"""Create runs with untrained networks, which are as fast as trained ones and not uniform."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pipeline.run.runtime import generator
 def make_untrained(
     config: Config, classes: tuple[str, ...], *, resize: int | None = None, reference: bool = True
 ) -> None:
-    """Make runs/<name>/ppo/ and, unless told otherwise, runs/<name>/reference/, with random weights of other seeds.
+    """Write runs/<name>/ppo/ and optionally runs/<name>/reference/, with random weights of different seeds.
 
     Args:
-        config: with `model.weights: none`; its backbone and image size are those of the networks.
-        classes: their names.
+        config: with `model.weights: none`; sets backbone and image size.
+        classes: class names.
         resize: pixels of the shorter side before the crop to `images.size`; None: the same.
     """
     run, size = RunFolder(config), config.images.size
     header = ModelHeader("policy", config.model.backbone, classes, size, resize or size)
     for seed, stage in enumerate(("ppo", "reference") if reference else ("ppo",)):
         network = build_network(config.model, len(classes), seed)
-        nn.init.normal_(final_linear(network).weight, std=0.3, generator=generator(seed))  # new ones are zero
+        nn.init.normal_(final_linear(network).weight, std=0.3, generator=generator(seed))  # a new head has zero weights
         save_model(run.path / stage / "model.safetensors", network, header)
         write_json(run.path / stage / "manifest.json", {"settings": run.stage(stage).settings})

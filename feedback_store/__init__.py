@@ -1,1 +1,1 @@
-"""Facts: what people (or the teachers that stand in for them) judged. No torch, no images."""
+"""Judgments of people and of simulated teachers: records, stores, quality and exchange formats. No torch, no images."""

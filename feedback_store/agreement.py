@@ -1,8 +1,8 @@
-"""How far the judgments can be trusted: agreement between people, with themselves, with known answers; side bias; speed.
+"""Quality of judgments: agreement between annotators, consistency, accuracy on gold items, side bias and speed.
 
-An item is what was asked, whichever side was shown first. `cant_tell` and `bad_image` are no answers and count nowhere
-but in `no_answer`. Where somebody answered an item more than once, the first answer speaks for them to others, and
-the later ones measure how consistent they are.
+An item is one question, whichever side was shown first. `cant_tell` and `bad_image` count in `no_answer` only. If an
+annotator answered an item several times, agreement uses the first answer, and consistency compares the later ones with
+it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import pandas as pd
 from feedback_store.records import NO_ANSWER
 from feedback_store.schemas import Schema, schemas
 
-FAST_MS = 300  # nobody looks at a picture, decides and presses a key in less
+FAST_MS = 300  # too short to look at an image, decide and press a key
 
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """Figures of all judgments that stand.
+    """Statistics of all current judgments.
 
     Attributes:
-        questions: one row a kind of question: judgments, items, annotators, no_answer (share), alpha (Krippendorff's;
+        questions: one row per kind of question: judgments, items, annotators, no_answer (share), alpha (Krippendorff's;
             ordinal for ratings, nominal otherwise), agreement (share of pairs of different people's answers to the
-            same item that are the same). NaN where nothing was asked of two people.
-        annotators: one row a person: judgments, no_answer, agreement (with others), consistency (share of repeated
+            same item that are the same). NaN where no item was answered by two people.
+        annotators: one row per person: judgments, no_answer, agreement (with others), consistency (share of repeated
             answers that are the same as the first) and repeats, gold_accuracy and gold (answers to items whose answer is
             known), first_side (share of comparisons in which the side shown first was chosen), side_bias_p (two-sided
             binomial test of that being 1/2), median_ms, fast (share of answers faster than the threshold).
@@ -42,31 +42,31 @@ class Quality:
 def quality(
     pairs: pd.DataFrame, per_image: pd.DataFrame, gold: Mapping[str, str] | None = None, fast_ms: int = FAST_MS
 ) -> Quality:
-    """Figures for comparisons and per-image judgments as `FeedbackStore` reads them.
+    """Statistics of comparisons and per-image judgments as `FeedbackStore` reads them.
 
     Args:
         gold: true class of each image whose class is known.
     """
     frames = {"pairwise": pairs, "per_image": per_image}
     answers = pd.concat([_answers(schema, frames[schema.table], gold or {}) for schema in schemas])
-    given = answers[~answers["none"]]
-    repeated = given.duplicated(["kind", "item", "annotator"])
-    first = given[~repeated]
+    answered = answers[~answers["none"]]
+    repeated = answered.duplicated(["kind", "item", "annotator"])
+    first = answered[~repeated]
     kinds = [
         {
             "question": kind,
-            "judgments": len(every),
-            "items": every["item"].nunique(),
-            "annotators": every["annotator"].nunique(),
-            "no_answer": every["none"].mean(),
+            "judgments": len(group),
+            "items": group["item"].nunique(),
+            "annotators": group["annotator"].nunique(),
+            "no_answer": group["none"].mean(),
             **_between_people(first[first["kind"] == kind], schemas.get(str(kind)).scale),
         }
-        for kind, every in answers.groupby("kind", sort=False)
+        for kind, group in answers.groupby("kind", sort=False)
     ]
-    agreement, consistency = _with_others(first), _with_oneself(given, repeated)
+    agreement, consistency = _with_others(first), _with_oneself(answered, repeated)
     people = [
-        {"annotator": name, **_person(every, fast_ms), **consistency.get(name, {}), **agreement.get(name, {})}
-        for name, every in ((str(name), every) for name, every in answers.groupby("annotator"))
+        {"annotator": name, **_person(group, fast_ms), **consistency.get(name, {}), **agreement.get(name, {})}
+        for name, group in ((str(name), group) for name, group in answers.groupby("annotator"))
     ]
     return Quality(_table(kinds, QUESTION_COLUMNS), _table(people, ANNOTATOR_COLUMNS))
 
@@ -120,7 +120,7 @@ def _between_people(first: pd.DataFrame, level: Literal["ordinal", "nominal"]) -
     agreement = (table * (table - 1)).sum() / pairs.sum()
     paired = table[table.sum(1) > 1]
     if (paired.sum(0) > 0).sum() < 2:
-        return {"alpha": np.nan, "agreement": agreement}  # one answer only was ever given: chance cannot be told
+        return {"alpha": np.nan, "agreement": agreement}  # everybody gave the same answer: alpha is undefined
     domain = np.array(counts.columns.astype(int) if level == "ordinal" else range(table.shape[1]))
     return {
         "alpha": krippendorff.alpha(value_counts=table, value_domain=domain, level_of_measurement=level),
@@ -129,7 +129,7 @@ def _between_people(first: pd.DataFrame, level: Literal["ordinal", "nominal"]) -
 
 
 def _with_others(first: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Each person's share of same answers among all pairs with another person's answer to the same item."""
+    """For each annotator, the share of equal answers among all pairs with another annotator's answer to the same item."""
     of_item = first.groupby(["kind", "item"])["value"].transform("size") - 1
     same = first.groupby(["kind", "item", "value"])["value"].transform("size") - 1
     sums = pd.DataFrame({"annotator": first["annotator"], "same": same, "others": of_item}).groupby("annotator").sum()
@@ -137,20 +137,22 @@ def _with_others(first: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(name): {"agreement": share} for name, share in shares.items()}
 
 
-def _with_oneself(given: pd.DataFrame, repeated: pd.Series) -> dict[str, dict[str, float]]:
-    before = given.groupby(["kind", "item", "annotator"])["value"].transform("first")
-    same = (given["value"] == before)[repeated].groupby(given["annotator"][repeated])
+def _with_oneself(answered: pd.DataFrame, repeated: pd.Series) -> dict[str, dict[str, float]]:
+    """For each annotator, the share of repeated answers that equal the first one, and their number."""
+    before = answered.groupby(["kind", "item", "annotator"])["value"].transform("first")
+    same = (answered["value"] == before)[repeated].groupby(answered["annotator"][repeated])
     return {str(name): {"consistency": group.mean(), "repeats": len(group)} for name, group in same}
 
 
-def _person(every: pd.DataFrame, fast_ms: int) -> dict[str, float]:
-    from scipy.stats import binomtest  # a second to import: only where it is needed
+def _person(answers: pd.DataFrame, fast_ms: int) -> dict[str, float]:
+    """Statistics of one annotator's answers."""
+    from scipy.stats import binomtest  # takes a second to import
 
-    given = every[~every["none"]]
-    gold, first, ms = given["correct"].dropna(), given["first"].dropna(), every["ms"].dropna()
+    answered = answers[~answers["none"]]
+    gold, first, ms = answered["correct"].dropna(), answered["first"].dropna(), answers["ms"].dropna()
     return {
-        "judgments": len(every),
-        "no_answer": every["none"].mean(),
+        "judgments": len(answers),
+        "no_answer": answers["none"].mean(),
         "gold_accuracy": gold.mean(),
         "gold": len(gold),
         "first_side": first.mean(),
@@ -161,7 +163,7 @@ def _person(every: pd.DataFrame, fast_ms: int) -> dict[str, float]:
 
 
 def as_text(quality: Quality) -> str:
-    """Both tables for a terminal; a dash where there is no figure."""
+    """Both tables for a terminal; a dash for NaN."""
     return "\n\n".join(
         frame.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.3g}")
         for frame in (quality.questions, quality.annotators)
@@ -170,7 +172,7 @@ def as_text(quality: Quality) -> str:
 
 
 def as_json(quality: Quality) -> dict[str, list[dict[str, object]]]:
-    """Both tables as lists of records; null where there is no figure."""
+    """Both tables as lists of records; null for NaN."""
     return {
         name: [
             {str(key): None if isinstance(value, float) and np.isnan(value) else value for key, value in row.items()}

@@ -1,26 +1,26 @@
-"""What can be wrong with stored judgments."""
+"""Errors and warnings about stored judgments."""
 
 from __future__ import annotations
 
-SHOWN = 80  # characters of a bad value that a message repeats
+MAX_SHOWN = 80  # characters of an invalid value that a message repeats
 
 
 class FeedbackError(Exception):
-    """A file, line or answer that cannot be accepted, with the reason and what to do; nothing stored was changed."""
+    """An invalid file, line or answer; the message has the reason and what to do. Nothing stored was changed."""
 
 
 class ChangedError(FeedbackError):
-    """A stored file is not what was stored, or cannot be read: nothing is appended to it until it is repaired or accepted."""
+    """A stored file was changed or removed by another program; nothing is appended until it is restored or accepted."""
 
 
 class FeedbackWarning(UserWarning):
-    """Something was set aside, or is gone; everything else is there and can be used."""
+    """Some data was set aside or is missing; all other data is complete."""
 
 
 def shown(value: object) -> str:
-    """A value from outside as a message repeats it: on one line, short, and printable whatever it is."""
+    """A value from outside for a message: on one line, shortened and printable."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an int of thousands of digits; a list nested too deeply
         text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"

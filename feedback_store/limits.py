@@ -1,19 +1,18 @@
-"""What a stored cell may hold: the one source of the rules that every writer (`judgments`) and every reader (`checks`) applies.
+"""Rules for stored cells, shared by every writer (`records`) and every reader (`csv_store.checks`).
 
-The patterns are written so that Python's `re` and RE2, which pyarrow matches whole columns with, read them alike.
+Python's `re` and RE2, which pyarrow uses for columns, read these patterns alike.
 """
 
 from __future__ import annotations
 
-MAX_CHARACTERS = 10_000  # of a cell; far below the 131,072 at which Python's csv module gives up
-MAX_DIGITS = 15  # of a whole number, so that every reader (JSON, spreadsheets, float64) gets it exactly
+MAX_CHARACTERS = 10_000  # of a cell; Python's csv module refuses more than 131,072
+MAX_DIGITS = 15  # of a whole number; JSON, spreadsheets and float64 hold these exactly
 MAX_NUMBER = 10**MAX_DIGITS - 1
 NUMBER = f"[0-9]{{1,{MAX_DIGITS}}}"
-CONTROL = (
-    "[\\x00-\\x1f\\x7f-\u009f\u2028\u2029]"  # control characters and everything that some reader takes for a line end
-)
-SURROGATE = "[\ud800-\udfff]"  # half a character: JSON may hold one, UTF-8 cannot
-# Years are bounded so that every pandas can hold the time in nanoseconds.
+# Control characters, and all characters that some reader treats as a line end.
+CONTROL = "[\\x00-\\x1f\\x7f-\u009f\u2028\u2029]"
+SURROGATE = "[\ud800-\udfff]"  # unpaired surrogates: valid in JSON, not in UTF-8
+# Years are bounded because pandas may store times in nanoseconds.
 TIME = (
     r"(?:1[789]|2[01])[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|\+00:00)"

@@ -12,7 +12,7 @@ from feedback_store import limits
 from feedback_store.errors import FeedbackError, shown
 
 COMPARISON_CHOICES = ("a", "b", "tie", "cant_tell", "bad_image")
-NO_ANSWER = ("cant_tell", "bad_image")  # kept, because somebody said so, but never counted as an answer
+NO_ANSWER = ("cant_tell", "bad_image")  # stored, but not counted as answers
 VERDICTS = ("yes", "no")
 SIDES = ("a", "b")
 _REFUSED = re.compile(f"{limits.CONTROL}|{limits.SURROGATE}")
@@ -31,7 +31,7 @@ def _check_text(name: str, value: object, *, may_be_empty: bool = False) -> None
     if len(value) > limits.MAX_CHARACTERS:
         raise FeedbackError(f"{name} has {len(value)} characters; at most {limits.MAX_CHARACTERS} can be stored")
     if _REFUSED.search(value):
-        raise FeedbackError(f"{name} holds a control character, a line break or half a character: {shown(value)}")
+        raise FeedbackError(f"{name} holds a control character, a line break or an unpaired surrogate: {shown(value)}")
 
 
 def _check_number(name: str, value: object) -> None:
@@ -56,14 +56,14 @@ def _check_among(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgment:
-    """What every judgment has.
+    """Fields of every judgment.
 
     Attributes:
-        id: made by whoever sends it, so that sending it twice stores it once.
+        id: unique; chosen by the sender, so that a judgment that is sent twice is stored once.
         created_at: UTC, ISO 8601.
         annotator: who judged.
-        round: number of the round of questions, from 0; other tools' files may bring one.
-        response_ms: from the question's appearance to the answer, in milliseconds; None if not measured.
+        round: number of the round of questions, from 0; set by imports.
+        response_ms: milliseconds from showing the question to the answer; None if not measured.
         source: web, tk, simulated, replay, import, ...
         retracts: id of the judgment this row takes back, or empty.
     """
@@ -107,7 +107,7 @@ class Comparison(Judgment):
 
 @dataclass(frozen=True, kw_only=True)
 class PerImage(Judgment):
-    """A judgment of one image; `question` is its kind, `label` what is asked about, empty where the question names none."""
+    """A judgment of one image; `question` is its kind, `label` the label asked about, empty for a label choice."""
 
     image: str
     question: str
@@ -115,7 +115,7 @@ class PerImage(Judgment):
     answer: str
 
     def __post_init__(self) -> None:
-        from feedback_store.schemas import per_image_names, schemas  # schemas are made of records
+        from feedback_store.schemas import per_image_names, schemas  # a circular import at the top
 
         super().__post_init__()
         for name in ("question", "image", "answer"):

@@ -26,9 +26,9 @@ class Registry(Generic[T]):
     """Objects by name; names are listed in the order in which they were registered.
 
     Args:
-        noun: what one object is, as messages say it, e.g. `judgment kind`.
-        group: entry point group that other packages add objects in, e.g. `image_rlhf.judgment_kinds`.
-        adapt: makes an object of this registry of what an entry point names; default: as it is.
+        noun: what an object is called in messages, e.g. `judgment kind`.
+        group: entry point group of other packages' objects, e.g. `image_rlhf.judgment_kinds`.
+        adapt: converts what an entry point names into an object of this registry; default: unchanged.
     """
 
     def __init__(self, noun: str, group: str, adapt: Callable[[Any], T] | None = None) -> None:
@@ -90,7 +90,7 @@ class Registry(Generic[T]):
             try:
                 loaded = point.load()
                 value = self._adapt(loaded) if self._adapt else loaded
-            except Exception as error:  # another package's code: name it, or nobody knows what to uninstall
+            except Exception as error:  # another package's code: the message has to name it
                 raise FeedbackError(
                     f"{self.noun} {point.name!r} cannot be loaded from {point.value}: {error}; fix or uninstall that package"
                 ) from error

@@ -1,7 +1,7 @@
 """Retraction: a row whose cell `retracts` names another row takes that row back. Nothing is ever removed.
 
-A row is current unless it takes back another or was taken back, wherever in the table the two stand. This is the one
-implementation: of tables (`current_rows`), of what an append stores and of a fold over rows (`StoredIds`).
+A row is current unless it retracts another row or was retracted, in whatever order the two are stored. `current_rows`
+implements this for tables, `StoredIds` for appends and for reading row by row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from feedback_store.errors import FeedbackError, shown
 
 
 def current_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """The current rows of a whole table, in their order."""
+    """The current rows of a complete table, in order."""
     retracting = frame["retracts"] != ""
     if not retracting.any():
         return frame
@@ -23,11 +23,11 @@ def current_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 class StoredIds:
-    """The ids of a table's rows, and which of them were taken back.
+    """The ids of a table's rows, and which of them were retracted.
 
     Attributes:
         ids: of all rows.
-        retracted: ids that some row takes back.
+        retracted: ids that some row retracts.
     """
 
     def __init__(self) -> None:
@@ -35,18 +35,17 @@ class StoredIds:
         self.retracted: set[str] = set()
 
     def learn(self, ids: Iterable[str], retracts: Iterable[str]) -> None:
-        """Rows that are stored: their ids, and the ids they take back, empty where they take back none."""
+        """Add stored rows: their ids, and the ids they retract (empty for none)."""
         self.ids.update(ids)
         self.retracted.update(filter(None, retracts))
 
     def new_rows(self, rows: Sequence[tuple[str, str]]) -> list[int]:
-        """Which of some rows, given as id and id taken back, to store: their positions, in order.
+        """Positions, in order, of the rows that have to be stored; each row is its id and the id it retracts.
 
-        Left out are rows whose id is stored or was among the earlier ones, and rows that take back what is taken back
-        already.
+        Left out are rows whose id is stored or occurs earlier in `rows`, and rows that retract an already retracted row.
 
         Raises:
-            FeedbackError: a row takes back one that does not exist.
+            FeedbackError: a row retracts one that does not exist.
         """
         fresh: dict[str, int] = {}
         for position, (row, _) in enumerate(rows):

@@ -1,4 +1,4 @@
-"""FeedbackStore: what every store of judgments does. Callers know no paths, byte offsets or line numbers.
+"""FeedbackStore: the interface of every store of judgments, without paths, byte offsets or line numbers.
 
 `feedback_store.csv_store.store` keeps judgments in CSV files. Another store is a subclass that is registered in
 `feedback_store.store_registry`; tests/extensions/memory_store.py is a small example.
@@ -20,7 +20,7 @@ from feedback_store.records import Judgment
 from feedback_store.retraction import current_rows
 from feedback_store.tables import TABLES, Row, TableName
 
-Position = NewType("Position", str)  # how far somebody has read; opaque, and valid in another process, too
+Position = NewType("Position", str)  # how far a reader has read; opaque, and valid in other processes
 START = Position("")  # before the first row
 
 
@@ -30,7 +30,7 @@ class Written:
 
     Attributes:
         count: rows that were new.
-        start, end: positions between which there are these rows and no others.
+        start, end: positions before and behind these rows; no other rows are between them.
     """
 
     count: int
@@ -45,21 +45,21 @@ class Added:
     Attributes:
         rows: by column, every cell text; those of each table in the order they were stored.
         position: behind the last of them.
-        anew: rows that were read before are no longer stored, and `rows` are all there are.
+        reset: rows that were read before are no longer stored, and `rows` are all rows.
     """
 
     rows: list[Row]
     position: Position
-    anew: bool = False
+    reset: bool = False
 
 
 class FeedbackStore(ABC):
-    """Append judgments; read those that were not taken back. A store is safe to share between threads and processes."""
+    """Append judgments; read those that were not retracted. A store is safe to share between threads and processes."""
 
     @staticmethod
     def open(location: str | Path, folder: Path | None = None) -> FeedbackStore:
         """Open the store at a location, e.g. a folder of CSV files; see `feedback_store.store_registry.open_store`."""
-        from feedback_store.store_registry import open_store  # which refers to this class
+        from feedback_store.store_registry import open_store  # a circular import at the top
 
         return open_store(location, folder)
 
@@ -71,15 +71,15 @@ class FeedbackStore(ABC):
     @property
     @abstractmethod
     def late(self) -> FeedbackStore:
-        """A store of its own for answers that came too late: they are kept and not counted."""
+        """A separate store of answers that came too late: stored, but not counted."""
 
     @abstractmethod
     def write(self, judgments: Sequence[Judgment]) -> Written:
-        """Store judgments durably, as `append` does, and say where they are.
+        """Store judgments durably, as `append` does, and return their positions.
 
         Raises:
-            ChangedError: what is stored was changed or removed by something else; nothing is added to it.
-            FeedbackError: a judgment takes back one that does not exist, or the store refused; send all of them again then.
+            ChangedError: another program changed or removed stored rows; nothing was stored.
+            FeedbackError: a judgment retracts one that does not exist, or writing failed; nothing was acknowledged, so send all again.
         """
 
     @abstractmethod
@@ -87,43 +87,43 @@ class FeedbackStore(ABC):
         """Every row ever stored, checked; text columns as in `TABLES`, and an index that `where` understands.
 
         Raises:
-            ChangedError: what is stored was changed or removed by something else.
+            ChangedError: another program changed or removed stored rows.
             FeedbackError: a row is invalid; the message says where it is.
         """
 
     @abstractmethod
     def rows_since(self, position: Position) -> Added:
-        """What was stored behind a position, by whomever.
+        """Rows stored behind a position, by any process.
 
         Raises:
-            ChangedError: what is stored was changed or removed by something else.
+            ChangedError: another program changed or removed stored rows.
         """
 
     @abstractmethod
     def fingerprint(self) -> dict[str, str]:
-        """Hashes of all that is stored, by name: the inputs of what is made from it. Equal contents have equal hashes."""
+        """Hashes of everything stored, by name, for manifests. Equal contents have equal hashes."""
 
     @abstractmethod
     def is_empty(self) -> bool:
         """Whether there is no row.
 
         Raises:
-            ChangedError: there were rows, and they are gone.
+            ChangedError: rows were stored, and they are missing.
         """
 
     def append(self, judgments: Sequence[Judgment]) -> int:
-        """Store judgments durably; those whose id is stored already are left alone. Returns how many were new.
+        """Store judgments durably, except those whose id is stored already. Returns how many were new.
 
-        A judgment that takes back what is taken back already is not stored again.
+        A judgment that retracts an already retracted one is not stored.
 
         Raises:
-            ChangedError: what is stored was changed or removed by something else; nothing is added to it.
-            FeedbackError: a judgment takes back one that does not exist, or the store refused; send all of them again then.
+            ChangedError: another program changed or removed stored rows; nothing was stored.
+            FeedbackError: a judgment retracts one that does not exist, or writing failed; nothing was acknowledged, so send all again.
         """
         return self.write(judgments).count
 
     def current(self, table: TableName) -> pd.DataFrame:
-        """Judgments of a table that were not taken back, in the order they were given."""
+        """Judgments of a table that were not retracted, in the order they were stored."""
         return current_rows(self.all_rows(table))
 
     def comparisons(self) -> pd.DataFrame:
@@ -131,12 +131,12 @@ class FeedbackStore(ABC):
         return self.current("pairwise")
 
     def per_image_judgments(self, question: str | None = None) -> pd.DataFrame:
-        """Current label choices, verdicts and ratings; of one question, if it is named."""
+        """Current label choices, verdicts and ratings, or those of one question."""
         frame = self.current("per_image")
         return frame if question is None else frame[frame["question"] == question]
 
     def quality(self, gold: Mapping[str, str] | None = None, fast_ms: int = agreement.FAST_MS) -> agreement.Quality:
-        """How far the current judgments can be trusted.
+        """Quality statistics of the current judgments.
 
         Args:
             gold: true class of each image whose class is known.
@@ -145,11 +145,14 @@ class FeedbackStore(ABC):
         return agreement.quality(self.comparisons(), self.per_image_judgments(), gold, fast_ms)
 
     def check(self, images: Collection[str] | None = None, classes: Collection[str] | None = None) -> int:
-        """Read all and raise FeedbackError at the first thing that is wrong; returns the number of rows.
+        """Read all rows and return their number.
 
         Args:
-            images: ids that exist; None if they are not known here.
-            classes: class names that exist; None likewise.
+            images: ids that exist; None: not checked.
+            classes: class names that exist; None: not checked.
+
+        Raises:
+            FeedbackError: the first invalid row, or a file that was changed.
         """
         tables = {name: self.all_rows(name) for name in TABLES}
         for name, frame in tables.items():
@@ -165,10 +168,10 @@ class FeedbackStore(ABC):
         return f"{self.table_location(table)}, row {row}"
 
     def accept(self) -> list[str]:
-        """Take what is stored now, here and in `late`, for what was meant: its owner changed it on purpose.
+        """Accept the present contents, here and in `late`: their owner changed them on purpose.
 
         Returns:
-            places of copies of what was there before, if something had to be rewritten.
+            locations of copies of the previous contents, if something had to be rewritten.
 
         Raises:
             FeedbackError: it cannot be read; nothing was changed.
@@ -176,5 +179,5 @@ class FeedbackStore(ABC):
         return []
 
     def unverified(self) -> int:
-        """Number of rows for which the store has nothing that would show a later change; none in most stores."""
+        """Number of rows without a checksum; 0 in most stores."""
         return 0

@@ -1,4 +1,4 @@
-"""Stores by name, and how to open one: what the setting `collect.store` names.
+"""Stores by name, as in the setting `collect.store`, and how to open one.
 
 A store is registered as a function of its location and a folder that returns a `FeedbackStore`. See
 `feedback_store.registry` for how another package adds one.
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from feedback_store.store import FeedbackStore
 
 Opener = Callable[[str, Path], "FeedbackStore"]
-"""Opens the store at a location (as written, e.g. `postgresql://host/name` or `csv`) for one collection, which is named by
-the folder that the CSV store would use; a store that keeps files beside itself keeps them there."""
+"""Opens the store at a location (as written, e.g. `postgresql://host/name` or `csv`) for one collection. The folder names
+the collection and is where the store may keep files."""
 
 stores: Registry[Opener] = Registry("store", "image_rlhf.stores")
 
@@ -35,12 +35,12 @@ def store_name(location: str) -> str:
 
 
 def open_store(location: str | Path, folder: Path | None = None) -> FeedbackStore:
-    """Open a store of judgments; nothing is made before the first judgment is stored.
+    """Open a store of judgments; nothing is written before the first judgment is stored.
 
     Args:
         location: a folder of CSV files (a path, or text that has a slash or names a folder that exists); the name of a
             store, e.g. `csv`; or an address that starts with one, e.g. `csv://folder`.
-        folder: names the collection where the location does not: a store without an address needs it.
+        folder: names the collection; needed where the location has no address.
 
     Raises:
         FeedbackError: no such store, or the folder is missing.

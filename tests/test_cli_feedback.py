@@ -67,14 +67,14 @@ def test_a_port_in_use_is_said(workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("collect", "--annotators", "ann,ann"), "collect.annotators: the same name stands twice"),
+        (("collect", "--annotators", "ann,ann"), "collect.annotators: a name is listed twice"),
         (("collect", "--annotators", "=cmd"), "'=cmd': a name has 1 to 64 letters"),
         (("collect", "--ui", "tk", "--annotators", "ann,bob"), "the window is for one person"),
         (("feedback", "import", "nowhere.csv"), "nowhere.csv: no such file"),
         (("feedback", "import", "small.yaml"), "name it with --format"),
-        (("feedback", "export", "out.csv"), "holds no judgments"),
-        (("feedback", "stats"), "holds no judgments"),
-        (("feedback", "check"), "holds no judgments"),
+        (("feedback", "export", "out.csv"), "no judgments; run"),
+        (("feedback", "stats"), "no judgments; run"),
+        (("feedback", "check"), "no judgments; run"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(workplace: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -134,7 +134,7 @@ def test_a_label_studio_export_trains_a_reward_model(workplace: Path) -> None:
     assert "left out 1 cancelled annotations" in done.stdout
     again = command(workplace, "feedback", "import", "project.json", settings=settings)
     assert "0 judgments added" in again.stdout
-    assert "(59 were there already)" in again.stdout
+    assert "(59 were stored already)" in again.stdout
     trained = command(workplace, "train-reward", settings=settings)
     assert trained.returncode == 0, trained.stderr
     summary = json.loads((workplace / "runs/studio/summary.json").read_text())

@@ -80,7 +80,7 @@ def test_check_says_what_has_no_checksum(workplace: Path) -> None:
     assert "41 rows" in accepted.stdout
     assert "pairwise.csv.before-accept-1" in accepted.stdout, "the line end was another: the file was rewritten"
     again = command(workplace, "feedback", "check", settings=settings)
-    assert "all whole, none changed since it was stored" in again.stdout
+    assert "all valid, none changed since it was stored" in again.stdout
 
 
 def test_a_removed_file_is_missed(workplace: Path) -> None:
@@ -139,7 +139,7 @@ def test_an_import_that_could_not_be_read_back_is_refused_whole(
     assert f"{name}, {message}" in refused.stderr
     assert len(refused.stderr) < 2000
     assert not list((workplace / "runs" / run).glob("feedback/*.csv"))
-    assert "holds no judgments" in command(workplace, "feedback", "check", settings=settings).stderr
+    assert "no judgments; run" in command(workplace, "feedback", "check", settings=settings).stderr
     if not name.endswith(".json"):
         skipped = command(workplace, "feedback", "import", name, "--skip-bad", settings=settings)
         assert skipped.returncode == 0, skipped.stderr
@@ -153,7 +153,7 @@ def test_an_import_that_contradicts_the_store_is_named_with_its_line(workplace: 
     (workplace / "first.csv").write_text(rows)
     (workplace / "second.csv").write_text(rows.replace(",2", ",3"))
     assert "2 judgments added" in command(workplace, "feedback", "import", "first.csv", settings=settings).stdout
-    assert "(2 were there already)" in command(workplace, "feedback", "import", "first.csv", settings=settings).stdout
+    assert "(2 were stored already)" in command(workplace, "feedback", "import", "first.csv", settings=settings).stdout
     refused = command(workplace, "feedback", "import", "second.csv", settings=settings)
     assert refused.returncode == 2
     assert "second.csv, line 3: the id 'y': a judgment with this id and other contents is stored" in refused.stderr

@@ -152,7 +152,7 @@ def test_a_list_of_names_that_has_no_line_breaks_is_refused(tmp_path: Path) -> N
 
 def test_ctrl_c_while_an_image_is_slow(tmp_path: Path) -> None:
     """The processes that decode are killed: they cannot hold up the end."""
-    from benchmarks.hostile import many_scans
+    from benchmarks.adversarial_images import many_scans
 
     images = noise_images(tmp_path / "some", 1)
     for number in range(20):

@@ -1,6 +1,6 @@
-"""The columns of the two CSV files, in their order in the file. docs/judging.md says what each means.
+"""The columns of the two CSV files, in their order in the file. docs/judging.md describes each.
 
-A column is added here, in the record (`feedback_store.records`) and, if its cells have rules, in `checks`.
+To add a column, change this file, the record in `feedback_store.records` and, if its cells have rules, `checks`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small things about files that survive a power cut."""
+"""File operations whose result survives a power cut."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from pathlib import Path
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
-    """Write every byte, however many the system takes at once."""
+    """Write all bytes: a single `os.write` may write fewer."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """The file holds `data` afterwards, or what it held before; the folder's entry is on disk, too."""
-    path = path.resolve()  # a link stays a link
-    made = path.with_name(f"{path.name}.new-{os.getpid()}")
+    """Replace a file atomically and durably: it holds either `data` or its previous contents."""
+    path = path.resolve()  # write to the target of a link
+    temporary = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
-        with made.open("wb", buffering=0) as file:
+        with temporary.open("wb", buffering=0) as file:
             write_all(file.fileno(), data)
             os.fsync(file.fileno())
         if path.exists():
-            shutil.copymode(path, made)
-        made.replace(path)
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     except OSError:
-        made.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
 def keep_copy(path: Path, data: bytes, what: str) -> Path:
-    """Write `data` to a new file beside `path`, `<name>.<what>-1` or the next number that is free."""
+    """Write `data` to a new file next to `path`: `<name>.<what>-1`, or the next free number."""
     number = 1
     while True:
         copy = path.with_name(f"{path.name}.{what}-{number}")
@@ -49,23 +49,23 @@ def keep_copy(path: Path, data: bytes, what: str) -> Path:
             raise
 
 
-def set_tail_aside(path: Path, file: io.FileIO, whole: int, torn: bytes) -> Path:
-    """Cut off what follows the last whole line, which was never acknowledged: a power cut left it.
+def set_tail_aside(path: Path, file: io.FileIO, size: int, tail: bytes) -> Path:
+    """Cut off the torn line at the end, which a power cut left and which was never acknowledged.
 
     Args:
         file: `path`, open for writing.
-        whole: bytes to keep.
-        torn: the bytes behind them.
+        size: bytes to keep.
+        tail: the bytes behind them.
 
     Returns:
-        the file beside `path` that has them now.
+        the file next to `path` that has the tail now.
     """
-    aside = path.with_name(f"{path.name}.torn-{whole}")
+    aside = path.with_name(f"{path.name}.torn-{size}")
     with aside.open("ab") as keep:
-        keep.write(torn + b"\n")
+        keep.write(tail + b"\n")
         keep.flush()
         os.fsync(keep.fileno())
-    file.truncate(whole)
+    file.truncate(size)
     os.fsync(file.fileno())
     return aside
 
@@ -76,7 +76,7 @@ def end_of_last_line(data: bytes) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """A new file survives a power cut only once its folder's entry is on disk, too."""
+    """Write a folder's entries to disk; without them a new file does not survive a power cut."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

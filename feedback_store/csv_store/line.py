@@ -1,4 +1,4 @@
-"""One row of a log as one line of bytes: RFC 4180, and no cell that a spreadsheet takes for a formula."""
+"""One row of a log as one line of bytes (RFC 4180), with cells guarded against formulas of spreadsheets."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import csv
 import io
 from collections.abc import Iterable
 
-FORMULA = ("=", "+", "-", "@")  # a cell that begins so is a formula to spreadsheets
+FORMULA_STARTS = ("=", "+", "-", "@")  # spreadsheets read such a cell as a formula
 
 
 def guarded(cell: str) -> str:
-    """A leading apostrophe makes a spreadsheet show the cell as text; `unguarded` removes it, so a cell's own is doubled."""
-    return "'" + cell if cell.startswith((*FORMULA, "'")) else cell
+    """The cell with a leading apostrophe if a spreadsheet would read a formula, or if it starts with an apostrophe."""
+    return "'" + cell if cell.startswith((*FORMULA_STARTS, "'")) else cell
 
 
 def unguarded(cell: str) -> str:
-    """What was written as `guarded`."""
+    """The cell without the apostrophe that `guarded` added."""
     return cell.removeprefix("'")
 
 

@@ -1,7 +1,7 @@
-"""Rows of a log as a table of strings, or the first line that cannot be read.
+"""Parse rows of a log into a table of strings; an error names the first malformed line.
 
-A file in the store's own form is read by pyarrow. What a spreadsheet makes of one (reordered columns, trailing commas,
-blank lines) is read line by line: no record differs, but nothing is appended to it until `accept` has rewritten it.
+pyarrow reads a file in the store's own form. A file that a spreadsheet saved (reordered columns, trailing commas, blank
+lines) is read line by line into the same rows, but nothing is appended to it until `accept` has rewritten it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _MAX_HEADER = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Parsed:
-    """Rows, and how they were written.
+    """Rows, and whether the file is in the store's own form.
 
     Attributes:
-        frame: every cell a string, leading apostrophes taken off; the index is the line in the file.
-        own_form: whether rows can be appended below as they are.
+        frame: every cell a string, without guards against formulas; the index is the line in the file.
+        own_form: whether rows can be appended to the file as it is.
     """
 
     frame: pd.DataFrame
@@ -39,7 +39,7 @@ class Parsed:
 
 
 def parse_file(data: bytes, columns: Sequence[str], path: Path) -> Parsed:
-    """A whole file with its header line; every line, the last one too, ends with a line feed.
+    """Parse a complete file with its header; every line, including the last one, ends with a line feed.
 
     Raises:
         FeedbackError: names the file, the line and the reason.
@@ -53,12 +53,12 @@ def parse_file(data: bytes, columns: Sequence[str], path: Path) -> Parsed:
 
 
 def parse_added(data: bytes, columns: Sequence[str], path: Path, first_line: int) -> Parsed:
-    """Lines from below the header of a file in the store's own form.
+    """Parse lines from below the header of a file in the store's own form.
 
     Raises:
         FeedbackError: names the file, the line and the reason.
     """
-    # pyarrow takes a byte order mark off the first bytes it sees: these are to be a line that it skips, not a cell.
+    # pyarrow removes a byte order mark from the first bytes: let these be an empty line that it skips, not a cell.
     frame = _own_form(b"\n" + data, columns, first_line)
     if frame is not None:
         return Parsed(frame, True)
@@ -66,7 +66,7 @@ def parse_added(data: bytes, columns: Sequence[str], path: Path, first_line: int
 
 
 def _own_form(data: bytes, columns: Sequence[str], first_line: int) -> pd.DataFrame | None:
-    """Rows of one line each, below a line to skip, with a cell for each column; None if there is anything else."""
+    """Rows of one line each, below a line to skip, with a cell for each column; None if the data has another form."""
     names = list(columns)
     rows = data.count(b"\n") - 1
     if not rows:
@@ -82,7 +82,7 @@ def _own_form(data: bytes, columns: Sequence[str], first_line: int) -> pd.DataFr
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    # A blank line is a row of empty cells to pyarrow, and a carriage return alone is a line end.
+    # pyarrow reads a blank line as a row of empty cells, and a single carriage return as a line end.
     if len(table) != rows or pc.any(pc.equal(table[names[0]], "")).as_py():
         return None
     lines = range(first_line, first_line + len(table))
@@ -103,7 +103,7 @@ def _without_guards(column: pa.ChunkedArray) -> pd.Series:
 
 
 def _order(header: bytes, columns: Sequence[str], path: Path) -> list[int]:
-    """Where in a line each column stands, if the header names just these, in any order."""
+    """Position in a line of each column; the header must name exactly these, in any order."""
     text = header.decode("utf-8-sig", errors="replace").rstrip("\r")
     try:
         names = next(csv.reader([text], strict=True), [])
@@ -138,7 +138,7 @@ def _line_by_line(
 
 
 def _cells(line: bytes, count: int) -> list[str]:
-    """The cells of a line, without empty ones beyond `count`; none if the line is blank."""
+    """The cells of a line, without empty ones beyond `count`; an empty list for a blank line."""
     try:
         cells = next(csv.reader([line.decode("utf-8").rstrip("\r\n")], strict=True), [])
     except UnicodeDecodeError:

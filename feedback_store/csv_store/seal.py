@@ -1,8 +1,7 @@
-"""A checksum of every row, beside the file: shows which stored bytes are gone or no longer what was stored.
+"""Checksums of all rows, in a file next to the log: they locate stored bytes that are missing or changed.
 
-CSV has no room for checksums, and a flipped bit in a name is still a name. An entry is written after the row it covers
-is on disk and before it is acknowledged; one that a power cut tore off leaves its row unsealed, not unreadable. Files
-of earlier versions have one entry for each append, however many rows it had; they are read as they are.
+An entry is written after its row is on disk and before the row is acknowledged. If a power cut removes an entry, its row
+stays readable without a checksum. Seals of earlier versions have one entry per append, which may cover several rows.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ ENTRY = np.dtype([("end", "<u8"), ("crc", "<u4")])  # bytes up to `end`, from th
 
 @dataclass(frozen=True)
 class Damage:
-    """Sealed bytes that are not what was stored: from offset `start` to `end`; `missing` bytes are gone from the file's end."""
+    """Sealed bytes that were changed: from offset `start` to `end`. `missing` bytes are gone from the file's end."""
 
     start: int
     end: int
     missing: int
 
     def described(self, data: bytes, first_line: int = 1) -> str:
-        """Where it is, as `, lines 4 to 6: ...`; `data` starts with line `first_line` and ends with the file."""
+        """The location for messages, as `, lines 4 to 6: ...`; `data` starts with line `first_line` and ends with the file."""
         first = data.count(b"\n", 0, self.start) + first_line
         if self.missing and data.find(b"\n", self.start) < 0:  # cut off in this line, or before it
             where = f"after line {first - 1}" if first > 1 else "from line 1 on"
@@ -40,55 +39,55 @@ class Damage:
 
 @dataclass(frozen=True)
 class Seal:
-    """Entries of 12 bytes in a file beside the log."""
+    """Entries of 12 bytes in a file next to the log."""
 
     path: Path
 
     def entries(self, since: int = 0) -> np.ndarray:
-        """Whole entries in order, without the first `since`; empty if there is no seal."""
+        """Complete entries in order, without the first `since`; empty if there is no seal."""
         if not self.path.is_file():
             return np.empty(0, ENTRY)
         with self.path.open("rb") as file:
             file.seek(since * ENTRY.itemsize)
             data = file.read()
-        found = np.frombuffer(data[: len(data) // ENTRY.itemsize * ENTRY.itemsize], ENTRY)
-        written = np.flatnonzero(found["end"])  # a power cut may leave zeros where entries were to be
-        return found[: written[-1] + 1] if len(written) else found[:0]
+        entries = np.frombuffer(data[: len(data) // ENTRY.itemsize * ENTRY.itemsize], ENTRY)
+        written = np.flatnonzero(entries["end"])  # a power cut may leave zeros at the end
+        return entries[: written[-1] + 1] if len(written) else entries[:0]
 
     def add(self, data: bytes, start: int, after: int) -> int:
-        """Seal whole rows that begin at byte `start` of the log, after that many entries; returns how many were added.
+        """Seal complete rows from byte `start` of the log, behind `after` entries; returns the number of new entries.
 
         Raises:
-            OSError: the disk refused; the seal is as before.
+            OSError: writing failed; the seal is as before.
         """
-        made = _entries_of(data, start)
+        entries = _entries_of(data, start)
         with self.path.open("ab") as file:
             file.truncate(after * ENTRY.itemsize)
         with self.path.open("ab", buffering=0) as file:
             try:
-                write_all(file.fileno(), made.tobytes())
+                write_all(file.fileno(), entries.tobytes())
             except OSError:
                 file.truncate(after * ENTRY.itemsize)
                 raise
-        return len(made)
+        return len(entries)
 
     def renew(self, data: bytes) -> None:
-        """Seal `data` as all there is, whatever was sealed before."""
+        """Replace all entries by those of `data`."""
         replace_file(self.path, _entries_of(data, 0).tobytes())
 
 
 def _entries_of(data: bytes, start: int) -> np.ndarray:
-    """One for each row, so that damage is located to the line."""
-    made, position = [], 0
+    """One entry per row, so that damage is located to the line."""
+    entries, position = [], 0
     while position < len(data):
         end = data.index(b"\n", position) + 1
-        made.append((start + end, zlib.crc32(data[position:end])))
+        entries.append((start + end, zlib.crc32(data[position:end])))
         position = end
-    return np.array(made, ENTRY)
+    return np.array(entries, ENTRY)
 
 
 def first_damage(data: bytes, entries: np.ndarray, start: int = 0) -> Damage | None:
-    """The first sealed piece that is not what was stored; None if all are.
+    """The first sealed bytes that were changed; None if there are none.
 
     Args:
         data: the file from byte `start`, where an entry ended, to its end.

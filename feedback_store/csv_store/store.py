@@ -1,4 +1,4 @@
-"""CsvFeedbackStore: a folder with pairwise.csv and per_image.csv, durable and tamper-evident (`log`, `seal`)."""
+"""CsvFeedbackStore: a folder with pairwise.csv and per_image.csv, durable, with checksums (`log`, `seal`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from feedback_store.csv_store.checks import check_pairwise, check_per_image
 from feedback_store.csv_store.columns import PAIRWISE, PER_IMAGE
 from feedback_store.csv_store.log import CsvLog
-from feedback_store.csv_store.view import Place
+from feedback_store.csv_store.verified_file import Place
 from feedback_store.records import Judgment
 from feedback_store.store import START, Added, FeedbackStore, Position, Written
 from feedback_store.tables import TableName, as_row, table_of
@@ -20,7 +20,7 @@ from feedback_store.tables import TableName, as_row, table_of
 
 class CsvFeedbackStore(FeedbackStore):
     """Args:
-    folder: made, with its files, by the first append.
+    folder: created, with its files, by the first append.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,7 +42,7 @@ class CsvFeedbackStore(FeedbackStore):
         for judgment in judgments:
             rows[table_of(judgment)].append(list(as_row(judgment).values()))
         if all(rows.values()):
-            self.per_image.look()  # before anything is stored in the other file
+            self.per_image.look()  # raises before anything is stored in the other file
         count, start, end = 0, [], []
         for name, log in self.logs.items():
             added, before, after = log.write(rows[name]) if rows[name] else (0, log.place, log.place)
@@ -57,21 +57,21 @@ class CsvFeedbackStore(FeedbackStore):
 
     def rows_since(self, position: Position) -> Added:
         places = _places(position, len(self.logs))
-        anew = places is None
+        reset = places is None
         places = places or [Place() for _ in self.logs]
-        found = [log.rows_since(place) for log, place in zip(self.logs.values(), places, strict=True)]
-        if any(added.anew for added in found):
-            anew = True
-            found = [log.rows_since(Place()) for log in self.logs.values()]
-        rows = [row for added in found for row in added.rows]
-        return Added(rows, _position([added.place for added in found]), anew)
+        added = [log.rows_since(place) for log, place in zip(self.logs.values(), places, strict=True)]
+        if any(part.reset for part in added):
+            reset = True
+            added = [log.rows_since(Place()) for log in self.logs.values()]
+        rows = [row for part in added for row in part.rows]
+        return Added(rows, _position([part.place for part in added]), reset)
 
     def fingerprint(self) -> dict[str, str]:
         """The hash of each file that exists, by its name."""
         return {log.path.name: _sha256(log.path) for log in self.logs.values() if log.path.is_file()}
 
     def is_empty(self) -> bool:
-        filled = [log.has_rows() for log in self.logs.values()]  # of each, in case its file is gone
+        filled = [log.has_rows() for log in self.logs.values()]  # asks each log: one may raise ChangedError
         return not any(filled)
 
     def table_location(self, table: TableName) -> str:
@@ -99,7 +99,7 @@ def _position(places: Sequence[Place]) -> Position:
 
 
 def _places(position: Position, files: int) -> list[Place] | None:
-    """What `_position` made a text of; None if this is no such text: then nothing is known to have been read."""
+    """The places in a position; None if it is malformed, so that everything has to be read."""
     if position == START:
         return [Place() for _ in range(files)]
     parts = [part.split(":") for part in position.split(" ")]

@@ -1,1 +1,1 @@
-"""Other tools' formats, in and out. Each module reads a file into `Imported` and writes judgments that stand."""
+"""Import and export in other tools' formats. Each module reads a file into `Imported` and writes current judgments."""

@@ -1,4 +1,4 @@
-"""What all formats share: names of images and classes, numbers and times, and the outcome of reading a file."""
+"""Parsing that all formats share: names of images and classes, text, numbers, times and files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # Label Studio puts this before the na
 
 
 class Names:
-    """Finds the image a file means, and checks class names.
+    """Resolves names of images in imported files, and checks class names.
 
     Args:
         images: id of each image by its path relative to the folder of images.
-        classes: names; None accepts any.
+        classes: valid names; None accepts any.
     """
 
     def __init__(self, images: Mapping[str, str], classes: Iterable[str] | None = None) -> None:
@@ -39,11 +39,11 @@ class Names:
         """The id of an image named by id, path, URL or unique file name.
 
         Raises:
-            FeedbackError: there is no such image, or several of that name.
+            FeedbackError: no image has this name, or several have it.
         """
         name = text_of("the image's name", value).strip()
         if not name:
-            raise FeedbackError("no image is named")
+            raise FeedbackError("the image's name is empty")
         if name in self._ids:
             return name
         parts = [part for part in _path_in(name).split("/") if part not in ("", ".", "..")]
@@ -57,10 +57,10 @@ class Names:
         return found
 
     def label(self, value: object) -> str:
-        """The class of that name.
+        """The class with this name.
 
         Raises:
-            FeedbackError: there is none.
+            FeedbackError: unknown class.
         """
         name = text_of("the label", value).strip()
         if not name or (self.classes is not None and name not in self.classes):
@@ -70,7 +70,7 @@ class Names:
 
 
 def _path_in(name: str) -> str:
-    """The path that a URL, or the `d` of a Label Studio address, names; the name itself if it is no URL."""
+    """The path in a URL, or in the parameter `d` of a Label Studio URL; the name itself if it is not a URL."""
     try:
         url = urlsplit(name)
         path = (parse_qs(url.query, max_num_fields=100).get("d") or [url.path])[0]
@@ -80,16 +80,16 @@ def _path_in(name: str) -> str:
 
 
 def derived_id(*parts: object) -> str:
-    """An id for a record that has none: the same record gets the same one, so that importing it twice stores it once."""
+    """An id for a record without one: equal for equal records, so that importing a record twice stores it once."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:32]
 
 
 def text_of(name: str, value: object) -> str:
-    """Text that JSON holds as text or as a whole number; empty if there is none.
+    """A JSON value that is text or a whole number, as text; empty for null.
 
     Raises:
-        FeedbackError: anything else.
+        FeedbackError: a value of another type.
     """
     if value is None:
         return ""
@@ -99,10 +99,10 @@ def text_of(name: str, value: object) -> str:
 
 
 def whole_number(name: str, value: object) -> int | None:
-    """A whole number that can be stored, given as a number or as its digits; None if there is none.
+    """A whole number that can be stored, from a number or its digits; None for null or empty text.
 
     Raises:
-        FeedbackError: anything else.
+        FeedbackError: another value.
     """
     if value is None or value == "":
         return None
@@ -117,10 +117,10 @@ def whole_number(name: str, value: object) -> int | None:
 
 
 def milliseconds(name: str, seconds: object) -> int | None:
-    """Whole milliseconds of a number of seconds; None if there is none.
+    """A number of seconds in whole milliseconds; None for None.
 
     Raises:
-        FeedbackError: no number of seconds that anybody can have taken.
+        FeedbackError: not a number, or out of range.
     """
     if seconds is None:
         return None
@@ -131,10 +131,10 @@ def milliseconds(name: str, seconds: object) -> int | None:
 
 
 def utc_time(value: object) -> dict[str, str]:
-    """`created_at` of a record, in our form; empty if it has none, so that the time of import stands for it.
+    """`created_at` of a record in the store's form; empty if the record has no time, which means the time of import.
 
     Raises:
-        FeedbackError: not a time.
+        FeedbackError: not an ISO 8601 time, or out of range.
     """
     text = text_of("the time", value)
     if not text:
@@ -151,7 +151,7 @@ def utc_time(value: object) -> dict[str, str]:
 
 
 def utf8_text(path: Path) -> str:
-    """A text file's contents, without a byte order mark.
+    """The contents of a text file, without a byte order mark.
 
     Raises:
         FeedbackError: not UTF-8, or the file cannot be read.
@@ -161,4 +161,4 @@ def utf8_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise FeedbackError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8 and import it again") from error
     except OSError as error:
-        raise FeedbackError(f"{path}: cannot be read ({error.strerror}); name another file") from error
+        raise FeedbackError(f"{path}: cannot be read ({error.strerror}); fix that, or import another file") from error

@@ -1,4 +1,4 @@
-"""The outcome of reading a file of another tool: judgments, what was left out, and what is wrong, by line."""
+"""The result of reading another tool's file: judgments, counts of skipped records, and rejected records by line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feedback_store.tables import as_row
 
 @dataclass(frozen=True)
 class Reject:
-    """Something that could not be imported: its line in the file, why, and what stood there."""
+    """A record that could not be imported: its line in the file, the reason, and the record."""
 
     line: int
     reason: str
@@ -22,36 +22,36 @@ class Reject:
 
 @dataclass(frozen=True)
 class Entry:
-    """A judgment, and where it is from.
+    """A judgment and the record it was read from.
 
     Attributes:
-        own_id: whether the file gave its id; an id that was derived from the record stands for that record.
-        timed: whether the file said when it was given; otherwise the time of import stands there.
+        has_id: whether the file has its id; otherwise the id was derived from the record.
+        has_time: whether the file has its time; otherwise `created_at` is the time of import.
     """
 
     judgment: Judgment
     line: int
     record: Any
-    own_id: bool = True
-    timed: bool = True
+    has_id: bool = True
+    has_time: bool = True
 
-    def says(self, row: Mapping[str, str]) -> bool:
-        """Whether a row of the same id is this judgment."""
-        mine, other = as_row(self.judgment), dict(row)
-        if not self.timed:
-            other["created_at"] = mine["created_at"]
-        return not self.own_id or mine == other
+    def equals(self, row: Mapping[str, str]) -> bool:
+        """Whether a row with the same id is the same judgment."""
+        own, other = as_row(self.judgment), dict(row)
+        if not self.has_time:
+            other["created_at"] = own["created_at"]
+        return not self.has_id or own == other
 
 
 @dataclass
 class Imported:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         entries: judgments that can be stored, each id once.
-        rejects: what is wrong, by line.
-        left_out: what is right but no judgment of ours, counted by what it is (ties, cancelled, ...).
-        repeated: how many entries stand in the file again, word for word.
+        rejects: invalid records, by line.
+        left_out: number of valid records that are not judgments, by reason (cancelled annotations, ...).
+        repeated: number of exact duplicates of other entries.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -63,15 +63,15 @@ class Imported:
     def judgments(self) -> list[Judgment]:
         return [entry.judgment for entry in self.entries]
 
-    def settle_ids(self) -> Imported:
-        """Keep one of the entries that say the same under one id; reject all that contradict each other."""
+    def resolve_ids(self) -> Imported:
+        """Of equal entries with the same id keep one; reject all entries that have the same id and differ."""
         by_id: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.entries:
             by_id[entry.judgment.id].append(entry)
         self.entries = []
         for same in by_id.values():
             first, *others = same
-            if other := next((one for one in others if not _agree(first, one)), None):
+            if other := next((one for one in others if not _equal(first, one)), None):
                 self._reject(first, f"line {other.line} has the same id and other contents")
                 for one in others:
                     self._reject(one, f"line {first.line} has the same id and other contents")
@@ -82,23 +82,23 @@ class Imported:
         return self
 
     def reject_contradictions(self, stored: Mapping[str, Mapping[str, str]]) -> None:
-        """Reject what has the id of a stored row (by id) and says something else."""
-        kept = []
+        """Reject entries that have the id of a stored row and differ from it; stored: rows by id."""
+        accepted = []
         for entry in self.entries:
             row = stored.get(entry.judgment.id)
-            if row is None or entry.says(row):
-                kept.append(entry)
+            if row is None or entry.equals(row):
+                accepted.append(entry)
             else:
                 self._reject(entry, "a judgment with this id and other contents is stored already")
-        self.entries = kept
+        self.entries = accepted
         self.rejects.sort(key=lambda reject: reject.line)
 
     def _reject(self, entry: Entry, reason: str) -> None:
         self.rejects.append(Reject(entry.line, f"the id {entry.judgment.id!r}: {reason}", entry.record))
 
 
-def _agree(one: Entry, other: Entry) -> bool:
+def _equal(one: Entry, other: Entry) -> bool:
     row = as_row(other.judgment)
-    if not other.timed:
+    if not other.has_time:
         row["created_at"] = one.judgment.created_at
-    return one.says(row)
+    return one.equals(row)

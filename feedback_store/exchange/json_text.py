@@ -1,6 +1,6 @@
-"""JSON from outside: numbers of any length, any nesting and any text end in a value or in a FeedbackError.
+"""Parse untrusted JSON: any text gives a value or a FeedbackError.
 
-Numbers that no float holds become Infinity, which whoever uses the field refuses; a field nobody uses harms nobody.
+Numbers beyond the range of a float become Infinity, which is refused where the field is used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from feedback_store.errors import FeedbackError
 
-MAX_DEPTH = 50  # lists and objects within each other; Label Studio's exports have eight
+MAX_DEPTH = 50  # levels of lists and objects; Label Studio's exports have eight
 MAX_INT_DIGITS = 300  # the longest whole numbers that a float holds; Python refuses to read 4,301 digits
 TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
@@ -18,10 +18,10 @@ _DECODER = json.JSONDecoder(parse_int=lambda text: int(text) if len(text) <= MAX
 
 
 def value_at(text: str, position: int) -> tuple[Any, int]:
-    """The value that starts there, and where it ends.
+    """The value that starts at a position, and the position of its end.
 
     Raises:
-        FeedbackError: not JSON, or nested too deeply; the reason alone.
+        FeedbackError: not JSON, or nested too deeply; the message is the reason without a location.
     """
     try:
         value, end = _DECODER.raw_decode(text, position)
@@ -35,10 +35,10 @@ def value_at(text: str, position: int) -> tuple[Any, int]:
 
 
 def value_of(text: str) -> Any:
-    """The one value that the text is.
+    """The value of a text that holds one value.
 
     Raises:
-        FeedbackError: not JSON, more than one value, or nested too deeply; the reason alone.
+        FeedbackError: not JSON, more than one value, or nested too deeply; the message is the reason without a location.
     """
     value, end = value_at(text, len(text) - len(text.lstrip()))
     if text[end:].strip():

@@ -1,9 +1,9 @@
-"""Label Studio's JSON: a list of tasks, each with data and annotations, each of these with results of control tags.
+"""Read Label Studio's JSON: a list of tasks with data and annotations, which have results of control tags.
 
-Pairwise is a comparison: left and right are the first and second object of the tag's `toName` in the labelling
-configuration, an Image (then the label asked about is the task's `label`) or a Text (then the text is the label and the
-task's `image` the image). Choices are a label choice, or a verdict where they are yes and no and the task has a
-`label`. Rating rates the task's `label`. Cancelled annotations are counted and left out.
+Pairwise is a comparison: left and right are the first and second object in the tag's `toName` in the labelling
+configuration. With Image objects the task's `label` is the label asked about; with Text objects the texts are the labels and
+the task's `image` is the image. Choices are a verdict if they are yes and no and the task has a `label`, otherwise a
+label choice. Rating rates the task's `label`. Cancelled annotations are counted and left out.
 Format: labelstud.io/guide/task_format and labelstud.io/guide/export.
 """
 
@@ -65,31 +65,31 @@ def read(path: Path, names: Names, config: str | None = None, annotator: str = "
     """Judgments of an export.
 
     Args:
-        config: the labelling configuration (XML), needed for Pairwise that is not of our own export.
+        config: the labelling configuration (XML); needed for Pairwise, except in exports of this project.
 
     Raises:
         FeedbackError: not UTF-8, not JSON, or not a list of tasks.
     """
     text = utf8_text(path)
     objects = Objects.of(config) if config else None
-    found = Imported()
+    imported = Imported()
     for line, task in _tasks(path, text):
         annotations = task.get("annotations") if isinstance(task, dict) else None
         if not isinstance(annotations, list) or not isinstance(task.get("data"), dict):
-            found.rejects.append(Reject(line, "a task without data and annotations", task))
+            imported.rejects.append(Reject(line, "a task without data and annotations", task))
             continue
         if not annotations:
-            found.left_out["tasks nobody annotated"] += 1
+            imported.left_out["tasks nobody annotated"] += 1
         for annotation in annotations:
-            alone = {**task, "annotations": [annotation]}
+            record = {**task, "annotations": [annotation]}
             try:
-                entries = _read_annotation(task, annotation, names, objects, annotator, found.left_out)
-                found.entries += [replace(entry, line=line, record=alone) for entry in entries]
+                entries = _read_annotation(task, annotation, names, objects, annotator, imported.left_out)
+                imported.entries += [replace(entry, line=line, record=record) for entry in entries]
             except FeedbackError as error:
-                found.rejects.append(Reject(line, str(error), alone))
+                imported.rejects.append(Reject(line, str(error), record))
             except (AttributeError, TypeError, LookupError, ValueError):
-                found.rejects.append(Reject(line, "the annotation is not of the documented form", alone))
-    return found.settle_ids()
+                imported.rejects.append(Reject(line, "the annotation is not of the documented form", record))
+    return imported.resolve_ids()
 
 
 def _read_annotation(
@@ -101,18 +101,18 @@ def _read_annotation(
     entries = []
     time = utc_time(annotation.get("created_at"))
     for result in annotation["result"]:
-        kept = result.get("meta") or {}
-        own = len(annotation["result"]) == 1 and text_of("unique_id", annotation.get("unique_id"))
+        meta = result.get("meta") or {}
+        own_id = len(annotation["result"]) == 1 and text_of("unique_id", annotation.get("unique_id"))
         common: dict[str, Any] = {
-            "id": own or derived_id(task.get("id"), annotation.get("id"), json.dumps(result, sort_keys=True)),
+            "id": own_id or derived_id(task.get("id"), annotation.get("id"), json.dumps(result, sort_keys=True)),
             "annotator": _person(annotation.get("completed_by"), who),
-            "round": whole_number("round", kept.get("round")) or 0,
+            "round": whole_number("round", meta.get("round")) or 0,
             "response_ms": milliseconds("lead_time", annotation.get("lead_time")),
-            "source": text_of("source", kept.get("source")) or "import",
+            "source": text_of("source", meta.get("source")) or "import",
             **time,
         }
         judgment = _judgment(task["data"], result, names, objects, common)
-        entries.append(Entry(judgment, 0, None, own_id=bool(own), timed=bool(time)))
+        entries.append(Entry(judgment, 0, None, has_id=bool(own_id), has_time=bool(time)))
     if not entries:
         out["annotations without a result"] += 1
     return entries
@@ -135,15 +135,15 @@ def _judgment(
             raise FeedbackError(f"Pairwise selected {shown(selected)}, neither left nor right")
         return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
     image = _data_of(data, result["to_name"], "image", objects)
-    per_image = schemas_of("per_image")[::-1]  # those of other packages first; a label choice, which takes any, last
+    per_image = schemas_of("per_image")[::-1]  # the label choice, which reads any choice, comes last
     if rated := next((schema for schema in per_image if schema.reads_tag(kind)), None):
         return _answer(rated, data, names.image(image), str(value["rating"]), names, common)
     if kind != "choices":
         raise FeedbackError(
-            f"the control tag {shown(control)} is of type {shown(kind)}, which says nothing about a whole image"
+            f"the control tag {shown(control)} is of type {shown(kind)}; only Pairwise, Choices and Rating can be imported"
         )
     if len(value["choices"]) != 1:
-        raise FeedbackError(f"{len(value['choices'])} choices where one answers the question")
+        raise FeedbackError(f"{len(value['choices'])} choices; exactly one is needed")
     answer = str(value["choices"][0])
     if control == "otherwise" and answer in OTHER_ANSWERS:
         return _comparison(data, result, answer, names, objects, common)
@@ -184,8 +184,7 @@ def _sides(data: Mapping[str, Any], control: str, names: Names, objects: Objects
         own = next((schema for schema in pairs if schema.label_studio_keys() <= data.keys()), None)
         if own is None:
             raise FeedbackError(
-                "which object is left and which is right stands in the labelling configuration alone; give it with "
-                "--label-config"
+                "only the labelling configuration names the left and the right object; add it with --label-config"
             )
         objects = Objects.of(own.label_studio_config(()))
     tags = objects.to_name.get("better" if control == "otherwise" else control) or []

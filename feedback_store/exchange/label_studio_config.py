@@ -1,4 +1,4 @@
-"""Label Studio's labelling configurations: which objects a control tag refers to. Those of our exports are part of the schemas."""
+"""Read Label Studio's labelling configurations: which objects a control tag refers to."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Objects:
         """Read a labelling configuration.
 
         Raises:
-            FeedbackError: not XML, or with entities of its own.
+            FeedbackError: not XML, or it declares entities.
         """
         if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
             raise FeedbackError("the labelling configuration must not declare entities")
         try:
             tags = [tag for tag in ElementTree.fromstring(xml).iter() if tag.get("name")]
-        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: encodings nobody has
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the others: unknown encodings
             raise FeedbackError(f"the labelling configuration is not XML: {error}") from error
         shown = {tag.get("name", ""): tag.get("value", "")[1:] for tag in tags if tag.get("value", "").startswith("$")}
         images = {tag.get("name", ""): tag.tag == "Image" for tag in tags}

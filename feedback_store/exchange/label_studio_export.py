@@ -1,4 +1,4 @@
-"""Writing Label Studio's JSON: one task an item, one annotation a judgment, so that both sides keep every answer."""
+"""Write Label Studio's JSON: one task per item, one annotation per judgment."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Row = dict[str, str]
 
 
 def write(path: Path, comparisons: pd.DataFrame, per_image: pd.DataFrame, files: Mapping[str, str]) -> list[Path]:
-    """Write one file for each kind of judgment, beside its configuration as XML.
+    """Write one file for each kind of judgment, each with its labelling configuration as XML.
 
     Args:
         path: `judgments.json` becomes `judgments.labels.json` and `judgments.labels.xml`, and so on.
-        files: path of each image, which a task shows beside its id.
+        files: path of each image, which a task shows instead of its id.
 
     Returns:
         the JSON files written.
@@ -33,8 +33,8 @@ def write(path: Path, comparisons: pd.DataFrame, per_image: pd.DataFrame, files:
             target = path.with_name(f"{path.stem}.{schema.name}.json")
             rows = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
             target.write_text(json.dumps(_tasks(schema, rows, files), indent=1, ensure_ascii=False), encoding="utf-8")
-            given = sorted(set(frame[schema.answer_column]) - set(NO_ANSWER))
-            target.with_suffix(".xml").write_text(schema.label_studio_config(given), encoding="utf-8")
+            answers = sorted(set(frame[schema.answer_column]) - set(NO_ANSWER))
+            target.with_suffix(".xml").write_text(schema.label_studio_config(answers), encoding="utf-8")
             written.append(target)
     return written
 

@@ -1,4 +1,4 @@
-"""Any CSV with one judgment a row: our own two files, or another's with `columns` naming which column is what."""
+"""Read and write CSV with one judgment per row: this project's files, or others whose columns are mapped by `columns`."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from feedback_store.limits import MAX_CHARACTERS
 from feedback_store.records import COMPARISON_CHOICES, Comparison, Judgment, PerImage
 from feedback_store.schemas import schemas
 
-DEFAULT_KIND = "label"  # of rows that name no question: most files hold image and class
+DEFAULT_KIND = "label"  # of rows without a question: most files have an image and a class
 OURS = dict.fromkeys((*PAIRWISE, *PER_IMAGE))
 MAX_NAMED = 30  # columns of a header that a message lists
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """`image=filename,answer=label` as a mapping from our names to the file's.
+    """`image=filename,answer=label` as a mapping from this project's column names to the file's.
 
     Raises:
-        FeedbackError: not of that form, or not one of our names.
+        FeedbackError: not of that form, or an unknown column name.
     """
     columns = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         ours, equals, theirs = item.partition("=")
         if not equals or ours not in OURS:
             raise FeedbackError(
-                f"--columns {shown(item)}: write our_name=their_name, our names being {', '.join(OURS)}, as in image=filename"
+                f"--columns: invalid item {shown(item)}; write NAME=COLUMN, e.g. image=filename; the names are {', '.join(OURS)}"
             )
         columns[ours] = theirs
     return columns
 
 
 def read(path: Path, names: Names, columns: Mapping[str, str] | None = None, annotator: str = "imported") -> Imported:
-    """Judgments of a CSV file. A comparison needs `choice`; anything else needs `image` and `answer`.
+    """Judgments of a CSV file. Comparisons need the column `choice`; other kinds need `image` and `answer`.
 
-    Columns may stand in any order; blank lines and empty cells beyond the header are left out.
+    Columns may be in any order; blank lines and empty cells beyond the header are left out.
 
     Raises:
-        FeedbackError: not UTF-8, or a column is missing or stands twice.
+        FeedbackError: not UTF-8, or a column is missing or occurs twice.
     """
     reader = csv.reader(io.StringIO(utf8_text(path), newline=""), strict=True)
-    found = Imported()
+    imported = Imported()
     try:
         header = next(reader, [])
     except csv.Error as error:
@@ -61,10 +61,10 @@ def read(path: Path, names: Names, columns: Mapping[str, str] | None = None, ann
     try:
         for cells in reader:
             if any(cells):
-                _read_row(cells, header, present, reader.line_num, path.name, names, annotator, found)
+                _read_row(cells, header, present, reader.line_num, path.name, names, annotator, imported)
     except csv.Error as error:
-        found.rejects.append(Reject(reader.line_num, f"{_reason(error)}; nothing below this line could be read", {}))
-    return _without_retracted(found.settle_ids())
+        imported.rejects.append(Reject(reader.line_num, f"{_reason(error)}; nothing below this line could be read", {}))
+    return _without_retracted(imported.resolve_ids())
 
 
 def _reason(error: csv.Error) -> str:
@@ -79,19 +79,19 @@ def _read_row(
     file: str,
     names: Names,
     annotator: str,
-    found: Imported,
+    imported: Imported,
 ) -> None:
-    whole = {name: cell for name, cell in zip(header, cells, strict=False) if name}
-    record = {ours: unguarded(cells[place]) if place < len(cells) else "" for ours, place in present.items()}
+    record = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+    values = {ours: unguarded(cells[place]) if place < len(cells) else "" for ours, place in present.items()}
     try:
         if any(cells[len(header) :]):
             raise FeedbackError("more cells than the header has")
-        judgment = _judgment(record, names, annotator, file, line)
+        judgment = _judgment(values, names, annotator, file, line)
     except FeedbackError as error:
-        found.rejects.append(Reject(line, str(error), whole))
+        imported.rejects.append(Reject(line, str(error), record))
         return
-    own, timed = bool(record.get("id")), bool(record.get("created_at"))
-    found.entries.append(Entry(judgment, line, whole, own_id=own, timed=timed))
+    has_id, has_time = bool(values.get("id")), bool(values.get("created_at"))
+    imported.entries.append(Entry(judgment, line, record, has_id=has_id, has_time=has_time))
 
 
 def _check_columns(
@@ -103,11 +103,11 @@ def _check_columns(
             raise FeedbackError(f"{path}, line 1: no column {shown(theirs[ours])} among {among}")
     for ours in present:
         if header.count(theirs[ours]) > 1:
-            raise FeedbackError(f"{path}, line 1: the column {shown(theirs[ours])} stands twice; rename or delete one")
+            raise FeedbackError(f"{path}, line 1: the column {shown(theirs[ours])} occurs twice; rename or delete one")
     needed = {"label_a", "label_b", "choice"} if "choice" in present else {"image", "answer"}
     if missing := sorted(needed - set(present)):
         raise FeedbackError(
-            f"{path}, line 1: no column {', '.join(missing)} among {among}; name it with --columns {missing[0]}=their_name"
+            f"{path}, line 1: no column {', '.join(missing)} among {among}; name it with --columns {missing[0]}=COLUMN"
         )
 
 
@@ -146,27 +146,27 @@ def _comparison(record: Mapping[str, str], names: Names, common: dict[str, Any])
     )
 
 
-def _without_retracted(found: Imported) -> Imported:
-    """Rows that were taken back are not imported, nor the rows that take them back."""
-    gone = {judgment.retracts for judgment in found.judgments if judgment.retracts}
-    kept = [entry for entry in found.entries if not entry.judgment.retracts and entry.judgment.id not in gone]
-    if len(kept) < len(found.entries):
-        found.left_out["rows that were taken back"] += len(gone)
-        found.entries = kept
-    return found
+def _without_retracted(imported: Imported) -> Imported:
+    """Leave out retracted rows and the rows that retract them."""
+    retracted = {judgment.retracts for judgment in imported.judgments if judgment.retracts}
+    current = [e for e in imported.entries if not e.judgment.retracts and e.judgment.id not in retracted]
+    if len(current) < len(imported.entries):
+        imported.left_out["retracted rows"] += len(retracted)
+        imported.entries = current
+    return imported
 
 
 def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with no text that a spreadsheet takes for a formula, in cells or in the header."""
-    made = frame.copy()
-    for name in made.columns:
-        if pd.api.types.is_string_dtype(made[name]):
-            made[name] = made[name].map(guarded, na_action="ignore")
-    made.columns = pd.Index([guarded(str(name)) for name in made.columns])
-    return made
+    """The table with cells and header guarded against formulas of spreadsheets."""
+    result = frame.copy()
+    for name in result.columns:
+        if pd.api.types.is_string_dtype(result[name]):
+            result[name] = result[name].map(guarded, na_action="ignore")
+    result.columns = pd.Index([guarded(str(name)) for name in result.columns])
+    return result
 
 
 def write(path: Path, frame: pd.DataFrame) -> int:
-    """Rows as `FeedbackStore` reads them, guarded against formulas as in the store; returns how many."""
+    """Write rows as `FeedbackStore` reads them, guarded against formulas; returns their number."""
     guarded_frame(frame).to_csv(path, index=False, lineterminator="\r\n", encoding="utf-8")
     return len(frame)

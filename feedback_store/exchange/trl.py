@@ -1,7 +1,7 @@
-"""TRL's preference format: one JSON object a line with prompt, chosen, rejected.
+"""Read and write TRL's preference format: one JSON object per line with prompt, chosen and rejected.
 
-The format knows a winner and a loser only. Ties, "can't tell" and per-image judgments have no place in it: they are
-counted and left out. Keys beyond the three (TRL's trainers drop them) let our own files come back unchanged.
+The format has no ties, "can't tell" or per-image judgments: they are counted and left out. Further keys, which TRL's
+trainers ignore, let exported files be imported unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from feedback_store.records import Comparison
 from feedback_store.schemas import schema_of, schemas_of
 from feedback_store.schemas.pair import PairSchema
 
-_KEPT = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
+_EXTRA_KEYS = ("id", "created_at", "annotator", "round", "shown_first", "response_ms", "source")
 
 
 def write(path: Path, comparisons: pd.DataFrame) -> tuple[int, int]:
-    """Decided comparisons; returns how many were written and how many (ties, no answer) were left out."""
+    """Write comparisons with a chosen side; returns the numbers of rows written and left out (ties, no answer)."""
     decided = comparisons[comparisons["choice"].isin(("a", "b"))]
     with path.open("w", encoding="utf-8") as file:
         for row in decided.to_dict("records"):
@@ -36,12 +36,12 @@ def write(path: Path, comparisons: pd.DataFrame) -> tuple[int, int]:
 def _record(row: dict[str, str]) -> dict[str, str]:
     schema = schema_of(row)
     assert isinstance(schema, PairSchema)
-    return schema.trl_record(row) | {name: row[name] for name in _KEPT}
+    return schema.trl_record(row) | {name: row[name] for name in _EXTRA_KEYS}
 
 
 def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
-    """Comparisons of a JSONL file. A prompt is one of ours, or names an image (by id, path or file name) alone."""
-    found = Imported()
+    """Comparisons of a JSONL file. A prompt is an exported one, or just an image's id, path or file name."""
+    imported = Imported()
     for line, data in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if not data.strip():
             continue
@@ -51,13 +51,13 @@ def read(path: Path, names: Names, annotator: str = "imported") -> Imported:
             if not isinstance(record, dict):
                 raise FeedbackError("not an object with prompt, chosen and rejected")
             judgment = _comparison(record, names, annotator)
-            entry = Entry(judgment, line, record, own_id=bool(record.get("id")), timed=bool(record.get("created_at")))
-            found.entries.append(entry)
+            has_id, has_time = bool(record.get("id")), bool(record.get("created_at"))
+            imported.entries.append(Entry(judgment, line, record, has_id=has_id, has_time=has_time))
         except UnicodeDecodeError:
-            found.rejects.append(Reject(line, "not UTF-8", record))
+            imported.rejects.append(Reject(line, "not UTF-8", record))
         except FeedbackError as error:
-            found.rejects.append(Reject(line, str(error), record))
-    return found.settle_ids()
+            imported.rejects.append(Reject(line, str(error), record))
+    return imported.resolve_ids()
 
 
 def _text(record: dict[str, Any], key: str) -> str:
@@ -66,7 +66,7 @@ def _text(record: dict[str, Any], key: str) -> str:
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         value = value[-1].get("content")
     if not isinstance(value, str) or not value.strip():
-        raise FeedbackError(f"{key!r} is missing or no text")
+        raise FeedbackError(f"{key!r} is missing or not text")
     return value.strip()
 
 
@@ -74,8 +74,8 @@ def _comparison(record: dict[str, Any], names: Names, annotator: str) -> Compari
     prompt, chosen, rejected = (_text(record, key) for key in ("prompt", "chosen", "rejected"))
     for schema in schemas_of("pairwise"):
         assert isinstance(schema, PairSchema)
-        if found := schema.read_prompt(prompt):
-            won, lost = (schema.read_side(found, side, names) for side in (chosen, rejected))
+        if shared := schema.read_prompt(prompt):
+            won, lost = (schema.read_side(shared, side, names) for side in (chosen, rejected))
             break
     else:
         image = names.image(prompt)

@@ -2,7 +2,7 @@
 
 A schema stores its judgments in one of two tables: `pairwise` (record `Comparison`, two sides) or `per_image` (record
 `PerImage`, one image, with the schema's name in the column `question`). `PairSchema` and `PerImageSchema` implement
-both; a kind overrides what is its own.
+both; a kind overrides what differs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Problem:
     Attributes:
         column: name of the column.
         valid: [rows] whether each cell keeps the rule.
-        rule: what a message says about a cell that does not, e.g. `it must be one of yes, no`.
+        rule: for the message about an invalid cell, e.g. `it must be one of yes, no`.
     """
 
     column: str
@@ -94,11 +94,11 @@ class Schema(ABC):
 
     @abstractmethod
     def record(self, subject: Subject, answer: str, *, shown_first: str = "a", **common: Any) -> Judgment:
-        """The judgment that an answer to a question becomes.
+        """The judgment of an answer to a question.
 
         Args:
             shown_first: the side that was shown first, a or b.
-            common: what every judgment has (`annotator`, `source`, ...).
+            common: fields of every judgment (`annotator`, `source`, ...).
 
         Raises:
             FeedbackError: the answer is invalid.
@@ -114,10 +114,10 @@ class Schema(ABC):
 
     @abstractmethod
     def sides(self, subject: Subject) -> list[tuple[str, str]]:
-        """What a question is about as two pairs of image and label; the second is empty where there is one side."""
+        """A question's subject as two pairs of image and label; the second is empty if there is one side."""
 
     def key_parts(self, subject: Subject) -> list[str]:
-        """What identifies a question, whichever side is shown first: hashed into the key of an item."""
+        """Identifies a question independent of the side shown first; hashed into the key of an item."""
         return [self.name, *(part for side in sorted(self.sides(subject)) for part in side)]
 
     def problems(self, frame: pd.DataFrame) -> Iterator[Problem]:
@@ -147,7 +147,7 @@ class Schema(ABC):
         """
 
     def answer_counts(self, frame: pd.DataFrame) -> dict[str, int]:
-        """How often each answer was given, in words."""
+        """Number of each answer, by its name in the report."""
         return {str(answer): int(count) for answer, count in frame[self.answer_column].value_counts().items()}
 
     def label_counts(self, frame: pd.DataFrame) -> list[LabelCount]:
@@ -158,14 +158,14 @@ class Schema(ABC):
 
     @abstractmethod
     def label_studio_config(self, answers: Sequence[str]) -> str:
-        """The labelling configuration (XML) that exported tasks go with."""
+        """The labelling configuration (XML) of exported tasks."""
 
     @abstractmethod
     def label_studio_data(self, row: Row, files: Mapping[str, str]) -> dict[str, str]:
         """`data` of the task of a stored row.
 
         Args:
-            files: path of each image that has a printable one; others are shown by their id.
+            files: path of each image with a printable path; other images are shown by their id.
         """
 
     @abstractmethod

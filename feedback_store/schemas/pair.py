@@ -73,14 +73,14 @@ class PairSchema(Schema):
         )
 
     def answer_counts(self, frame: pd.DataFrame) -> dict[str, int]:
-        """By the place in which the chosen side was shown: which side is called a or b is a coin flip."""
+        """By the position of the chosen side on the screen, since which side is called a or b is random."""
         decided = frame["choice"].isin(SIDES)
         first = frame["choice"] == frame["shown_first"]
-        said = frame["choice"].mask(decided & first, "the side shown first").mask(decided & ~first, "the other side")
-        return {str(answer): int(count) for answer, count in said.value_counts().items()}
+        counted = frame["choice"].mask(decided & first, "the side shown first").mask(decided & ~first, "the other side")
+        return {str(answer): int(count) for answer, count in counted.value_counts().items()}
 
     def label_studio_keys(self) -> set[str]:
-        """Keys of the data of a task of ours."""
+        """Keys of `data` in tasks that this project exported."""
         shared = "image" if self.varies == "label" else "label"
         return {shared, f"{self.varies}_a", f"{self.varies}_b"}
 
@@ -107,16 +107,16 @@ class PairSchema(Schema):
     def label_studio_result(self, row: Row) -> dict[str, Any]:
         if row["choice"] in SIDES:
             selected = {"selected": "left" if row["choice"] == "a" else "right"}
-            # Label Studio itself writes the control's own name, which its SDK's validator refuses; it reads either.
+            # Label Studio writes the control's own name here, which its SDK's validator refuses; it reads both.
             return {"from_name": "better", "to_name": f"{self.varies}_a", "type": "pairwise", "value": selected}
         shared = "image" if self.varies == "label" else "label"
         return {"from_name": "otherwise", "to_name": shared, "type": "choices", "value": {"choices": [row["choice"]]}}
 
     def trl_record(self, row: Row) -> dict[str, str]:
-        """prompt, chosen and rejected of a decided comparison, and which side was chosen.
+        """prompt, chosen and rejected of a comparison without a tie, and which side was chosen.
 
         Raises:
-            FeedbackError: the sides differ in image and label, which one prompt cannot say.
+            FeedbackError: the sides differ in both image and label, which one prompt cannot express.
         """
         self._check_shared(row, "prompt")
         shared = "image_a" if self.varies == "label" else "label_a"
@@ -129,13 +129,13 @@ class PairSchema(Schema):
         }
 
     def read_prompt(self, prompt: str) -> str | None:
-        """What both sides share, from a prompt of ours; None for another prompt."""
+        """What both sides share, from an exported prompt; None for other prompts."""
         before, after = self.prompt.split("{}")
-        ours = prompt.startswith(before) and prompt.endswith(after) and len(prompt) > len(before) + len(after)
-        return prompt[len(before) : len(prompt) - len(after)] if ours else None
+        matches = prompt.startswith(before) and prompt.endswith(after) and len(prompt) > len(before) + len(after)
+        return prompt[len(before) : len(prompt) - len(after)] if matches else None
 
     def read_side(self, shared: str, side: str, names: Names) -> tuple[str, str]:
-        """Image id and label of one side: `chosen` or `rejected` of a record with a prompt of ours.
+        """Image id and label of one side: `chosen` or `rejected` of a record with an exported prompt.
 
         Raises:
             FeedbackError: unknown image or class.
@@ -146,7 +146,7 @@ class PairSchema(Schema):
     def _check_shared(self, row: Row, what: str) -> None:
         if row["image_a"] != row["image_b"] and row["label_a"] != row["label_b"]:
             raise FeedbackError(
-                f"judgment {row['id']} compares two images under two labels, which one {what} cannot say"
+                f"judgment {row['id']} compares two images under two labels, which one {what} cannot express"
             )
 
 

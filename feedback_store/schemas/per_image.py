@@ -24,8 +24,8 @@ class PerImageSchema(Schema):
     """A question about one image, with any number of labels; answers are texts.
 
     Attributes:
-        several: whether it asks about several labels: the cell `label` is a JSON list then. Otherwise it is the label, or
-            empty where the question names none.
+        several: whether it asks about several labels. The cell `label` is then a JSON list; otherwise it is the label, or
+            empty if the question has none.
     """
 
     table = "per_image"
@@ -52,7 +52,7 @@ class PerImageSchema(Schema):
             labels = None
         if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
             return tuple(labels)
-        return (cell,)  # no list: a label that no class has
+        return (cell,)  # not a list: an unknown label
 
     def record(self, subject: Subject, answer: str, *, shown_first: str = "a", **common: Any) -> PerImage:
         label = self.label_cell(subject.labels)
@@ -118,7 +118,7 @@ class LabelSchema(PerImageSchema):
     asks = "which class is this image"
 
     def subject(self, row: Row) -> Subject:
-        return Subject((row["image"],))  # a label stored beside a label choice says nothing
+        return Subject((row["image"],))  # a label choice has no label to ask about
 
     def label_problems(self, frame: pd.DataFrame, classes: Collection[str]) -> Iterator[Problem]:
         yield from super().label_problems(frame, classes)
@@ -140,13 +140,13 @@ class LabelSchema(PerImageSchema):
         return {"image": files.get(row["image"], row["image"])}
 
     def reads_choice(self, control: str, answer: str, data: Mapping[str, Any]) -> bool:
-        return True  # asked last: a choice that answers no other kind's question names the class
+        return True  # called last: a choice that no other kind reads is a class
 
     def import_cells(self, label: str, answer: str, names: Names) -> tuple[str, str]:
         return label, answer if answer in NO_ANSWER else names.label(answer)
 
 
-class AboutOneLabel(PerImageSchema):
+class OneLabelSchema(PerImageSchema):
     """A question about one image and one label."""
 
     def problems(self, frame: pd.DataFrame) -> Iterator[Problem]:
@@ -157,7 +157,7 @@ class AboutOneLabel(PerImageSchema):
             raise FeedbackError("label is empty")
 
 
-class VerdictSchema(AboutOneLabel):
+class VerdictSchema(OneLabelSchema):
     """Is a label right for the image? The answer is yes or no."""
 
     name = "verdict"
@@ -189,7 +189,7 @@ class VerdictSchema(AboutOneLabel):
         return super().reads_choice(control, answer, data) or (answer in VERDICTS and "label" in data)
 
 
-class RatingSchema(AboutOneLabel):
+class RatingSchema(OneLabelSchema):
     """How well does a label fit the image? The answer is a whole number from 1."""
 
     name = "rating"

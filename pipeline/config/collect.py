@@ -1,4 +1,4 @@
-"""Settings of stage one, first half: who answers, what is asked, and the page people answer on."""
+"""Settings of the stage collect: who answers, what is asked, and the page."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 
 
 class CollectConfig(Section):
-    folder: Path | None = Field(None, description="where judgments are kept; default: runs/<name>/feedback")
+    folder: Path | None = Field(None, description="where judgments are stored; default: runs/<name>/feedback")
     store: str = Field(
-        "csv", description="what keeps judgments: `csv`, or the name or address of a store you installed"
+        "csv", description="where judgments are stored: `csv`, or the name or address of an installed store"
     )
     question: str = Field(
         "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating"
     )
-    strategy: str = Field("uniform", description="which questions are asked: uniform")
+    strategy: str = Field("uniform", description="query strategy: uniform")
     teacher: Literal["people", "simulated", "replay"] = Field(
         "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"
     )
     count: int | None = Field(
-        1000, ge=1, le=1_000_000, description="judgments to have in all; null: all that a replay holds"
+        1000, ge=1, le=1_000_000, description="total number of judgments; null: one per image, or all that a replay has"
     )
     simulated: SimulatedConfig = SimulatedConfig()
     replay: ReplayConfig = ReplayConfig()
     ui: Literal["web", "tk"] = Field("web", description="a page in the browser, or a window")
     annotators: list[str] = Field(
-        [], max_length=1000, description="who judges, one link each; default: the name you are logged in by"
+        [], max_length=1000, description="who judges, each with a personal link; default: your login name"
     )
-    judgments_per_item: int = Field(1, ge=1, le=1000, description="different people who answer each question")
+    judgments_per_item: int = Field(1, ge=1, le=1000, description="number of people who answer each question")
     repeat_fraction: Fraction = Field(
-        0.05, description="share of questions asked the same person twice, for consistency"
+        0.05, description="share of questions that a person is asked again, for consistency"
     )
-    gold_fraction: Fraction = Field(0.0, description="share of questions whose answer the reference's labels tell")
-    lease_minutes: float = Field(
-        15, gt=0, le=525_600, description="how long a question stays with the person it was given to"
+    gold_fraction: Fraction = Field(
+        0.0, description="share of gold items: questions about labelled images of the reference"
     )
-    rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="a rating is 1 to this")
-    show_others: bool = Field(False, description="show what other people answered; biases judgments")
-    show_model: bool = Field(False, description="show the reference's opinion; biases judgments")
+    lease_minutes: float = Field(15, gt=0, le=525_600, description="how long a question is reserved for a person")
+    rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="ratings are 1 to this number")
+    show_others: bool = Field(False, description="show other people's answers; biases judgments")
+    show_model: bool = Field(False, description="show the reference's prediction; biases judgments")
     keys: KeysConfig = KeysConfig()
     server: ServerConfig = ServerConfig()
 
@@ -61,14 +61,14 @@ class CollectConfig(Section):
     @field_validator("question")
     @classmethod
     def _question(cls, name: str) -> str:
-        from feedback_store.schemas import schemas  # pandas, which the command line's help does not wait for
+        from feedback_store.schemas import schemas  # imports pandas, which --help does not need
 
         return known(schemas, name)
 
     @field_validator("strategy")
     @classmethod
     def _strategy(cls, name: str) -> str:
-        from pipeline.strategies import strategies  # torch, likewise
+        from pipeline.strategies import strategies  # imports torch, which --help does not need
 
         return known(strategies, name)
 
@@ -81,5 +81,5 @@ class CollectConfig(Section):
                     f"{name!r}: a name has 1 to 64 letters, digits, spaces, . _ @ or -, and starts with a letter"
                 )
         if len(set(names)) != len(names):
-            raise ValueError("the same name stands twice")
+            raise ValueError("a name is listed twice; remove one")
         return names

@@ -1,4 +1,4 @@
-"""Settings of the server of the judging page."""
+"""Settings of the judging page's server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from pipeline.config.hosts import AcceptedHost, ListenAddress
 
 
 class ServerConfig(Section):
-    """Where the page is served. Over SSH: `ssh -L 8765:127.0.0.1:8765 host`, then open the printed link here."""
+    """Where the page is served. Over SSH: `ssh -L 8765:127.0.0.1:8765 host`, then open the printed link locally."""
 
     host: ListenAddress = Field("127.0.0.1", description="address to listen on; 0.0.0.0: all addresses of this machine")
-    port: Annotated[int, Field(ge=0, lt=65536)] = Field(8765, description="0: any free one")
-    open_browser: bool = Field(True, description="open the page when it is ready, where there is a screen")
+    port: Annotated[int, Field(ge=0, lt=65536)] = Field(8765, description="0: any free port")
+    open_browser: bool = Field(True, description="open the page in a browser, if there is a screen")
     allowed_hosts: list[AcceptedHost] = Field([], description="accepted Host headers besides localhost; `*`: any")
     tls_certificate: Path | None = Field(None, description="PEM file; serves https together with tls_key")
     tls_key: Path | None = None
     connections: int = Field(
-        1024, ge=1, le=1_000_000, description="open connections; beyond it the one that sends slowest is closed"
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="maximum number of open connections; beyond it the slowest sender is closed",
     )
     read_seconds: float = Field(
         20.0,
@@ -35,5 +38,5 @@ class ServerConfig(Section):
     @model_validator(mode="after")
     def _both(self) -> ServerConfig:
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key go together: give both or none")
+            raise ValueError("tls_certificate and tls_key go together; set both or neither")
         return self

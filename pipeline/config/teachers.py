@@ -1,4 +1,4 @@
-"""Settings of the simulated teacher and of the replay of recorded judgments."""
+"""Settings of the simulated teacher and of the replay of recorded labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.config.base import Probability, Section, expand_path, known
 
 
 class SimulatedConfig(Section):
-    """The simulated teacher (METHOD 6, after B-Pref). A name sets the parameters; a parameter given wins."""
+    """The simulated teacher (METHOD 6, after B-Pref). `name` sets the parameters; a parameter that is set overrides it."""
 
     name: str = Field("oracle", description="oracle, mistake, noisy, skip, equal, custom")
     beta: float | None = Field(None, ge=-1, le=1e6, description="rationality; -1 is perfectly rational")
@@ -21,7 +21,7 @@ class SimulatedConfig(Section):
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        from pipeline.kinds.teachers import teachers  # torch, which the command line's help does not wait for
+        from pipeline.kinds.teachers import teachers  # imports torch, which --help does not need
 
         return known(teachers, name)
 
@@ -29,20 +29,20 @@ class SimulatedConfig(Section):
     @classmethod
     def _beta(cls, beta: float | None) -> float | None:
         if beta is not None and beta != -1 and beta < 0:
-            raise ValueError("needs -1 (perfectly rational) or a number not below 0")
+            raise ValueError("must be -1 (perfectly rational) or at least 0")
         return beta
 
 
 class ReplayConfig(Section):
-    """Recorded human judgments: a CSV whose columns name image, label and, if known, annotator."""
+    """Recorded human labels: a CSV file with columns of images, labels and optionally annotators."""
 
     csv: Path | None = None
-    root: Path | None = Field(None, description="folder the image column is relative to; default: images.root")
+    root: Path | None = Field(None, description="folder that the image column is relative to; default: images.root")
     image_column: str = "image"
     label_column: str = "label"
     annotator_column: str | None = None
     votes_per_image: int | None = Field(
-        None, ge=1, le=1_000_000, description="labels used per image, the first ones of the file; null: all"
+        None, ge=1, le=1_000_000, description="number of labels used per image, in the order of the file; null: all"
     )
 
     _paths = field_validator("csv", "root", mode="before")(expand_path)

@@ -1,4 +1,4 @@
-"""Judgment kinds: one module per kind, found in one registry. A new kind is one object (see CONTRIBUTING.md)."""
+"""Judgment kinds: one module per kind, in one registry. CONTRIBUTING.md shows how to add one."""
 
 from pipeline.kinds.base import Columns, JudgmentKind, kinds, likelihoods, register_kind, unregister_kind
 from pipeline.kinds.comparison import Comparison, ImageComparison

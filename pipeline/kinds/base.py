@@ -1,4 +1,4 @@
-"""The interface of a judgment kind: everything that differs between kinds is one object."""
+"""The interface of a judgment kind: one object has everything that differs between kinds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Columns:
 
     Args:
         frame: rows of one kind; every cell is text.
-        row_numbers: makes row numbers [M] of a column of image ids.
-        class_numbers: makes class numbers [M] of a series of class names with the index of `frame`.
+        row_numbers: converts a column of image ids into row numbers [M].
+        class_numbers: converts a column (its name, and class names with the index of `frame`) into class numbers [M].
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Columns:
         return torch.stack([self._class_numbers(column, self.frame[column]) for column in columns], dim=1)
 
     def class_lists(self, column: str, names: Callable[[str], Sequence[str]]) -> Tensor:
-        """[M, L] class numbers of cells that hold L labels each; `names` splits a cell.
+        """[M, L] class numbers of cells with L labels each; `names` splits a cell.
 
         Raises:
             UserError: a class that does not exist.
@@ -65,21 +65,21 @@ class Columns:
         return torch.stack(parts, dim=1) if parts else torch.empty(len(split), 0, dtype=torch.long)
 
     def answers(self, numbers: dict[str, int]) -> Tensor:
-        """[M] numbers of the answers; numbers: of each answer that may be stored."""
+        """[M] answers as numbers; numbers: the number of each valid answer."""
         column = "choice" if "choice" in self.frame else "answer"
         return torch.from_numpy(np.array(self.frame[column].map(numbers), dtype=np.int64))
 
 
 class JudgmentKind(ABC):
-    """One kind of judgment: what is asked, what it looks like, how it is simulated, and what is learned from it.
+    """One kind of judgment: drawing of queries, display, simulation and likelihood.
 
     Attributes:
         name: in settings, e.g. `comparison`.
         schema: how it is stored, checked, summarised and exchanged.
         likelihood: of its answers.
-        actions: settings in `collect.keys` that answer it.
-        style: class of the page's style sheet for the choices.
-        script: source of a JavaScript module with a layout of its own, or None (docs/architecture.md).
+        actions: settings in `collect.keys` whose keys answer it.
+        style: CSS class of the choices on the page.
+        script: source of a JavaScript module with a custom layout, or None (docs/architecture.md).
     """
 
     name: ClassVar[str]
@@ -103,32 +103,32 @@ class JudgmentKind(ABC):
             UserError: too few images or classes for this kind.
         """
 
-    def about(self, rows: Tensor) -> Queries | None:
-        """One question about each row [Q], in order; None where labels have to be drawn for it."""
+    def query_each(self, rows: Tensor) -> Queries | None:
+        """One query about each row [Q], in order; None if the kind has to draw labels."""
         return None
 
     def with_known_answer(self, queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
-        """Questions like these that the known classes of their images answer; some may be dropped."""
+        """Similar queries for gold items: the known classes of the images answer them; some queries may be dropped."""
         return queries
 
     @abstractmethod
     def screen(self, subject: Subject, shown_first: str, settings: ScreenSettings) -> Screen:
-        """What a question looks like.
+        """The question as it is shown.
 
         Args:
-            shown_first: the side on the left, a or b, where there are sides.
+            shown_first: the side on the left, a or b; ignored by kinds without sides.
         """
 
     def choices(self, settings: ScreenSettings) -> tuple[Choice, ...] | None:
-        """The choices, where they are the same for every question; None where they depend on the question."""
+        """The choices, if they are the same for every question; otherwise None."""
         return None
 
     def answers(self, settings: ScreenSettings) -> Collection[str]:
-        """Valid answers, besides `cant_tell` and `bad_image`; to be overridden where `choices` is None."""
+        """Valid answers, besides `cant_tell` and `bad_image`; override it if `choices` returns None."""
         return tuple(choice.answer for choice in self.choices(settings) or ())
 
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
-        """Keys of this kind besides its actions."""
+        """Help lines for keys of this kind that are not actions."""
         return []
 
     # Simulating ----------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class JudgmentKind(ABC):
         """An answer to each query, as it is stored."""
 
     def replay(self, queries: Queries, labels: np.ndarray, classes: Sequence[str]) -> list[str] | None:
-        """Answers to queries of somebody who gave each image a label; None if labels do not answer this kind.
+        """Answers to queries by an annotator who recorded a label for each image; None if labels cannot answer this kind.
 
         Args:
             labels: [Q] class numbers.
@@ -149,7 +149,7 @@ class JudgmentKind(ABC):
 
     @abstractmethod
     def encode(self, columns: Columns) -> tuple[Tensor, Tensor, Tensor]:
-        """Stored rows as row numbers [M, I], class numbers [M, L] and answer numbers [M], as its likelihood reads them."""
+        """Stored rows as row numbers [M, I], class numbers [M, L] and answer numbers [M], for the likelihood."""
 
 
 kinds: Registry[JudgmentKind] = Registry("judgment kind", "image_rlhf.judgment_kinds")

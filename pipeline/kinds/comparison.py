@@ -27,7 +27,7 @@ ANSWERS = tuple(choice for choice in COMPARISON_CHOICES if choice not in NO_ANSW
 
 
 class DavidsonParameters(nn.Module):
-    """log_nu: log of Davidson's nu, the propensity of ties; -inf (and not learned) where no tie was seen."""
+    """log_nu: log of Davidson's tie parameter nu; -inf and not trained if there are no ties."""
 
     def __init__(self, ties: bool) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class DavidsonParameters(nn.Module):
 
 
 class PairLikelihood(Likelihood):
-    """Bradley-Terry, or Davidson's model where ties occur. Encoded as two rows and two classes."""
+    """Bradley-Terry, or Davidson's model if there are ties. Encoded as two rows and two classes (METHOD 1)."""
 
     name = "comparison"
-    reward_axis = "reward of the first side less the second's"
+    reward_axis = "reward of the first side minus the second's"
 
     def parameters(self, answer: Tensor, answers: int, config: RewardConfig) -> DavidsonParameters:
         return DavidsonParameters(bool((answer == TIE).any()))
@@ -56,7 +56,7 @@ class PairLikelihood(Likelihood):
         return log_p[:, [B, A, TIE] if parameters.ties else [B, A]]
 
     def correct_by_chance(self, answer: Tensor) -> float:
-        """Which side is which is a coin flip: half of the decided ones, or all ties."""
+        """The order of the sides is random: half of the answers without a tie, or all ties."""
         counts = answer.bincount().double()
         return max(float(counts[:TIE].sum()) / 2, float(counts[TIE:].sum()))
 
@@ -65,14 +65,14 @@ class PairLikelihood(Likelihood):
         swap = sides[:, 0] > sides[:, 1]
         return sides.sort(dim=1).values, torch.where(swap & (answer < TIE), 1 - answer, answer)
 
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
         a, b = names[int(classes[0])], names[int(classes[1])]
         if int(rows[0]) != int(rows[1]):
             return f"better example of {a} than another image? {('yes', 'no', 'tie')[answer]}"
         return f"{a} or {b}? {(a, b, 'tie')[answer]}"
 
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
         difference = rewards[rows[:, 0], classes[:, 0]] - rewards[rows[:, 1], classes[:, 1]]
         names = {A: "first is better", B: "second is better", TIE: "tie"}
@@ -84,9 +84,10 @@ PAIR_LIKELIHOOD = PairLikelihood()
 
 def simulate_sides(queries: Queries, simulation: Simulation) -> list[str]:
     """Choices between the first and the last image and label of each query."""
-    of = np.arange(len(queries))
+    query = np.arange(len(queries))
     utility = [
-        simulation.gold.utility(queries.rows[:, side].numpy())[of, queries.labels[:, side].numpy()] for side in (0, -1)
+        simulation.gold.utility(queries.rows[:, side].numpy())[query, queries.labels[:, side].numpy()]
+        for side in (0, -1)
     ]
     return simulation.choose_side(*utility).tolist()
 
@@ -116,9 +117,9 @@ class Comparison(PairKind):
     style = "sides"
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
-        """Two distinct classes, drawn one after the other without replacement.
+        """Two distinct classes per query, drawn without replacement.
 
-        Which of them is A is a coin flip of its own, since the first drawn is the likelier one.
+        A second random draw decides which is A, because the class drawn first is usually the more probable one.
         """
         rows = spread_over(pool, count, random)
         pair = draw_classes(rows, log_policy, 2, random)
@@ -126,7 +127,7 @@ class Comparison(PairKind):
         return Queries(self.name, rows[:, None], torch.where(swap[:, None], pair.flip(1), pair))
 
     def with_known_answer(self, queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
-        """One side is the true class, the other one is wrong."""
+        """One side is the true class, the other one another class."""
         truth = torch.from_numpy(gold.labels)[queries.rows[:, 0]]
         label_a, label_b = queries.labels.unbind(1)
         wrong = torch.where(label_a == truth, label_b, label_a)
@@ -156,10 +157,9 @@ class ImageComparison(PairKind):
     schema = IMAGE_COMPARISON
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
-        """Two distinct images for one label: every class as often as any other, its images drawn by pi(label | image).
+        """Two distinct images per label: classes equally often, images with probability proportional to pi(label | image).
 
-        Under a policy that is not uniform both images are then candidates for the label, so that there is something to
-        tell apart; under a uniform one, images are drawn uniformly.
+        Both images are then plausible examples of the label. Under a uniform policy images are drawn uniformly.
         """
         if len(pool) < 2:
             raise UserError("collect.question: comparing two images needs at least two images to ask about")
@@ -171,7 +171,7 @@ class ImageComparison(PairKind):
             pairs_per_round = len(pool) // 2
             drawn: list[Tensor] = []
             while sum(map(len, drawn)) < 2 * len(asked):
-                # All of the pool in an order drawn without replacement: neighbours make pairs of distinct images.
+                # A weighted random order of the pool: neighbours form pairs of distinct images.
                 noise = torch.rand(len(pool), generator=random, dtype=torch.float64).clamp(1e-300, 1 - 1e-16)
                 order = (log_policy[pool, label].double() - torch.log(-torch.log(noise))).argsort(descending=True)
                 drawn.append(pool[order[: 2 * min(pairs_per_round, len(asked))]])
@@ -188,7 +188,7 @@ class ImageComparison(PairKind):
         sides = list(zip(SIDES, subject.images, strict=True))
         (left, left_image), (right, right_image) = sides if shown_first == SIDES[0] else sides[::-1]
         return Screen(
-            f"Which image is the better example of “{subject.labels[0]}”?",
+            f'Which image is the better example of "{subject.labels[0]}"?',
             (left_image, right_image),
             (Choice("tie", "Equally good", "tie", secondary=True),),
             (Choice(left, "Left", "first"), Choice(right, "Right", "second")),

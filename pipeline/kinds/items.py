@@ -1,4 +1,4 @@
-"""Item: one question about one or two images, whoever is asked and whichever side is shown first."""
+"""Item: one question about one or two images, independent of the annotator and of the side shown first."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Item:
 
     Attributes:
         kind: name of the judgment kind.
-        subject: images and labels it is about.
-        gold: mixed in because the answer is known; asked of everybody, beyond `judgments_per_item`.
+        subject: its images and labels.
+        gold: whether the answer is known; gold items are asked of everybody, in addition to `judgments_per_item`.
     """
 
     kind: str
@@ -35,12 +35,12 @@ class Item:
 
     @property
     def sides(self) -> list[tuple[str, str]]:
-        """What it is about as two pairs of image id and label; the second is empty where there is one side."""
+        """Two pairs of image id and label; the second is empty if there is one side."""
         return schemas.get(self.kind).sides(self.subject)
 
     @cached_property
     def key(self) -> str:
-        """The same for the same question, with either side first; tells nobody what the question is."""
+        """A hash of the question, equal whichever side is shown first; it does not reveal the question."""
         text = "\x1f".join(schemas.get(self.kind).key_parts(self.subject))
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -62,12 +62,12 @@ def item_of(row: Mapping[str, str]) -> Item:
 def items_of(queries: Queries, ids: Sequence[str], classes: Sequence[str]) -> list[Item]:
     """Queries as items, in order; ids: of all images, classes: names of all classes."""
     images = [tuple(ids[row] for row in rows) for rows in queries.rows.tolist()]
-    labels = [tuple(classes[label] for label in of) for of in queries.labels.tolist()]
-    return [Item(queries.kind, Subject(*about)) for about in zip(images, labels, strict=True)]
+    labels = [tuple(classes[label] for label in numbers) for numbers in queries.labels.tolist()]
+    return [Item(queries.kind, Subject(*subject)) for subject in zip(images, labels, strict=True)]
 
 
 def distinct(items: Sequence[Item]) -> list[Item]:
-    """Each question once, in order of its first appearance."""
+    """Each question once, in the order of first occurrence."""
     first: dict[str, Item] = {}
     for item in items:
         first.setdefault(item.key, item)

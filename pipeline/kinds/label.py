@@ -18,7 +18,7 @@ from pipeline.kinds.queries import Queries, spread_over
 from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
-MANY_CLASSES = 10  # more are searched by name
+MANY_CLASSES = 10  # with more classes, the page has a search by name
 
 
 class LabelLikelihood(Likelihood):
@@ -34,16 +34,16 @@ class LabelLikelihood(Likelihood):
     def log_p(self, parameters: Any, utilities: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         return p.label_choice(utilities[images[:, 0]])
 
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
         return f"which class? {names[answer]}"
 
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
         of_image = rewards[rows[:, 0]]
-        less = (of_image - of_image.gather(1, answer[:, None])).flatten()
+        difference = (of_image - of_image.gather(1, answer[:, None])).flatten()
         others = (torch.arange(of_image.shape[1])[None] != answer[:, None]).flatten()
-        return {"other classes, less the class chosen": less[others]}
+        return {"other classes minus the chosen class": difference[others]}
 
 
 class Label(JudgmentKind):
@@ -54,10 +54,10 @@ class Label(JudgmentKind):
     likelihood = LabelLikelihood()
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
-        return self.about(spread_over(pool, count, random))
+        return self.query_each(spread_over(pool, count, random))
 
-    def about(self, rows: Tensor) -> Queries:
-        """One question about each row [Q]."""
+    def query_each(self, rows: Tensor) -> Queries:
+        """One query about each row [Q]."""
         return Queries(self.name, rows[:, None], torch.empty(len(rows), 0, dtype=torch.long))
 
     def choices(self, settings: ScreenSettings) -> tuple[Choice, ...]:
@@ -69,11 +69,11 @@ class Label(JudgmentKind):
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         lines = [KeyHelp(("0", "…", str(len(settings.classes) - 1)), "the class of that number")]
         if len(settings.classes) > MANY_CLASSES:
-            lines.append(KeyHelp(("/",), "search a class by name; Enter picks the first, Escape leaves"))
+            lines.append(KeyHelp(("/",), "search a class by name; Enter picks the first, Escape ends the search"))
         return lines
 
     def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
-        """The true class, or by mistake another one."""
+        """The true class; with probability `eps_mistake` another one."""
         truth = simulation.gold.labels[queries.rows[:, 0].numpy()]
         classes = simulation.gold.classes
         others = (truth + simulation.random.integers(1, len(classes), len(queries))) % len(classes)

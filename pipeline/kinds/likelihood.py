@@ -1,4 +1,4 @@
-"""Likelihood of the answers to one kind of question under utilities r(x, a), with its learned parameters (METHOD 1)."""
+"""The interface of likelihoods of answers under utilities r(x, a), with their learned parameters (METHOD 1)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Likelihood(ABC):
     answers_are_classes: ClassVar[bool] = False
 
     def count_answers(self, answer: Tensor, classes: int) -> int:
-        """K, from the answers [M] that were given and the number of classes."""
+        """K, from the stored answers [M] and the number of classes."""
         return max(2, int(answer.max()) + 1 if len(answer) else 2)
 
     def parameters(self, answer: Tensor, answers: int, config: RewardConfig) -> nn.Module:
-        """Parameters at their start; a module without any where there are none.
+        """Initial parameters; a module without parameters if there are none.
 
         Args:
             answer: [M] answers in the training set.
@@ -52,35 +52,40 @@ class Likelihood(ABC):
         """
 
     def unreliable(self, parameters: Any, log_p: Tensor) -> Tensor:
-        """log Q [M, K]: how annotators answer when they do not answer as the model; uniformly, if not overridden."""
+        """log Q [M, K]: answers of an unreliable annotator; uniform unless overridden."""
         return torch.full_like(log_p, -math.log(log_p.shape[-1]))
 
     def correct_by_chance(self, answer: Tensor) -> float:
-        """How many of the answers [M] the best constant answer gets right."""
+        """Number of answers [M] that equal the most common answer."""
         return float(answer.bincount().double().max())
 
     def canonical(self, rows: Tensor, classes: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
-        """The question as numbers [M, n] that are equal for equal questions whichever side was first; the answer [M] to match."""
+        """The question as numbers [M, n], independent of the order of the sides, and the answers [M] in that order."""
         return torch.cat([rows, classes], dim=1), answer
 
     @abstractmethod
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
-        """One judgment in words.
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
+        """One judgment as a sentence for the card.
 
         Args:
-            rows: [I]; classes: [L].
+            rows: [I] row numbers.
+            classes: [L] class numbers.
             names: of all classes.
             answers: K.
         """
 
     @abstractmethod
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
-        """Rewards that the answers are about, by answer in words, for the card.
+        """Rewards of the judged labels, by the answer's name in the card's histogram.
 
         Args:
-            rewards: [N, C] of all images; rows: [M, I]; classes: [M, L]; answer: [M].
+            rewards: [N, C] of all images.
+            rows: [M, I] row numbers.
+            classes: [M, L] class numbers.
+            answer: [M].
+            answers: K.
         """
 
     def summary(self, parameters: Any) -> dict[str, Any]:

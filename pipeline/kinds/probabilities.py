@@ -1,6 +1,6 @@
-"""Probabilities of answers under utilities r(x, a): one small pure function a kind (METHOD 1).
+"""Probabilities of answers under utilities r(x, a): one pure function per kind (METHOD 1).
 
-Each returns log P of every possible answer, so that training, accuracy, calibration and surprise read the same numbers.
+Each returns log P of every possible answer; training, accuracy and calibration all use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NO, YES = 0, 1
 
 
 def bradley_terry(r_a: Tensor, r_b: Tensor) -> Tensor:
-    """log P of A and of B, [M, 2], with P(A) = sigma(r_A - r_B) (Bradley and Terry 1952).
+    """log P of A and B, [M, 2], with P(A) = sigma(r_A - r_B) (Bradley and Terry 1952).
 
     Args:
         r_a, r_b: [M] utilities of the two sides.
@@ -41,7 +41,7 @@ def label_choice(utilities: Tensor) -> Tensor:
 
 
 def verdict(r: Tensor, tau: Tensor) -> Tensor:
-    """log P of no and of yes, [M, 2], with P(yes) = sigma(r - tau); r [M], tau a scalar."""
+    """log P of no and yes, [M, 2], with P(yes) = sigma(r - tau); r [M], tau a scalar."""
     return torch.stack([logsigmoid(tau - r), logsigmoid(r - tau)], dim=-1)
 
 
@@ -65,8 +65,14 @@ def _log1mexp(width: Tensor) -> Tensor:
     return torch.log(-torch.expm1(-width.clamp_min(1e-6)))
 
 
-def gaussian(r: Tensor, levels: int, offset: Tensor, log_gain: Tensor, log_sigma: Tensor) -> Tensor:
-    """log density of ratings 1 to K, [M, K], spread evenly over -1 to 1, around offset + gain r: squared error."""
+def gaussian(r: Tensor, levels: int, *, offset: Tensor, log_gain: Tensor, log_sigma: Tensor) -> Tensor:
+    """log density of ratings 1 to K, [M, K], at equal distances in -1 to 1, with mean offset + gain r: squared error.
+
+    Args:
+        r: [M].
+        levels: K.
+        offset, log_gain, log_sigma: scalars.
+    """
     z = torch.linspace(-1, 1, levels, device=r.device)
     error = (z - offset - log_gain.exp() * r[:, None]) / log_sigma.exp()
     return -0.5 * error.square() - log_sigma - 0.5 * math.log(2 * math.pi)
@@ -76,14 +82,14 @@ def unreliable(log_p: Tensor, log_eta: Tensor, log_not: Tensor, otherwise: Tenso
     """log of eta P + (1 - eta) Q, [M, K] (Crowd-BT, Chen et al. 2013).
 
     Args:
-        log_p: [M, K] what a reliable annotator answers.
+        log_p: [M, K] log P of a reliable annotator.
         log_eta, log_not: [M] log eta and log(1 - eta) of each answer's annotator.
-        otherwise: [M, K] or [K] log Q, what the annotator answers when not answering as the model: the other side of a
-            comparison, the other verdict, any class or level at random.
+        otherwise: [M, K] or [K] log Q of an unreliable annotator: the other side of a comparison, the other verdict, or a
+            uniformly random class or level.
     """
     return torch.logaddexp(log_eta[:, None] + log_p, log_not[:, None] + otherwise)
 
 
 def ascending(first: Tensor, gaps: Tensor) -> Tensor:
-    """Cut points [K - 1] that are ascending whatever the parameters: first, then first plus sums of softplus(gaps)."""
+    """Ascending cut points [K - 1] from unconstrained parameters: first, then first plus sums of softplus(gaps)."""
     return torch.cat([first.view(1), first + softplus(gaps).cumsum(0)])

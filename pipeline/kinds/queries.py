@@ -1,4 +1,4 @@
-"""Queries: questions of one kind as row numbers of images and class numbers, and how they are drawn at random."""
+"""Queries: questions of one kind as row numbers and class numbers, and functions that draw them (METHOD 7)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Questions of one kind.
+    """Q questions of one kind.
 
     Attributes:
         kind: name of the judgment kind.
         rows: [Q, I] row numbers of the images of each question.
-        labels: [Q, L] class numbers of the labels it asks about; L may be 0.
+        labels: [Q, L] class numbers of the labels asked about; L may be 0.
     """
 
     kind: str
@@ -26,12 +26,12 @@ class Queries:
         return len(self.rows)
 
     def pick(self, which: Tensor) -> Queries:
-        """Some of the questions, by mask or position."""
+        """The questions selected by a mask or by positions."""
         return Queries(self.kind, self.rows[which], self.labels[which])
 
 
 def spread_over(rows: Tensor, count: int, random: torch.Generator) -> Tensor:
-    """`count` rows [count] in random order; each is drawn as often as any other, or once more."""
+    """`count` rows [count] in random order; the numbers of times that two rows are drawn differ by at most one."""
     rounds = -(-count // len(rows))
     shuffled = [rows[torch.randperm(len(rows), generator=random)] for _ in range(rounds)]
     return torch.cat(shuffled)[:count]

@@ -22,7 +22,7 @@ from pipeline.kinds.simulation import Simulation
 
 
 class RatingParameters(nn.Module):
-    """Cut points of binned ratings, or offset, gain and deviation of ratings as numbers (`reward.rating: scalar`)."""
+    """Cut points of the ordinal model, or offset, gain and standard deviation of `reward.rating: scalar`."""
 
     def __init__(self, levels: int, scalar: bool) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class RatingParameters(nn.Module):
 
 
 class RatingLikelihood(Likelihood):
-    """The ordinal logit (McCullagh 1980), or squared error."""
+    """The ordinal logit (McCullagh 1980), or squared error (METHOD 1)."""
 
     name = "rating"
 
@@ -49,7 +49,8 @@ class RatingLikelihood(Likelihood):
     def log_p(self, parameters: RatingParameters, utilities: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         r = utilities[images[:, 0], classes[:, 0]]
         if parameters.scalar:
-            return p.gaussian(r, parameters.levels, parameters.offset, parameters.log_gain, parameters.log_sigma)
+            offset, log_gain, log_sigma = parameters.offset, parameters.log_gain, parameters.log_sigma
+            return p.gaussian(r, parameters.levels, offset=offset, log_gain=log_gain, log_sigma=log_sigma)
         return p.ordinal(r, parameters.cuts)
 
     def unreliable(self, parameters: RatingParameters, log_p: Tensor) -> Tensor:
@@ -57,11 +58,11 @@ class RatingLikelihood(Likelihood):
             return torch.full_like(log_p, -math.log(2))  # a density on -1 to 1
         return super().unreliable(parameters, log_p)
 
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
         return f"{names[int(classes[0])]}, 1 to {answers}? {answer + 1}"
 
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
         asked = rewards[rows[:, 0], classes[:, 0]]
         return {f"{level + 1}": asked[answer == level] for level in range(answers)}
@@ -88,14 +89,14 @@ class Rating(JudgmentKind):
         return tuple(Choice(str(level), text.get(level, ""), number=level) for level in levels)
 
     def screen(self, subject: Subject, shown_first: str, settings: ScreenSettings) -> Screen:
-        return Screen(f"How well does “{subject.labels[0]}” fit this image?", subject.images, self.choices(settings))
+        return Screen(f'How well does "{subject.labels[0]}" fit this image?', subject.images, self.choices(settings))
 
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         levels = settings.levels
         return [KeyHelp(("1", "…", str(levels)), f"1 fits not at all, {levels} fits perfectly")]
 
     def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
-        """The highest level for the true class and 1 for any other, or by mistake any other level."""
+        """The highest level for the true class and 1 for others; with probability `eps_mistake` another level."""
         right = simulation.gold.labels[queries.rows[:, 0].numpy()] == queries.labels[:, 0].numpy()
         mistaken, levels = simulation.mistakes(len(queries)), simulation.levels
         level = np.where(right, levels, 1)

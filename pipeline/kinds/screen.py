@@ -1,4 +1,4 @@
-"""What a question looks like, described once for the page and the window."""
+"""A question as it is shown, for the page and the window."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Choice:
-    """An answer that a button or a key gives.
+    """An answer with its button and keys.
 
     Attributes:
         answer: what is stored.
         text: on the button.
-        action: name of the setting in `collect.keys` whose keys give this answer; empty for none.
-        number: digits that give this answer when they are typed; None for none.
+        action: setting in `collect.keys` with the keys of this answer; empty for none.
+        number: typing its digits gives this answer; None for none.
         secondary: shown with less weight, e.g. a tie.
     """
 
@@ -33,7 +33,7 @@ class Screen:
         text: the question.
         images: ids of the images, in the order shown.
         choices: buttons below the images.
-        image_choices: where the images themselves are buttons, the answer that each stands for.
+        image_choices: if the images are buttons, the answer of each.
     """
 
     text: str
@@ -42,12 +42,12 @@ class Screen:
     image_choices: tuple[Choice, ...] = ()
 
     def all_choices(self) -> tuple[Choice, ...]:
-        """Every answer the question has."""
+        """All choices of the question."""
         return self.image_choices + self.choices
 
 
 class KeyHelp(NamedTuple):
-    """A line of the explanation of keys; `…` between two keys stands for all between them."""
+    """One line of the help; `…` between two keys means a range."""
 
     keys: tuple[str, ...]
     meaning: str
@@ -55,7 +55,7 @@ class KeyHelp(NamedTuple):
 
 @dataclass(frozen=True)
 class ScreenSettings:
-    """What the choices of a question depend on besides the question.
+    """Settings that the choices of a question depend on.
 
     Attributes:
         classes: names of all classes.

@@ -1,4 +1,4 @@
-"""Answers of simulated people, who know the gold labels and make the errors of B-Pref (Lee et al. 2021; METHOD 6)."""
+"""Simulated answers from gold labels, with the errors of B-Pref (Lee et al. 2021; METHOD 6)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class TeacherParameters:
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What simulated answers depend on besides the questions.
+    """Inputs of simulated answers besides the queries.
 
     Attributes:
         gold: true classes.
         parameters: of the teacher.
         mean_utility: m of METHOD 6, the mean gold utility of classes drawn from the reference.
         levels: number of rating levels.
-        random: stream of the answers.
+        random: random stream of the answers.
     """
 
     gold: GoldLabels
@@ -51,7 +51,7 @@ class Simulation:
     def choose_side(self, utility_a: np.ndarray, utility_b: np.ndarray) -> np.ndarray:
         """Choices [Q] of `a`, `b`, `tie` or `cant_tell` for gold utilities [Q] of the two sides.
 
-        Where a perfectly rational teacher sees no difference it flips a coin; B-Pref's code counts a win for the first.
+        A perfectly rational teacher chooses at random between equal utilities; B-Pref's code chooses the first side.
         """
         p, count = self.parameters, len(utility_a)
         difference = utility_a - utility_b

@@ -1,4 +1,4 @@
-"""Simulated teachers: named ways to answer questions from gold labels (B-Pref, Lee et al. 2021; METHOD 6)."""
+"""Simulated teachers by name, which answer from gold labels (B-Pref, Lee et al. 2021; METHOD 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SimulatedTeacher(Protocol):
     """Answers questions from gold labels.
 
     Attributes:
-        parameters: used where the configuration sets none.
+        parameters: defaults of those that the configuration does not set.
     """
 
     @property
@@ -28,7 +28,7 @@ class SimulatedTeacher(Protocol):
 
 @dataclass(frozen=True)
 class BPrefTeacher:
-    """Answers as the judgment kind simulates it."""
+    """Answers with the judgment kind's simulation."""
 
     parameters: TeacherParameters
 
@@ -46,6 +46,6 @@ teachers.register("custom", BPrefTeacher(TeacherParameters()))
 
 
 def parameters_of(config: SimulatedConfig) -> TeacherParameters:
-    """The named teacher's parameters; those that the configuration sets replace its own."""
+    """The named teacher's parameters, overridden by those that the configuration sets."""
     settings = config.model_dump(exclude={"name"})
     return replace(teachers.get(config.name).parameters, **{k: v for k, v in settings.items() if v is not None})

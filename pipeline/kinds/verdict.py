@@ -32,7 +32,7 @@ class Threshold(nn.Module):
 
 
 class VerdictLikelihood(Likelihood):
-    """P(yes) = sigma(r - tau)."""
+    """P(yes) = sigma(r - tau) (METHOD 1)."""
 
     name = "verdict"
 
@@ -45,11 +45,11 @@ class VerdictLikelihood(Likelihood):
     def unreliable(self, parameters: Threshold, log_p: Tensor) -> Tensor:
         return log_p.flip(-1)
 
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
         return f"{names[int(classes[0])]}? {('no', 'yes')[answer]}"
 
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
         asked = rewards[rows[:, 0], classes[:, 0]]
         return {"no": asked[answer == NO], "yes": asked[answer == YES]}
@@ -71,7 +71,7 @@ class Verdict(JudgmentKind):
         return Queries(self.name, rows[:, None], draw_classes(rows, log_policy, 1, random))
 
     def with_known_answer(self, queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:
-        """Half of them about the true class."""
+        """On average half of the queries ask about the true class."""
         truth = torch.from_numpy(gold.labels)[queries.rows]
         right = torch.rand(len(queries), generator=random)[:, None] < 0.5
         return Queries(self.name, queries.rows, torch.where(right, truth, queries.labels))
@@ -80,10 +80,10 @@ class Verdict(JudgmentKind):
         return tuple(Choice(answer, answer.capitalize(), answer) for answer in VERDICTS)
 
     def screen(self, subject: Subject, shown_first: str, settings: ScreenSettings) -> Screen:
-        return Screen(f"Is “{subject.labels[0]}” right for this image?", subject.images, self.choices(settings))
+        return Screen(f'Is "{subject.labels[0]}" right for this image?', subject.images, self.choices(settings))
 
     def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
-        """Right, except for mistakes."""
+        """The right answer, except with probability `eps_mistake`."""
         right = simulation.gold.labels[queries.rows[:, 0].numpy()] == queries.labels[:, 0].numpy()
         return np.where(right ^ simulation.mistakes(len(queries)), "yes", "no").tolist()
 

@@ -1,4 +1,4 @@
-"""Query strategies, by the name in `collect.strategy`."""
+"""Query strategies by name, as in `collect.strategy`."""
 
 from pipeline.strategies.base import Candidates, QueryStrategy, strategies
 from pipeline.strategies.uniform import Uniform

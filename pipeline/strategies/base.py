@@ -1,4 +1,4 @@
-"""Query strategies: which questions of a kind are worth asking."""
+"""The interface of query strategies, which choose the questions that are asked (METHOD 7)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pipeline.kinds import JudgmentKind, Queries
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a strategy chooses from.
+    """Inputs of a strategy.
 
     Attributes:
-        pool: [P] row numbers of the images to ask about.
+        pool: [P] row numbers of the images that can be asked about.
         log_policy: [N, C] log-probabilities of the current policy.
-        random: stream of everything the strategy draws.
+        random: random stream of the strategy.
     """
 
     pool: Tensor
@@ -28,13 +28,13 @@ class Candidates:
 
 
 class QueryStrategy(Protocol):
-    """Chooses questions."""
+    """Chooses queries."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        """`count` questions of a kind, the most valuable first; with a larger count the same ones first where possible.
+        """`count` queries of a kind, the most valuable first; if possible a larger `count` only appends queries.
 
         Raises:
-            UserError: there is nothing to ask about.
+            UserError: too few images or classes.
         """
 
 

@@ -7,7 +7,7 @@ from pipeline.strategies.base import Candidates
 
 
 class Uniform:
-    """Every image as often as any other; the kind draws its labels."""
+    """Asks about all images equally often; the kind draws the labels."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
         return kind.draw(candidates.pool, count, candidates.log_policy, candidates.random)

@@ -27,12 +27,12 @@ def _is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def run_stage(name: str, module: str, config: Config, force: bool) -> None:
-    """Run one stage and say in a line what it made, or that there was nothing to do."""
+def run_stage(name: str, module: str, config: Config, force: bool, **options: Any) -> None:
+    """Run one stage and print its result, or that it was up to date; options: further arguments of its `run`."""
     from pipeline.run.run_folder import RunFolder
 
     stage = importlib.import_module(module)
-    changed = stage.run(config, force)
+    changed = stage.run(config, force, **options)
     if _is_main_process():
         note = "" if changed else f"  (up to date; `{next_command.make(name)} FORCE=1` does it again)"
         click.echo(stage.describe(RunFolder(config).write_summary()) + note)
@@ -56,7 +56,7 @@ def _command(name: str, module: str, text: str) -> click.Command:
     type=click.Choice(["people", "simulated", "replay"]),
     default="people",
     show_default=True,
-    help="Who answers: people on a page or in a window, or a teacher that stands in for them.",
+    help="Who answers: people on a page or in a window, or a simulated or replay teacher.",
 )
 @click.option("--annotators", help="Names of those who judge, with commas between; each gets a link of their own.")
 @click.option("--ui", type=click.Choice(["web", "tk"]), help="A page in the browser, or a window.")
@@ -70,7 +70,7 @@ def collect(config: Config, force: bool, teacher: str, annotators: str | None, u
     tree = config.model_dump(mode="json")
     tree["collect"] |= changed
     name, module, _ = next(stage for stage in STAGES if stage[0] == "collect")
-    run_stage(name, module, parse_config(tree, "collect"), force)
+    run_stage(name, module, parse_config(tree, "collect"), force, announce=click.echo)
 
 
 @click.command()

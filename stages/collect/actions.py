@@ -1,12 +1,12 @@
-"""What can be done about any question by key or button, and what each action means, for the page and the window."""
+"""Actions of every question (skip, undo, ...), their texts, and the help on keys, for the page and the window."""
 
 from __future__ import annotations
 
 from pipeline.config.keyboard import KeysConfig
 from pipeline.kinds import JudgmentKind, KeyHelp, ScreenSettings
 
-ALWAYS = ("skip", "cant_tell", "bad_image", "undo", "zoom", "help")
-MEANING = {
+COMMON_ACTIONS = ("skip", "cant_tell", "bad_image", "undo", "zoom", "help")
+ACTION_TEXT = {
     "first": "left is better",
     "second": "right is better",
     "tie": "equally good",
@@ -22,6 +22,6 @@ MEANING = {
 
 
 def key_help(kind: JudgmentKind, keys: KeysConfig, settings: ScreenSettings) -> list[KeyHelp]:
-    """Every key that does something, with its meaning, in the order shown."""
-    actions = (*kind.actions, *ALWAYS)
-    return kind.help(settings) + [KeyHelp(tuple(getattr(keys, action)), MEANING[action]) for action in actions]
+    """All keys with their meaning, in the order shown."""
+    actions = (*kind.actions, *COMMON_ACTIONS)
+    return kind.help(settings) + [KeyHelp(tuple(getattr(keys, action)), ACTION_TEXT[action]) for action in actions]

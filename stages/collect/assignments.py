@@ -1,8 +1,8 @@
-"""Who is asked what next, and what becomes of an answer. The page and the window are two faces of this.
+"""Assign questions to annotators and store their answers, for the page and the window.
 
-An item is given to at most `judgments_per_item` people, counting those who answered it and those who hold it. A lease
-that expires frees the item; an answer that comes after that, when others have taken its place, is kept in the store's
-`late` and not counted. So is one whose lease is lost.
+An item is assigned to at most `judgments_per_item` people, counting those who answered it and those who hold a lease. An
+expired lease frees the item. An answer after that is stored in the store's `late` and not counted, if other people
+answered or hold the item by then. The same holds for an answer whose lease is lost.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from stages.collect.tasks import Accepted, Answer, Progress, Task
 
 
 class Assignments:
-    """One collection's questions, leases and answers.
+    """Questions, leases and answers of one collection.
 
     Args:
-        source: what is stored as the judgments' source: web or tk.
+        source: source of the judgments: web or tk.
         clock: seconds since the epoch.
     """
 
@@ -41,6 +41,7 @@ class Assignments:
         store: FeedbackStore,
         leases: Leases,
         settings: CollectConfig,
+        *,
         seed: int,
         source: str,
         clock: Callable[[], float] = time.time,
@@ -51,13 +52,13 @@ class Assignments:
         self.items = {item.key: item for item in (*plan.items, *plan.gold)}
         self._place = {key: place for place, key in enumerate(self.items)}
         self.ledger = Ledger(store)
-        self._open = {item.key: settings.judgments_per_item for item in plan.items}  # answers missing, where any are
+        self._open = {item.key: settings.judgments_per_item for item in plan.items}  # missing answers
         self._update(list(self._open))
         self._next_item = NextItem(plan, self.items, self.ledger, leases, settings, seed, self._open)
-        self._storing = Lock()  # held while a write of our own is under way
+        self._storing = Lock()  # held during a write of this process
 
     def _update(self, keys: Iterable[str]) -> None:
-        """Bring the list of items that still need answers up to date."""
+        """Update the numbers of missing answers of these items."""
         for key in keys:
             if key in self.items and not self.items[key].gold:
                 missing = self.settings.judgments_per_item - len(self.ledger.by_item[key])
@@ -67,10 +68,10 @@ class Assignments:
                     self._open.pop(key, None)
 
     def catch_up(self) -> None:
-        """Learn what others stored since. While a write of our own is under way, which takes long, that waits for later.
+        """Read what other processes stored since the last call; does nothing during a write of this process.
 
-        A store that cannot be read keeps nobody from judging: `write` refuses to add to it and says why, and the answers
-        wait where they were given until it is repaired.
+        A store that cannot be read does not stop the questions: `write` then raises the reason, and the answers wait on the
+        page until the store is repaired.
         """
         if self._storing.acquire(blocking=False):
             try:
@@ -80,16 +81,16 @@ class Assignments:
                 self._storing.release()
 
     def task(self, annotator: str, item: Item, occasion: int) -> Task:
-        """The item as this annotator sees it; which side is first is a coin that falls the same way each time."""
+        """The item as this annotator sees it; the side shown first is random, but the same each time."""
         text = f"{self.seed}\x1f{annotator}\x1f{item.key}\x1f{occasion}"
         return Task(item, occasion, "ab"[hashlib.sha256(text.encode()).digest()[0] & 1])
 
     def until(self) -> float:
-        """When a lease that is granted now ends."""
+        """End of a lease that starts now, in seconds since the epoch."""
         return self.clock() + self.settings.lease_minutes * 60
 
     def _held_by_others(self, annotator: str) -> dict[str, list[Lease]]:
-        """Leases of others who have not answered the item yet (they count by their answer then), by item."""
+        """Leases of other annotators on items that they have not answered, by item."""
         held: dict[str, list[Lease]] = {}
         for lease in self.leases.held(self.clock()):
             if lease.annotator != annotator and not self.ledger.by_item[lease.item].get(lease.annotator):
@@ -97,7 +98,7 @@ class Assignments:
         return held
 
     def take(self, annotator: str, wanted: int, holding: Sequence[str] = ()) -> list[Task]:
-        """Up to `wanted` tasks besides those the annotator holds; all of these are theirs for `lease_minutes`."""
+        """Up to `wanted` new tasks; these and the held ones are reserved for `lease_minutes`."""
         self.catch_up()
         with self.leases.exclusive():
             others = self._held_by_others(annotator)
@@ -109,15 +110,15 @@ class Assignments:
             unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
             chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
             taken = {*mine, *holding}
-            while len(chosen) < wanted and (found := self._next_item(annotator, others, taken)):
-                chosen.append(found)
-                taken.add(found[0])
+            while len(chosen) < wanted and (following := self._next_item(annotator, others, taken)):
+                chosen.append(following)
+                taken.add(following[0])
             for key, occasion in [*((key, mine[key].occasion) for key in holding if key in mine), *chosen]:
                 self.leases.grant(annotator, key, occasion, self.until())
         return [self.task(annotator, self.items[key], occasion) for key, occasion in chosen]
 
     def waiting_until(self, annotator: str) -> float | None:
-        """When a question that others hold may become free for this annotator; None if none is left to wait for."""
+        """When the next lease of others on an item for this annotator expires; None if there is no such lease."""
         held = self._held_by_others(annotator)
         times = [
             lease.until
@@ -128,13 +129,13 @@ class Assignments:
         return min(times, default=None)
 
     def skip(self, annotator: str, key: str) -> None:
-        """Put an item off: others may have it now, and this annotator gets it again after everything else."""
+        """Skip an item: others may have it now, and this annotator gets it again after all other items."""
         with self.leases.exclusive():
             if lease := self.leases.of(annotator, key):
                 self.leases.skip(annotator, key, lease.occasion, self.clock())
 
     def release(self, annotator: str, keys: Sequence[str]) -> None:
-        """Give items back unanswered."""
+        """End leases without an answer."""
         with self.leases.exclusive():
             self.leases.release(annotator, list(keys), self.clock())
 
@@ -142,7 +143,7 @@ class Assignments:
         """Turn answers into judgments, without storing them (`commit` does); their items stay leased until then.
 
         Raises:
-            LeasesError: the leases cannot be read or written; send all of it again.
+            LeasesError: the leases cannot be read or written; send all answers again.
         """
         answering = Answering(self, annotator)
         with self.leases.exclusive():
@@ -151,7 +152,7 @@ class Assignments:
         return answering.accepted
 
     def has_room(self, annotator: str, item: Item, occasion: int) -> bool:
-        """Whether an answer to an item that is not leased to the annotator any more may count."""
+        """Whether an answer whose lease expired still counts."""
         if item.gold or occasion:
             return True
         return len(self._held_by_others(annotator).get(item.key, ())) < self._open.get(item.key, 0)
@@ -160,16 +161,15 @@ class Assignments:
         """Store judgments durably, then count them.
 
         Raises:
-            FeedbackError: the disk refused, or a file is not what was stored; send the answers again. The items stay with
-                those who answered them.
+            FeedbackError: writing failed, or another program changed a file; send the answers again. The items stay leased.
         """
         self.settle(judgments, self.write(judgments, late))
 
     def write(self, judgments: Sequence[Judgment], late: Sequence[Judgment]) -> Written | None:
-        """The slow half of `commit`, which may run in a thread of its own while tasks are taken and answers checked.
+        """First half of `commit`, the slow one; it may run in another thread, parallel to `take` and `check`.
 
         Returns:
-            where the judgments are in the store, for `settle`; None without judgments.
+            the positions of the judgments in the store, for `settle`; None without judgments.
         """
         try:
             with self._storing:
@@ -183,17 +183,17 @@ class Assignments:
             raise
 
     def settle(self, judgments: Sequence[Judgment], written: Written | None) -> None:
-        """The quick half: count what is stored now, and end its leases. Judgments that are stored are never refused here."""
+        """Second half of `commit`, the fast one: count stored judgments and end their leases."""
         if written is None:
             return
         self._update(self.ledger.add(judgments, written))
         with self.leases.exclusive():
             for judgment in judgments:
-                if given := self.ledger.given.get(judgment.id):
-                    self.leases.done(given.annotator, given.key, judgment.id)
+                if stored := self.ledger.current.get(judgment.id):
+                    self.leases.done(stored.annotator, stored.key, judgment.id)
 
     def progress(self, annotator: str) -> Progress:
-        """How far this annotator and everybody together have come."""
+        """Progress of this annotator and of the collection."""
         total = len(self.plan.items) * self.settings.judgments_per_item
         answered = self.ledger.by_annotator[annotator]
         left = len(self._open) - len({key for key in answered.values() if key in self._open})

@@ -1,7 +1,7 @@
-"""Who holds which question until when: a small SQLite file, so that it outlives the server and serves several.
+"""Leases: who holds which question until when, in a SQLite file that several servers can share.
 
-Leases are no judgments: losing them costs nobody an answer. So the file is consistent after a power cut, but its last
-changes may be gone, and a damaged one is set aside and made anew.
+Losing leases loses no answer. After a power cut the file is consistent, but its last changes may be missing. A damaged
+file is set aside and replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CREATE TABLE IF NOT EXISTS leases (
 CREATE INDEX IF NOT EXISTS by_state ON leases (state, until);
 CREATE INDEX IF NOT EXISTS by_answer ON leases (answer);
 """
-_COLUMNS = {"annotator": 1, "item": 2, "occasion": 0, "until": 0, "state": 0, "answer": 0}  # place in the primary key
-_ODD_ROWS = """
+_COLUMNS = {"annotator": 1, "item": 2, "occasion": 0, "until": 0, "state": 0, "answer": 0}  # primary key
+_COUNT_MALFORMED = """
 SELECT count(*) FROM leases WHERE typeof(annotator) != 'text' OR typeof(item) != 'text' OR typeof(occasion) != 'integer'
     OR typeof(until) != 'real' OR typeof(answer) != 'text' OR state NOT IN ('held', 'skipped', 'done')
 """
@@ -49,17 +49,17 @@ Result = TypeVar("Result")
 
 
 class LeasesError(FeedbackError):
-    """The file of leases cannot be read or written; no answer was taken or lost."""
+    """The file of leases cannot be read or written; no answer was accepted or lost."""
 
 
 def _named(error: sqlite3.Error, path: Path) -> LeasesError:
     return LeasesError(
-        f"the leases cannot be kept ({error}): {path}; make room or put that right, and if the file is damaged start again"
+        f"the leases cannot be read or written ({error}): {path}; free disk space or fix that, and restart if the file is damaged"
     )
 
 
 def _names_the_file(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Turns what SQLite raises in a method of `Leases` into a LeasesError."""
+    """Decorates a method of `Leases`: turns errors of SQLite into a LeasesError that names the file."""
 
     @wraps(method)
     def wrapped(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
@@ -73,9 +73,13 @@ def _names_the_file(method: Callable[Arguments, Result]) -> Callable[Arguments, 
 
 @dataclass(frozen=True)
 class Lease:
-    """An item given to an annotator; occasion 0 is the first time, 1 the repetition that measures consistency.
+    """An item that is reserved for an annotator.
 
-    `answer` is the id of the answer that is on its way to the disk, empty before.
+    Attributes:
+        item: its key.
+        occasion: 0 the first time, 1 for the repetition that measures consistency.
+        until: end of the lease, in seconds since the epoch.
+        answer: id of the answer that is being stored; empty before.
     """
 
     annotator: str
@@ -99,10 +103,10 @@ class Leases:
             self._db = _open(path)
         except _Damaged as damage:
             _set_aside(path, damage)
-            self._db = self._open_anew()
+            self._db = self._open_empty()
 
     @_names_the_file
-    def _open_anew(self) -> sqlite3.Connection:
+    def _open_empty(self) -> sqlite3.Connection:
         return _open(self.path)
 
     def close(self) -> None:
@@ -110,7 +114,7 @@ class Leases:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """What is read and granted inside is one step, for threads and processes alike."""
+        """A transaction: no other thread or process changes leases meanwhile."""
         with self._guard:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -119,20 +123,20 @@ class Leases:
             except sqlite3.Error as error:
                 raise _named(error, self.path) from error
             finally:
-                if self._db.in_transaction:  # a full disk may end it, or leave it to us
+                if self._db.in_transaction:  # after an error SQLite may have ended the transaction or not
                     self._db.execute("ROLLBACK")
 
     @_names_the_file
     def held(self, now: float) -> list[Lease]:
-        """Every lease that counts at this time."""
-        found = self._db.execute(
+        """All leases that have not expired at this time."""
+        rows = self._db.execute(
             "SELECT annotator, item, occasion, until, answer FROM leases WHERE state = 'held' AND until > ?", (now,)
         )
-        return [Lease(*row) for row in found]
+        return [Lease(*row) for row in rows]
 
     @_names_the_file
     def of(self, annotator: str, item: str) -> Lease | None:
-        """The lease an annotator has, or once had, on an item."""
+        """The lease, possibly expired, that an annotator has on an item; None if there is none."""
         row = self._db.execute(
             "SELECT annotator, item, occasion, until, answer FROM leases WHERE annotator = ? AND item = ? AND state != 'done'",
             (annotator, item),
@@ -141,26 +145,26 @@ class Leases:
 
     @_names_the_file
     def answered_by(self, answer: str) -> list[tuple[str, str]]:
-        """Annotator and item of what the answer with this id is on its way to, or has ended."""
+        """Annotator and item of the leases that the answer with this id is for."""
         return self._db.execute("SELECT annotator, item FROM leases WHERE answer = ?", (answer,)).fetchall()
 
     @_names_the_file
     def skipped(self, annotator: str) -> list[str]:
-        """Items put off, longest ago first."""
-        found = self._db.execute(
+        """Skipped items, in the order in which they were skipped."""
+        rows = self._db.execute(
             "SELECT item FROM leases WHERE annotator = ? AND state = 'skipped' ORDER BY until", (annotator,)
         )
-        return [item for (item,) in found]
+        return [item for (item,) in rows]
 
-    def grant(self, annotator: str, item: str, occasion: int, until: float, answer: str = "") -> None:
-        self._put(annotator, item, occasion, until, "held", answer)
+    def grant(self, annotator: str, item: str, occasion: int, until: float, *, answer: str = "") -> None:
+        self._put(annotator, item, occasion, until, state="held", answer=answer)
 
     def skip(self, annotator: str, item: str, occasion: int, now: float) -> None:
-        self._put(annotator, item, occasion, now, "skipped")
+        self._put(annotator, item, occasion, now, state="skipped")
 
     @_names_the_file
     def done(self, annotator: str, item: str, answer: str) -> None:
-        """The answer is on disk; unless the item was given anew meanwhile, the lease is over."""
+        """End the lease of a stored answer, unless the item was assigned again in the meantime."""
         self._db.execute(
             "UPDATE leases SET state = 'done' WHERE annotator = ? AND item = ? AND answer = ?",
             (annotator, item, answer),
@@ -168,18 +172,18 @@ class Leases:
 
     @_names_the_file
     def reopen(self, annotator: str, answer: str) -> None:
-        """The answer did not reach the disk: the item is still held, and may be answered under another id."""
+        """After a failed write: the item is still leased and may be answered under another id."""
         self._db.execute("UPDATE leases SET answer = '' WHERE annotator = ? AND answer = ?", (annotator, answer))
 
     @_names_the_file
-    def _put(self, annotator: str, item: str, occasion: int, until: float, state: str, answer: str = "") -> None:
+    def _put(self, annotator: str, item: str, occasion: int, until: float, *, state: str, answer: str = "") -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)", (annotator, item, occasion, until, state, answer)
         )
 
     @_names_the_file
     def release(self, annotator: str, items: list[str], now: float) -> None:
-        """Others may have these items now."""
+        """End leases, so that others may have these items."""
         for item in items:
             self._db.execute(
                 "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held'",
@@ -188,15 +192,15 @@ class Leases:
 
 
 class _Damaged(Exception):
-    """The file is there and holds no leases."""
+    """The file exists but is not a valid file of leases."""
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Raises: _Damaged, or LeasesError where the system refuses."""
+    """Raises: _Damaged for an invalid file, LeasesError for an error of the operating system."""
     database = None
     try:
         database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-        database.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged name is nobody's
+        database.text_factory = lambda text: text.decode("utf-8", "replace")  # undecodable bytes match no annotator
         database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
         if damage := _damage(database):
             raise _Damaged(damage)
@@ -210,15 +214,15 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _damage(database: sqlite3.Connection) -> str:
-    """What is wrong with a file of leases; empty if nothing is."""
-    (said,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-    if said != "ok":
-        return str(said)
+    """The first problem of a file of leases; empty if it is valid."""
+    (result,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+    if result != "ok":
+        return str(result)
     columns = {row[1]: row[5] for row in database.execute("PRAGMA table_info(leases)")}
     if columns != _COLUMNS:
         return "its table has other columns"
-    (odd,) = database.execute(_ODD_ROWS).fetchone()
-    return f"{odd} rows are malformed" if odd else ""
+    (malformed,) = database.execute(_COUNT_MALFORMED).fetchone()
+    return f"{malformed} rows are malformed" if malformed else ""
 
 
 def _set_aside(path: Path, damage: _Damaged) -> None:
@@ -228,8 +232,8 @@ def _set_aside(path: Path, damage: _Damaged) -> None:
         if with_suffix.exists():
             with_suffix.replace(aside.with_name(aside.name + suffix))
     warnings.warn(
-        f"damaged file of leases ({damage}): {path}; it was set aside as {aside.name}, nobody holds a question any more and no "
-        "answer is lost",
+        f"damaged file of leases ({damage}): {path}; it was set aside as {aside.name}; all questions are free "
+        "again, and no answer is lost",
         FeedbackWarning,
         stacklevel=3,
     )

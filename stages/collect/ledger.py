@@ -1,4 +1,4 @@
-"""What has been answered so far, by whom: a fold over the stored rows, kept up with what others add."""
+"""All current answers by item and by annotator, updated from the rows of the store."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from feedback_store.store import START, FeedbackStore, Written
 from feedback_store.tables import as_row
 from pipeline.kinds.items import item_of
 
-STAND_INS = ("simulated", "replay")  # their answers answer no question for people
+TEACHER_SOURCES = ("simulated", "replay")  # their answers do not count as answers of people
 
 
 @dataclass(frozen=True)
-class Given:
-    """An answer that stands."""
+class CurrentAnswer:
+    """An answer that was not retracted; `key` is its item's key."""
 
     annotator: str
     key: str
@@ -29,23 +29,23 @@ class Given:
 
 
 class Ledger:
-    """Standing answers by item and by annotator.
+    """Current answers by item and by annotator.
 
     Attributes:
-        given: every standing answer by its id.
-        taken_back: annotator of every answer that was taken back, by the answer's id.
+        current: every current answer by its id.
+        taken_back: annotator of every retracted answer, by the answer's id.
         owner: annotator of every row ever stored, by id.
-        by_item: for each item's key, how often each annotator has answered it.
-        by_annotator: for each annotator, the items' keys of their standing answers by id, in order.
+        by_item: for each item's key, the number of current answers of each annotator.
+        by_annotator: for each annotator, the items' keys of their current answers by id, in order.
         position: how far the store was read.
     """
 
     def __init__(self, store: FeedbackStore) -> None:
         self._store = store
-        self._of_item: dict[str, set[str]] = defaultdict(set)  # ids of the answers in `given`
+        self._of_item: dict[str, set[str]] = defaultdict(set)  # ids in `current` by item
         self._stored = StoredIds()
         self.position = START
-        self.given: dict[str, Given] = {}
+        self.current: dict[str, CurrentAnswer] = {}
         self.taken_back: dict[str, str] = {}
         self.owner: dict[str, str] = {}
         self.by_item: dict[str, dict[str, int]] = defaultdict(dict)
@@ -53,24 +53,24 @@ class Ledger:
         self.catch_up()
 
     def catch_up(self) -> list[str]:
-        """Fold in rows stored since the last look; returns the keys of the items they are about.
+        """Add rows stored since the last call; returns the keys of the items whose answers changed.
 
-        Where rows that were folded in are no longer stored (their owner changed a file and accepted that), all rows are
-        folded anew.
+        If rows that were read before are no longer stored (the owner changed a file and accepted that), all rows are read
+        again.
 
         Raises:
-            ChangedError: a file is not what was stored; what was folded in so far stands.
+            ChangedError: another program changed a file; the ledger is unchanged.
         """
         added = self._store.rows_since(self.position)
-        changed = self._forget() if added.anew else []
-        changed += [key for row in added.rows if (key := self._fold(row))]
+        changed = self._forget() if added.reset else []
+        changed += [key for row in added.rows if (key := self._add_row(row))]
         self.position = added.position
         return changed
 
     def add(self, judgments: Sequence[Judgment], written: Written) -> list[str]:
-        """Fold in judgments that were just written, whether or not the store can be read any more.
+        """Add judgments that were just written, even if the store cannot be read any more.
 
-        The store is read only if others stored something before them.
+        The store is read only if other processes stored rows before these.
 
         Returns:
             the keys of all items whose answers changed.
@@ -81,54 +81,55 @@ class Ledger:
         else:
             with suppress(ChangedError):
                 changed = self.catch_up()
-        return changed + [key for judgment in judgments if (key := self._fold(as_row(judgment)))]
+        return changed + [key for judgment in judgments if (key := self._add_row(as_row(judgment)))]
 
     def _forget(self) -> list[str]:
-        """Start anew; returns the keys of all items that had answers."""
+        """Clear the ledger; returns the keys of all items that had answers."""
         answered = list(self.by_item)
-        for known in (self._of_item, self.given, self.owner, self.by_item, self.by_annotator):
-            known.clear()
+        for index in (self._of_item, self.current, self.owner, self.by_item, self.by_annotator):
+            index.clear()
         self._stored = StoredIds()
         return answered
 
-    def _fold(self, row: Mapping[str, str]) -> str | None:
+    def _add_row(self, row: Mapping[str, str]) -> str | None:
+        """Add a row unless it is known; returns the key of the item whose answers changed, if one did."""
         if row["id"] in self.owner:
             return None
         self.owner[row["id"]] = row["annotator"]
-        if row["source"] in STAND_INS:
+        if row["source"] in TEACHER_SOURCES:
             return None
         self._stored.learn([row["id"]], [row["retracts"]])
         if row["retracts"]:
-            return self._take_back(row["retracts"])
-        if row["id"] in self._stored.retracted:  # by a row above it
+            return self._retract(row["retracts"])
+        if row["id"] in self._stored.retracted:  # by an earlier row
             self.taken_back[row["id"]] = row["annotator"]
             return None
         key = item_of(row).key
-        given = Given(row["annotator"], key, schema_of(row).answer(row), row.get("shown_first", "a"))
-        self.given[row["id"]] = given
+        answer = CurrentAnswer(row["annotator"], key, schema_of(row).answer(row), row.get("shown_first", "a"))
+        self.current[row["id"]] = answer
         self._of_item[key].add(row["id"])
-        self.by_annotator[given.annotator][row["id"]] = key
+        self.by_annotator[answer.annotator][row["id"]] = key
         times = self.by_item[key]
-        times[given.annotator] = times.get(given.annotator, 0) + 1
+        times[answer.annotator] = times.get(answer.annotator, 0) + 1
         return key
 
-    def _take_back(self, judgment: str) -> str | None:
-        given = self.given.pop(judgment, None)
-        if given is None:
+    def _retract(self, judgment: str) -> str | None:
+        answer = self.current.pop(judgment, None)
+        if answer is None:
             return None
-        self.taken_back[judgment] = given.annotator
-        del self.by_annotator[given.annotator][judgment]
-        self._of_item[given.key].remove(judgment)
-        times = self.by_item[given.key]
-        times[given.annotator] -= 1
-        if not times[given.annotator]:
-            del times[given.annotator]
-        return given.key
+        self.taken_back[judgment] = answer.annotator
+        del self.by_annotator[answer.annotator][judgment]
+        self._of_item[answer.key].remove(judgment)
+        times = self.by_item[answer.key]
+        times[answer.annotator] -= 1
+        if not times[answer.annotator]:
+            del times[answer.annotator]
+        return answer.key
 
     def answers(self, key: str, *, besides: str) -> dict[str, int]:
-        """How often each answer was given to an item by others; `cant_tell` and `bad_image` are none."""
+        """Number of each answer to an item by others, without `cant_tell` and `bad_image`."""
         counts: dict[str, int] = {}
-        for given in (self.given[judgment] for judgment in sorted(self._of_item[key])):
-            if given.annotator != besides and given.answer not in NO_ANSWER:
-                counts[given.answer] = counts.get(given.answer, 0) + 1
+        for answer in (self.current[judgment] for judgment in sorted(self._of_item[key])):
+            if answer.annotator != besides and answer.answer not in NO_ANSWER:
+                counts[answer.answer] = counts.get(answer.answer, 0) + 1
         return counts

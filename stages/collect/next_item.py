@@ -1,4 +1,4 @@
-"""Which item an annotator is asked next: gold items and repetitions in their shares, otherwise the next of the plan."""
+"""Choose an annotator's next item: gold items and repetitions in their shares, otherwise the next of the plan."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
 from stages.collect.question_plan import Plan
 
-APART = 10  # answers between an item and its repetition, so that nobody remembers the first
+MIN_REPEAT_DISTANCE = 10  # answers between an item and its repetition, so that the first is forgotten
 
 
 @dataclass(frozen=True)
 class History:
-    """What an annotator was asked: keys of the items answered, in order, and of those in their hands now."""
+    """What an annotator was asked: keys of answered items, in order, and of items that they hold now."""
 
     annotator: str
     answered: list[str]
@@ -45,7 +45,7 @@ class NextItem:
 
     Attributes:
         items: every item of the plan by its key.
-        missing: how many answers each item of the plan still needs, where it needs any; kept up to date by its owner.
+        missing: number of missing answers of each unfinished item of the plan; `Assignments` updates it.
     """
 
     plan: Plan
@@ -59,11 +59,11 @@ class NextItem:
     def __call__(
         self, annotator: str, others: Mapping[str, Sequence[Lease]], taken: set[str]
     ) -> tuple[str, int] | None:
-        """Another item for an annotator, and its occasion (1 for a repetition); None if there is none now.
+        """The next item for an annotator and its occasion (1 for a repetition); None if there is none now.
 
         Args:
             others: leases of others who have not answered the item yet, by item.
-            taken: keys of the items in the annotator's hands.
+            taken: keys of the items that the annotator holds.
         """
         history = History(annotator, list(self.ledger.by_annotator[annotator].values()), taken)
         if key := self.gold(history):
@@ -87,17 +87,17 @@ class NextItem:
             return None
         once = [
             key
-            for key in history.answered[:-APART]
+            for key in history.answered[:-MIN_REPEAT_DISTANCE]
             if key in self.items and key not in history.taken and self.ledger.by_item[key][history.annotator] == 1
         ]
         return Random(f"{self.seed} {history.annotator} {history.asked}").choice(once) if once else None
 
     def fresh(self, history: History, others: Mapping[str, Sequence[Lease]]) -> str | None:
-        """The next item of the plan that needs an answer of this annotator; those they put off come last."""
+        """The next item of the plan that this annotator can answer; items that they skipped come last."""
         skipped = self.leases.skipped(history.annotator)
-        put_off = set(skipped)
-        ahead = (key for key in self.missing if key not in put_off)
-        for key in (*ahead, *(key for key in skipped if key in self.missing)):
+        skipped_keys = set(skipped)
+        not_skipped = (key for key in self.missing if key not in skipped_keys)
+        for key in (*not_skipped, *(key for key in skipped if key in self.missing)):
             if key in history.taken or key in history.distinct:
                 continue
             if len(others.get(key, ())) < self.missing[key]:

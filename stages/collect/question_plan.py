@@ -1,4 +1,4 @@
-"""What people are asked: the items of a run, and those among images whose class is known."""
+"""The questions of a run: items from the query strategy, and gold items."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ class Plan:
 
 
 def labelled_rows(ws: Workspace) -> dict[int, int]:
-    """Class number of each image the reference was given the label of, by row."""
+    """Class number of each labelled image of the reference, by row."""
     return read_labelled_rows(ws.run.require("reference", "labelled.csv"), ws.table.position, ws.classes)
 
 
 def pool_of(ws: Workspace) -> np.ndarray:
-    """Training images that the reference was not given labels of.
+    """Row numbers of the training images that the reference has no labels of.
 
     Raises:
-        UserError: there are none.
+        UserError: the reference has the labels of all images.
     """
     known = labelled_rows(ws)
     train = ws.table.rows("train")
     pool = train[[row not in known for row in train]]
     if not len(pool):
         raise UserError(
-            "no image is left to be judged: the reference was given the labels of all; lower reference.labelled_per_class"
+            "no image is left to judge: the reference has the labels of all images; lower reference.labelled_per_class"
         )
     return pool
 
 
 def plan(ws: Workspace) -> Plan:
-    """The items of this run; the same ones each time, and with a larger `collect.count` the same ones first.
+    """The items of this run; deterministic, and a larger `collect.count` appends items.
 
     Raises:
-        UserError: nothing to ask about, or gold items asked for and no image's class known.
+        UserError: no image to ask about, or gold items are wanted and the reference has no labels.
     """
     settings = ws.config.collect
     pool = torch.from_numpy(pool_of(ws))
@@ -66,8 +66,8 @@ def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
     known = labelled_rows(ws)
     if not known:
         raise UserError(
-            "collect.gold_fraction: gold items need images whose class is known, and the reference was given none; set it "
-            "to 0, or raise reference.labelled_per_class"
+            "collect.gold_fraction: gold items need labelled images, and the reference has none; set it to 0, or raise "
+            "reference.labelled_per_class"
         )
     labels = np.full(len(ws.table), -1)
     labels[list(known)] = list(known.values())

@@ -1,14 +1,15 @@
-"""Stage one, first half: ask questions, append every answer durably to the feedback store.
+"""The stage collect: ask questions and append every answer durably to the feedback store.
 
-People answer on a page or in a window; teachers stand in for them in demonstrations and experiments. A teacher's
-questions depend on the run's seed alone and each judgment's id on its question, so that an interrupted collection goes
-on where it stopped and a repeated one adds nothing. Nothing that was judged is ever removed, whatever is forced.
+People answer on a page or in a window; simulated and replay teachers answer in demonstrations and experiments. A
+teacher's judgments are deterministic, so that an interrupted collection resumes and a repeated one adds nothing. The
+stage never removes judgments, even if it is forced.
 """
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -23,16 +24,22 @@ from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
-from stages.collect.ledger import STAND_INS
-from stages.collect.teacher_judgments import judgments
+from stages.collect.ledger import TEACHER_SOURCES
+from stages.collect.teacher_judgments import teacher_judgments
 
-ACKNOWLEDGED_TOGETHER = 256  # a teacher's answers come faster than a disk can sync, so that many share one sync
-MANY = 100_000  # questions that take seconds to draw
+_log = logging.getLogger(__name__)
+
+BATCH_SIZE = 256  # a teacher's judgments per fsync
+SLOW_COUNT = 100_000  # drawing this many questions takes seconds
 
 
 @one_process("collect", unless=lambda config: config.collect.teacher == "people")  # several pages share leases
-def run(config: Config, force: bool = False) -> bool:
-    """Make runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do."""
+def run(config: Config, force: bool = False, announce: Callable[[str], object] = _log.info) -> bool:
+    """Write runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do.
+
+    Args:
+        announce: is called with the links of the page, line by line, once the server listens.
+    """
     stage = RunFolder(config).stage("collect")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
@@ -45,23 +52,23 @@ def run(config: Config, force: bool = False) -> bool:
         return False
     if ws.runtime.is_main:
         stage.begin()
-        if (config.collect.count or 0) >= MANY:
-            click.echo(f"drawing {config.collect.count:,} questions; this takes some seconds per million", err=True)
-        added = _ask_people(ws, store) if people else _append_all(store, judgments(ws))
-        standing = len(store.comparisons()) + len(store.per_image_judgments())
-        result = {"judgments": standing, "collect": {"added": added, "folder": store.location}}
+        if (config.collect.count or 0) >= SLOW_COUNT:
+            _log.info(f"drawing {config.collect.count:,} questions; this takes some seconds per million")
+        added = _ask_people(ws, store, announce) if people else _append_all(store, teacher_judgments(ws))
+        current = len(store.comparisons()) + len(store.per_image_judgments())
+        result = {"judgments": current, "collect": {"added": added, "folder": store.location}}
         stage.finish(inputs, [], result)
     ws.runtime.wait()
     return True
 
 
-def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
-    """Open the page or the window; returns when it is closed, with the number of answers it took."""
+def _ask_people(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) -> int:
+    """Open the page or the window until it is closed; returns the number of rows stored."""
     sources = [*store.comparisons()["source"], *store.per_image_judgments()["source"]]
-    if made := sum(source in STAND_INS for source in sources):
+    if automatic := sum(source in TEACHER_SOURCES for source in sources):
         warnings.warn(
-            f"{store.location} holds {made} answers of a teacher that stands in for people; people's are added to them. To keep "
-            "them apart give this collection a folder of its own: SET=collect.folder=...",
+            f"{store.location}: {automatic} judgments are of a simulated or replay teacher, and people's are added to them; to "
+            "separate them set a new folder: SET=collect.folder=...",
             FeedbackWarning,
             stacklevel=2,
         )
@@ -71,14 +78,14 @@ def _ask_people(ws: Workspace, store: FeedbackStore) -> int:
         return ask_in_window(ws, store)
     from stages.collect.web.server import ask as ask_on_page
 
-    return ask_on_page(ws, store)
+    return ask_on_page(ws, store, announce)
 
 
-def _append_all(store: FeedbackStore, made: Iterator[Judgment]) -> int:
+def _append_all(store: FeedbackStore, judgments: Iterator[Judgment]) -> int:
     added = 0
     bar = tqdm(desc="collect", unit="judgment", leave=False, disable=None)
     try:
-        while batch := list(islice(made, ACKNOWLEDGED_TOGETHER)):
+        while batch := list(islice(judgments, BATCH_SIZE)):
             added += store.append(batch)
             bar.update(len(batch))
     finally:
@@ -87,5 +94,5 @@ def _append_all(store: FeedbackStore, made: Iterator[Judgment]) -> int:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """One line for the terminal."""
+    """The result in one line for the terminal."""
     return click.style("collect", bold=True) + f"    {summary['judgments']} judgments in {summary['collect']['folder']}"

@@ -1,4 +1,4 @@
-"""What passes between a person's page or window and the assignments: tasks out, answers in."""
+"""Data types between the page or window and the assignments: tasks, answers and their results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.kinds.items import Item
 
 @dataclass(frozen=True)
 class Task:
-    """An item in somebody's hands.
+    """An item as one annotator is asked it.
 
     Attributes:
         occasion: 0 the first time, 1 for the repetition that measures consistency.
@@ -23,13 +23,13 @@ class Task:
     shown_first: str
 
     def screen(self, settings: ScreenSettings) -> Screen:
-        """What this annotator sees."""
+        """The question as this annotator sees it."""
         return kinds.get(self.item.kind).screen(self.item.subject, self.shown_first, settings)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person sends: an answer to an item, or with `retracts` the id of an answer to take back."""
+    """An answer to an item, or with `retracts` the retraction of the answer with that id."""
 
     id: str
     item: str = ""
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Refused:
-    """An answer that was not stored, and why; `late` ones are kept aside."""
+    """An answer that does not count, and why; a `late` one is stored, but not counted."""
 
     id: str
     reason: str
@@ -50,7 +50,7 @@ class Refused:
 
 @dataclass
 class Accepted:
-    """Judgments to store, in order, and what cannot be; ids in `known` are on disk already."""
+    """Results of a request: judgments to store, late ones, refusals, and ids that are stored already (`known`)."""
 
     judgments: list[Judgment] = field(default_factory=list)
     late: list[Judgment] = field(default_factory=list)
@@ -60,7 +60,14 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Progress:
-    """Counts for the page: my answers, what is left for me, and all answers of all that are asked for."""
+    """Counts for the page.
+
+    Attributes:
+        mine: answers of this annotator.
+        left: questions that this annotator can still answer.
+        done: answers of all annotators, at most `total`.
+        total: answers that are asked for.
+    """
 
     mine: int
     left: int

@@ -1,4 +1,4 @@
-"""Judgments of the teachers that stand in for people: simulated from gold labels, or replayed from a CSV."""
+"""Judgments of teachers instead of people: simulated from gold labels, or replayed from a CSV file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from stages.collect.question_plan import pool_of
 from stages.collect.teachers.replay import read_recorded
 
 
-def judgments(ws: Workspace) -> Iterator[Judgment]:
-    """Every question of this run with its teacher's answer, in order; the same ones each time."""
+def teacher_judgments(ws: Workspace) -> Iterator[Judgment]:
+    """All questions of this run with the teacher's answers, in order; deterministic."""
     if ws.config.collect.teacher == "replay":
         return _replayed(ws)
     return _simulated(ws, folder_labels(ws.table, ws.classes))
@@ -48,9 +48,9 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     candidates = Candidates(torch.from_numpy(pool), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
     kind, count = kinds.get(settings.question), settings.count or len(pool)
     queries = strategies.get(settings.strategy).choose(kind, count, candidates)
-    given = teachers.get(settings.simulated.name).answer(queries, simulation)
+    replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
-    return _records(ws, queries, given, [f"simulated-{settings.simulated.name}"] * len(given), who)
+    return _records(ws, queries, replies, [f"simulated-{settings.simulated.name}"] * len(replies), who=who)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:
@@ -58,8 +58,8 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
     kind = kinds.get(settings.question)
     recorded = read_recorded(settings.replay, ws.table, ws.classes)
     count = settings.count or len(recorded.rows)
-    queries = kind.about(torch.from_numpy(recorded.rows[:count]))
-    if queries is not None:  # each recorded label answers a question of its own
+    queries = kind.query_each(torch.from_numpy(recorded.rows[:count]))
+    if queries is not None:  # one question per recorded label
         entries = np.arange(len(queries))
     else:
         candidates = Candidates(
@@ -67,24 +67,24 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         )
         queries = strategies.get(settings.strategy).choose(kind, count, candidates)
         entries = recorded.entries_for(queries.rows[:, 0].numpy())
-    given = kind.replay(queries, recorded.labels[entries], ws.classes)
-    if given is None:
-        able = ", ".join(one.name for one in kinds if type(one).replay is not JudgmentKind.replay)
+    replies = kind.replay(queries, recorded.labels[entries], ws.classes)
+    if replies is None:
+        supported = ", ".join(one.name for one in kinds if type(one).replay is not JudgmentKind.replay)
         raise UserError(
-            f"collect.question: recorded labels answer {able}, not {kind.name}; ask people, or the simulated teacher"
+            f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
         )
-    return _records(ws, queries, given, recorded.annotators[entries].tolist(), "")
+    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), who="")
 
 
 def _question_id(ws: Workspace, number: int, item: Item, who: str) -> str:
-    """The same question to the same teacher in the same run has the same id, so that asking again stores nothing twice."""
-    about = [part for side in item.sides for part in side]
-    text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, str(number), *about])
+    """A deterministic id of a question to a teacher, so that a repeated collection stores nothing twice."""
+    parts = [part for side in item.sides for part in side]
+    text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, str(number), *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _records(
-    ws: Workspace, queries: Queries, answers: Sequence[str], annotators: Sequence[str] | np.ndarray, who: str
+    ws: Workspace, queries: Queries, answers: Sequence[str], annotators: Sequence[str] | np.ndarray, *, who: str
 ) -> Iterator[Judgment]:
     items = items_of(queries, ws.table.ids.tolist(), ws.classes)
     for number, (item, answer, annotator) in enumerate(zip(items, answers, annotators, strict=True)):

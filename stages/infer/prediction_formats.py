@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feedback_store.csv_store.line import FORMULA
+from feedback_store.csv_store.line import FORMULA_STARTS
 from pipeline.models.predictor import Prediction
 from stages.infer.journal import Line
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROW_GROUP = 2048  # rows of a Parquet file that are in memory at a time
 DIGITS = 6
-UNSAFE = (*FORMULA, "\t", "\r")  # some spreadsheets skip white space before a formula
+UNSAFE = (*FORMULA_STARTS, "\t", "\r")  # some spreadsheets skip white space before a formula
 
 Row = dict[str, Any]
 

@@ -136,7 +136,7 @@ def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
     """For each kind and answer, the rewards that the answer is about: what the score histograms show."""
     found = []
     for number, likelihood, own in judgments.by_likelihood():
-        groups = likelihood.histograms(rewards, own.rows, own.classes, own.answer, own.answers[number])
+        groups = likelihood.histograms(rewards, own.rows, own.classes, own.answer, answers=own.answers[number])
         value = torch.cat(list(groups.values()))
         low, high = (float(v) for v in np.quantile(value.numpy(), [0.005, 0.995]))
         edges = np.linspace(low, max(high, low + 1e-6), 31)
@@ -177,7 +177,7 @@ def _surprising(
 def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
     number = int(j.kind[place])
     return j.likelihoods[number].describe(
-        j.rows[place], j.classes[place], int(j.answer[place]), classes, j.answers[number]
+        j.rows[place], j.classes[place], int(j.answer[place]), classes, answers=j.answers[number]
     )
 
 

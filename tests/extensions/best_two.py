@@ -87,12 +87,12 @@ class BestTwoLikelihood(Likelihood):
         r = utilities[images[:, :1], classes[:, :4]]
         return torch.log_softmax(torch.stack([r[:, a] + r[:, b] for a, b in PAIRS], dim=1), dim=1)
 
-    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], answers: int) -> str:
+    def describe(self, rows: Tensor, classes: Tensor, answer: int, names: Sequence[str], *, answers: int) -> str:
         four = [names[int(number)] for number in classes[:4]]
         return f"two of {', '.join(four)}? {' + '.join(four[place] for place in PAIRS[answer])}"
 
     def histograms(
-        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, answers: int
+        self, rewards: Tensor, rows: Tensor, classes: Tensor, answer: Tensor, *, answers: int
     ) -> dict[str, Tensor]:
         r, pairs = rewards[rows[:, :1], classes[:, :4]], torch.tensor(PAIRS)
         return {"marked": r.gather(1, pairs[answer]).flatten()}

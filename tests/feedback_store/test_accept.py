@@ -113,7 +113,7 @@ def test_changed_records_are_accepted_as_they_are(store: CsvFeedbackStore) -> No
     [
         (lambda text: text + b"garbage\r\n", "line 6: 1 cells where 13 belong; fix or delete the line"),
         (lambda text: text.replace(b",", b";"), "line 1: the header is not id,.*save the file with commas"),
-        (lambda text: text.replace(b"id-2", b"id-1"), "line 4: the id 'id-1' stands twice"),
+        (lambda text: text.replace(b"id-2", b"id-1"), "line 4: the id 'id-1' is used twice"),
         (lambda text: text.replace(b"id-2", b"id-\xff"), "line 4: not UTF-8"),
         (lambda text: text.replace(b"2026-11-21", b"21.11.2026"), "line 2: created_at is '21.11.2026T"),
         (lambda text: text.replace(b"id-2", b'"id-2'), "line 4: "),
@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_file_and_seal_as_they_were(
 
     with monkeypatch.context() as patch:
         patch.setattr("feedback_store.csv_store.durable_write.write_all", full)
-        with pytest.raises(FeedbackError, match=r"could not be sealed anew \(No space left"):
+        with pytest.raises(FeedbackError, match=r"could not be sealed again \(No space left"):
             store.pairwise.accept()
     assert store.pairwise.path.read_bytes() == changed
     assert store.pairwise.seal.path.read_bytes() == seal

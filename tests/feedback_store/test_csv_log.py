@@ -67,7 +67,7 @@ def test_truncation_at_every_byte_of_the_last_row(tmp_path: Path) -> None:
         ("id,x,y\r\n1,2\r\n", "line 2: 2 cells where 3 belong"),
         ("id,x,y\r\n1,2,3\r\n1,2\r\n", "line 3"),
         ("id,x,y\r\n1,2,3\r\n4,5,6,7\r\n", "line 3: 4 cells where 3 belong"),
-        ("id,x,y\r\n1,2,3\r\n2,2,3\r\n1,5,6\r\n", "line 4: the id '1' stands twice"),
+        ("id,x,y\r\n1,2,3\r\n2,2,3\r\n1,5,6\r\n", "line 4: the id '1' is used twice"),
         (b"id,x,y\r\n1,2,\xff\r\n", "line 2: not UTF-8"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from support.csv_logs import COLUMNS, sealed
 
 from feedback_store.csv_store.log import CsvLog
-from feedback_store.csv_store.view import Place
+from feedback_store.csv_store.verified_file import Place
 from feedback_store.errors import ChangedError, FeedbackError
 
 
@@ -92,7 +92,8 @@ def test_two_processes_verify_only_what_the_other_added(tmp_path: Path, monkeypa
     other.look()
     one.append([("a", "", "")])
     monkeypatch.setattr(
-        "feedback_store.csv_store.view.View._learn_all", lambda *_: pytest.fail("the whole file was read")
+        "feedback_store.csv_store.verified_file.VerifiedFile._learn_all",
+        lambda *_: pytest.fail("the whole file was read"),
     )
     assert other.append([("a", "", ""), ("b", "", "")]) == 1
     assert one.append([("b", "", ""), ("c", "", "")]) == 1

@@ -172,7 +172,7 @@ def test_rows_taken_back_stay_out(store: CsvFeedbackStore, tmp_path: Path) -> No
     store.append([Comparison(annotator="ann", source="web", retracts=first["id"], **pair)])
     found = plain_csv.read(store.pairwise.path, NAMES)
     assert len(found.judgments) == len(store.comparisons()) == 5
-    assert dict(found.left_out) == {"rows that were taken back": 1}
+    assert dict(found.left_out) == {"retracted rows": 1}
 
 
 def test_trl_as_others_write_it(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_trl_as_others_write_it(tmp_path: Path) -> None:
     ]
     assert [(r.line, r.reason.split(":")[0]) for r in found.rejects] == [
         (3, "chosen and rejected are the same"),
-        (4, "'rejected' is missing or no text"),
+        (4, "'rejected' is missing or not text"),
         (5, "not JSON"),
     ]
 

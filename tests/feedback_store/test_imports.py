@@ -86,7 +86,7 @@ def test_cells_that_could_not_be_read_back_are_rejected(tmp_path: Path, change: 
         (RECORD | {"chosen": "half \ud83d"}, r"unknown label 'half \ud83d'"),
         (
             RECORD | {"annotator": "half \ud83d"},
-            "annotator holds a control character, a line break or half a character",
+            "annotator holds a control character, a line break or an unpaired surrogate",
         ),
         (RECORD | {"annotator": ["a"]}, "annotator is ['a']; it must be text"),
         (RECORD | {"round": 1.5}, "round is 1.5; it must be a whole number"),
@@ -120,7 +120,10 @@ def test_trl_records_are_rejected_with_a_reason(tmp_path: Path, record: Any, rea
         (tasks(data={"image": "http://[::1"}), "there is no image 'http://[::1'"),
         (tasks(data={"image": {"a": 1}}), "the image's name is {'a': 1}; it must be text"),
         (tasks(completed_by=["ann"]), "completed_by is ['ann']; it must be text"),
-        (tasks(completed_by="half \ud83d"), "annotator holds a control character, a line break or half a character"),
+        (
+            tasks(completed_by="half \ud83d"),
+            "annotator holds a control character, a line break or an unpaired surrogate",
+        ),
         (tasks(unique_id={"a": 1}), "unique_id is {'a': 1}; it must be text"),
         (tasks({"value": 3}), "the annotation is not of the documented form"),
         (tasks(CHOICE | {"to_name": []}), "the annotation is not of the documented form"),
@@ -228,7 +231,7 @@ def test_what_spreadsheets_make_of_a_file_is_read(tmp_path: Path, form: str) -> 
     ("text", "message"),
     [
         ('"image,answer\n1.png,ant\n', "line 1: unexpected end of data; it is not a CSV file with a header"),
-        ("image,answer,answer\n1.png,ant,bee\n", "line 1: the column 'answer' stands twice; rename or delete one"),
+        ("image,answer,answer\n1.png,ant,bee\n", "line 1: the column 'answer' occurs twice; rename or delete one"),
         ("n" * 200_000 + ",answer\n", "line 1: a cell has more than 10000 characters"),
         ("", "line 1: no column answer, image"),
     ],

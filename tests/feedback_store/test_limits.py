@@ -131,7 +131,7 @@ def refused(act: Callable[[], object]) -> str | None:
         ({"response_ms": 1.5}, "response_ms is 1.5; it must be a whole number"),
         ({"annotator": "n" * 200_000}, "annotator has 200000 characters; at most 10000 can be stored"),
         ({"annotator": 7}, "annotator is 7; it must be text"),
-        ({"label_a": "half \ud83d"}, "label_a holds a control character, a line break or half a character"),
+        ({"label_a": "half \ud83d"}, "label_a holds a control character, a line break or an unpaired surrogate"),
         (
             {"created_at": "0001-01-01T00:00:00Z"},
             "created_at is '0001-01-01T00:00:00Z'; it must be UTC .* in the years 1700 to 2199",

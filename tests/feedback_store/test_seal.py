@@ -152,7 +152,7 @@ def test_rows_that_another_program_appends_are_sealed_if_they_are_rows(store: Cs
     assert len(store.comparisons()) == 62
     good = store.pairwise.path.read_bytes()
     for bad, message in (
-        (row, "line 64: the id 'foreign' stands twice"),
+        (row, "line 64: the id 'foreign' is used twice"),
         (b"half a row\n", "line 64: 1 cells where 13 belong"),
         (row.replace(b"foreign", b"f").replace(b",a,a,", b",c,a,"), "line 64: choice is 'c'"),
         (row.replace(b"foreign", b"f").replace(b"import,", b"import,gone"), "line 64: retracts is 'gone'"),

@@ -94,7 +94,7 @@ def test_rows_since_a_position_are_those_of_all(open_again: Open) -> None:
     one, other = open_again(), open_again()
     one.append([pair("1"), single("2")])  # type: ignore[list-item]
     first = other.rows_since(START)
-    assert (sorted(row["id"] for row in first.rows), first.anew) == (["1", "2"], False)
+    assert (sorted(row["id"] for row in first.rows), first.reset) == (["1", "2"], False)
     assert {row["id"]: row for row in first.rows}["1"] == as_row(pair("1"))
     assert other.rows_since(first.position) == type(first)([], first.position)
     other.append([single("3")])  # type: ignore[list-item]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.fuzzing import bounded, fuzz
 
-from benchmarks.hostile import huge_tile, many_scans, saved, thin
+from benchmarks.adversarial_images import encode, huge_tile, many_scans, thin
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decode_limits import Limits
 from pipeline.data.decoder_pool import shared
@@ -34,36 +34,36 @@ def samples() -> dict[str, list[bytes]]:
     exif[0x0112] = 6
     return {
         "JPEG": [
-            saved(rgb, "JPEG", exif=exif),
-            saved(rgb, "JPEG", progressive=True),
-            saved(rgb.convert("CMYK"), "JPEG"),
-            saved(rgb.convert("L"), "JPEG"),
+            encode(rgb, "JPEG", exif=exif),
+            encode(rgb, "JPEG", progressive=True),
+            encode(rgb.convert("CMYK"), "JPEG"),
+            encode(rgb.convert("L"), "JPEG"),
             many_scans(32, 20),
         ],
         "PNG": [
-            saved(clear, "PNG", exif=exif),
-            saved(rgb.convert("P"), "PNG", transparency=3),
-            saved(grey16, "PNG"),
-            saved(rgb.convert("1"), "PNG"),
+            encode(clear, "PNG", exif=exif),
+            encode(rgb.convert("P"), "PNG", transparency=3),
+            encode(grey16, "PNG"),
+            encode(rgb.convert("1"), "PNG"),
             thin(500),
-            saved(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)]),
+            encode(rgb, "PNG", save_all=True, append_images=[rgb.rotate(90)]),
         ],
         "WEBP": [
-            saved(clear, "WEBP", exif=exif),
-            saved(rgb, "WEBP", lossless=True),
-            saved(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)]),
+            encode(clear, "WEBP", exif=exif),
+            encode(rgb, "WEBP", lossless=True),
+            encode(rgb, "WEBP", save_all=True, append_images=[rgb.rotate(90)]),
         ],
-        "BMP": [saved(rgb, "BMP"), saved(rgb.convert("P"), "BMP"), saved(rgb.convert("1"), "BMP")],
-        "GIF": [saved(rgb, "GIF"), saved(rgb, "GIF", save_all=True, append_images=[rgb.rotate(90)] * 3)],
+        "BMP": [encode(rgb, "BMP"), encode(rgb.convert("P"), "BMP"), encode(rgb.convert("1"), "BMP")],
+        "GIF": [encode(rgb, "GIF"), encode(rgb, "GIF", save_all=True, append_images=[rgb.rotate(90)] * 3)],
         "TIFF": [
-            saved(rgb, "TIFF", exif=exif),
-            saved(clear, "TIFF", compression="tiff_lzw"),
-            saved(grey16, "TIFF"),
-            saved(rgb, "TIFF", compression="jpeg"),
-            saved(rgb.convert("1"), "TIFF", compression="group4"),
-            saved(rgb.convert("CMYK"), "TIFF", compression="tiff_deflate"),
+            encode(rgb, "TIFF", exif=exif),
+            encode(clear, "TIFF", compression="tiff_lzw"),
+            encode(grey16, "TIFF"),
+            encode(rgb, "TIFF", compression="jpeg"),
+            encode(rgb.convert("1"), "TIFF", compression="group4"),
+            encode(rgb.convert("CMYK"), "TIFF", compression="tiff_deflate"),
             huge_tile(64, 64),
-            saved(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(90)]),
+            encode(rgb, "TIFF", save_all=True, append_images=[rgb.rotate(90)]),
         ],
     }
 

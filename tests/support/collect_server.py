@@ -26,8 +26,8 @@ from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
 from stages.collect.question_plan import Plan
 from stages.collect.web.app import make_app
-from stages.collect.web.desk import Desk
 from stages.collect.web.owner_overview import Overview
+from stages.collect.web.page_context import PageContext
 from stages.collect.web.personal_links import Links
 from stages.collect.web.task_json import Presenter
 
@@ -58,7 +58,7 @@ class Place:
         leases = Leases(self.folder / "leases.sqlite")
         self.opened.append(leases)
         store = CsvFeedbackStore(self.folder / "feedback")
-        return Assignments(self.plan, store, leases, self.settings, 0, self.source, self.clock)
+        return Assignments(self.plan, store, leases, self.settings, seed=0, source=self.source, clock=self.clock)
 
     def close(self) -> None:
         """Close the leases of all that were opened."""
@@ -86,10 +86,10 @@ def planned(
     # heldout_fraction 0 is refused, so a few of the sixty are held out.
     config = parse_config({"images": {"root": str(pictures), "size": 16, "heldout_fraction": 0.01}}, "test")
     table, _ = read_images(config.images, folder / "cache")
-    opinion = torch.zeros(len(table), len(classes)).log_softmax(-1)
+    uniform = torch.zeros(len(table), len(classes)).log_softmax(-1)
     random = torch.Generator().manual_seed(0)
     pool = torch.from_numpy(table.rows("train"))
-    drawn = kinds.get(settings.question).draw(pool, 4 * (count + gold), opinion, random)
+    drawn = kinds.get(settings.question).draw(pool, 4 * (count + gold), uniform, random)
     items = distinct(items_of(drawn, table.ids.tolist(), classes))
     marked = [replace(item, gold=True) for item in items[count : count + gold]]
     return table, Plan(items[:count], marked, classes)
@@ -156,15 +156,15 @@ class Live:
         return f"http://127.0.0.1:{self.port}{found.enter}"
 
 
-def desk_for(where: Place, annotators: list[str]) -> Desk:
+def desk_for(where: Place, annotators: list[str]) -> PageContext:
     """What the application works with, on a test's place."""
     assignments = where.again()
     links = Links(where.folder / "links.json", annotators)
-    opinion = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
-    return Desk(
+    uniform = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
+    return PageContext(
         assignments,
         links,
-        Presenter(assignments, links, where.table, where.plan.classes, opinion),
+        Presenter(assignments, links, where.table, where.plan.classes, log_reference=uniform),
         Renditions(where.table, Limits(10**8, 10), 10**8),
         Overview(assignments.store, {}),
         frozenset({"127.0.0.1", "localhost"}),

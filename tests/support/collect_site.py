@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi.testclient import TestClient
 
 from stages.collect.web.app import make_app
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 
 HOST = "http://127.0.0.1:8765"
 
@@ -16,7 +16,7 @@ ORIGIN = {"Origin": HOST}
 class Site:
     """The application, and a browser for each person."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: PageContext) -> None:
         self.desk, self.app = desk, make_app(desk)
 
     def browser(self, who: str | None = None) -> TestClient:

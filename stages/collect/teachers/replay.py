@@ -1,4 +1,4 @@
-"""A teacher that answers from a CSV of judgments that people gave before."""
+"""The replay teacher: answers from a CSV file of labels that people recorded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Labels people gave, one entry each, in the file's order.
+    """V recorded labels, in the file's order.
 
     Attributes:
         rows: [V] row numbers of the image table.
         labels: [V] class numbers.
-        annotators: [V] who gave them, as far as it is known.
+        annotators: [V] their annotators; `recorded` where unknown.
     """
 
     rows: np.ndarray
@@ -29,7 +29,7 @@ class Recorded:
     annotators: np.ndarray
 
     def entries_for(self, rows: np.ndarray) -> np.ndarray:
-        """[Q] for each row asked about, the next recorded label of its image; after the last one, the first again."""
+        """[Q] for each row asked about, the index of its image's next recorded label; after the last, the first again."""
         entries: dict[int, list[int]] = {}
         for entry, row in enumerate(self.rows.tolist()):
             entries.setdefault(row, []).append(entry)
@@ -50,9 +50,9 @@ def _column(frame: pd.DataFrame, column: str, key: str, path: Path) -> pd.Series
 
 
 def _image_rows(names: pd.Series, table: ImageTable, root: Path) -> np.ndarray:
-    """Row of each image named by a path relative to root, or by id; -1 where it is not in the table.
+    """Row of each image, named by a path relative to root or by id; -1 if it is not in the table.
 
-    A file that was moved is recognised by its content, a copy of another by that other's row.
+    Moved files and copies are recognised by their content.
     """
     by_name = {path: row for row, path in enumerate(table.paths)} | table.position
     same_root = root.resolve() == table.root.resolve()
@@ -69,12 +69,12 @@ def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, .
     """Read recorded labels of training images.
 
     Raises:
-        UserError: no file, a missing column, a label that is no class (with its line), or nothing about these images.
+        UserError: no file, a missing column, an unknown label (with its line), or no label of a training image.
     """
     if config.csv is None:
-        raise UserError("collect.replay.csv is needed by the replay teacher: the CSV of recorded judgments")
+        raise UserError("collect.replay.csv is missing; set it to the CSV file that the replay teacher reads")
     if not config.csv.is_file():
-        raise UserError(f"collect.replay.csv: there is no file {config.csv}")
+        raise UserError(f"{config.csv}: no such file; set collect.replay.csv to the CSV file of recorded labels")
     try:
         frame = pd.read_csv(config.csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -85,8 +85,8 @@ def read_recorded(config: ReplayConfig, table: ImageTable, classes: tuple[str, .
     if numbers.isna().any():
         line = int(numbers.isna().argmax())
         raise UserError(
-            f"{config.csv}, line {line + 2}: the label {labels[line]!r} is not one of the classes {', '.join(classes)}; "
-            "correct it or name it in images.classes"
+            f"{config.csv}, line {line + 2}: unknown label {labels[line]!r}; the classes are {', '.join(classes)}; correct it or "
+            "add it to images.classes"
         )
     rows = _image_rows(images, table, config.root or table.root)
     usable = np.isin(rows, table.rows("train"))

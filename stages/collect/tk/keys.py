@@ -1,4 +1,4 @@
-"""Which key does what in the window. The configuration names keys as browsers do; Tk has names of its own."""
+"""Key bindings of the window. The configuration has the key names of browsers; Tk has different ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.config.keyboard import KeysConfig
 from pipeline.kinds import Choice
-from stages.collect.actions import ALWAYS
+from stages.collect.actions import COMMON_ACTIONS
 
 _KEYSYMS = {
     "ArrowLeft": "Left",
@@ -26,11 +26,13 @@ def shown_key(key: str) -> str:
 
 
 class Keyboard:
-    """Turns key presses into actions and answers; holds the digits of a class number that is not complete yet."""
+    """Turns key presses into actions and answers; `digits` are those of an incomplete class number."""
 
     def __init__(self, keys: KeysConfig) -> None:
         self._keys = keys
-        self._actions = {self._normal(_KEYSYMS.get(key, key)): name for name in ALWAYS for key in getattr(keys, name)}
+        self._actions = {
+            self._normal(_KEYSYMS.get(key, key)): name for name in COMMON_ACTIONS for key in getattr(keys, name)
+        }
         self.digits = ""
 
     @staticmethod
@@ -38,7 +40,7 @@ class Keyboard:
         return key.lower() if len(key) == 1 else key
 
     def read(self, keysym: str, char: str, choices: Sequence[Choice]) -> tuple[str | None, str | None]:
-        """The action, or the answer, that a key press stands for; both None for any other key.
+        """The action and the answer of a key press: one of them, or None and None for other keys.
 
         Args:
             choices: of the question on the screen.
@@ -59,7 +61,7 @@ class Keyboard:
         return self._actions.get(self._normal(keysym)) or self._actions.get(self._normal(char or " ")), None
 
     def _digit(self, char: str, numbered: Mapping[str, str]) -> str | None:
-        """The answer whose number is complete; where a longer number may follow, Enter ends it."""
+        """The answer if its number is complete; if a longer number is possible, Enter ends it."""
         self.digits += char
         fits = [number for number in numbered if number.startswith(self.digits)]
         if fits and (len(fits) == 1 or len(numbered) <= 10):

@@ -1,4 +1,4 @@
-"""The same questions in a desktop window. Every answer is on disk before the next question is shown."""
+"""The judging window (Tk). Every answer is on disk before the next question is shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.run import next_command
 from pipeline.run.atomic_files import printable
 from pipeline.run.workspace import Workspace
 from pipeline.ui.tk_theme import GROUND, dress, open_window
-from stages.collect.actions import ALWAYS, MEANING, key_help
+from stages.collect.actions import ACTION_TEXT, COMMON_ACTIONS, key_help
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
@@ -26,18 +26,18 @@ from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.keys import Keyboard, shown_key
-from stages.collect.tk.pictures import Pictures, closes_by_key, zoom
+from stages.collect.tk.pictures import Pictures, close_on_key, zoom
 
 SIZE, GAP = "900x760", 12
-LOOK_AGAIN_MS = 3000  # while others hold all that is left
-MOST_BUTTONS = 20  # more classes are a list to scroll
+POLL_MS = 3000  # while others hold all remaining questions
+MAX_BUTTONS = 20  # more choices are shown as a list
 
 
 def ask(ws: Workspace, store: FeedbackStore) -> int:
-    """Show the window until it is closed; returns how many rows it stored.
+    """Show the window until it is closed; returns the number of rows stored.
 
     Raises:
-        UserError: there is no screen, or several people are to judge.
+        UserError: there is no screen, or there are several annotators.
     """
     settings = ws.config.collect
     people = annotators_of(settings)
@@ -46,29 +46,30 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
             "collect.annotators: the window is for one person; the page (`make collect`) has a link for each"
         )
     leases = Leases(ws.run.path / "collect" / "leases.sqlite")
-    assignments = Assignments(plan(ws), store, leases, settings, ws.config.seed, "tk")
+    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="tk")
     before = len(assignments.ledger.owner)
     root = open_window("`make collect` without UI=tk opens a page instead")
-    Window(root, assignments, Renditions.of(ws.table, ws.config), ws.table, ws.classes, people[0])
+    renditions = Renditions.of(ws.table, ws.config)
+    Window(root, assignments, renditions, table=ws.table, annotator=people[0])
     root.mainloop()
     leases.close()
     return len(assignments.ledger.owner) - before
 
 
 class Window:
-    """One person's questions, one after the other."""
+    """The window of one annotator."""
 
     def __init__(
         self,
         root: tk.Tk,
         assignments: Assignments,
         renditions: Renditions,
+        *,
         table: ImageTable,
-        classes: tuple[str, ...],
         annotator: str,
     ) -> None:
         self.root, self.assignments = root, assignments
-        self.table, self.classes, self.annotator = table, classes, annotator
+        self.table, self.annotator = table, annotator
         self.settings = assignments.settings
         self.keyboard = Keyboard(self.settings.keys)
         self.task: Task | None = None
@@ -95,11 +96,11 @@ class Window:
         for widget in above:
             widget.pack(fill="x", padx=GAP, pady=(GAP // 2, 0))
         below: list[tk.Widget] = [self.message, self.actions, self.choices]
-        for widget in below:  # so that the picture takes what is left
+        for widget in below:  # packed first, so that the image gets the remaining space
             widget.pack(side="bottom", pady=(0, GAP // 2))
         self.canvas.pack(fill="both", expand=True, padx=GAP, pady=GAP)
-        for action in ALWAYS:
-            text = f"{MEANING[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
+        for action in COMMON_ACTIONS:
+            text = f"{ACTION_TEXT[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
             self._button(self.actions, text, partial(self.act, action), "TButton")
         self.root.bind("<Key>", self._pressed)
         self.canvas.bind("<Configure>", self._resized)
@@ -125,7 +126,7 @@ class Window:
             self.act(action)
 
     def act(self, action: str) -> None:
-        """Do what a key or button stands for."""
+        """Perform the action of a key or button."""
         if action == "undo":
             self.undo()
         elif action == "help":
@@ -134,18 +135,18 @@ class Window:
             return
         elif action == "skip":
             self.assignments.skip(self.annotator, self.task.item.key)
-            self.advance("Skipped; you get it again later.")
+            self.advance("Skipped; it is asked again later.")
         elif action == "zoom":
             zoom(self.root, self.pictures, self._screen(self.task).images)
         else:
             self.answer(action)
 
-    def answer(self, what: str) -> None:
+    def answer(self, choice: str) -> None:
         """Store an answer to the question on the screen, then show the next."""
         if self.task is None:
             return
         elapsed = round((time.monotonic() - self.shown_at) * 1000)
-        self._send(Answer(uuid4().hex, self.task.item.key, what, elapsed))
+        self._send(Answer(uuid4().hex, self.task.item.key, choice, elapsed))
 
     def _send(self, answer: Answer, then: Task | None = None) -> None:
         accepted = self.assignments.check(self.annotator, [answer])
@@ -161,7 +162,7 @@ class Window:
             self.message["text"] = note
         else:
             self.next[:0] = [self.task] if self.task is not None else []
-            self._show(then, "Taken back; answer it again.")
+            self._show(then, "Taken back; please answer again.")
 
     def undo(self) -> None:
         """Take the last answer back, and ask its question again."""
@@ -176,7 +177,7 @@ class Window:
         self._send(Answer(uuid4().hex, retracts=last), then=again)
 
     def advance(self, note: str = "") -> None:
-        """Show the next question; the one after it is loaded meanwhile."""
+        """Show the next question, and load the one after it in the background."""
         held = [task.item.key for task in self.next]
         self.next += self.assignments.take(self.annotator, 2 - len(self.next), held) if len(self.next) < 2 else []
         self._show(self.next.pop(0) if self.next else None, note)
@@ -197,9 +198,8 @@ class Window:
             screen = self._screen(task)
             self.question["text"] = screen.text
             paths = [self.table.paths[self.table.position[image]] for image in screen.images]
-            self.names["text"] = "   |   ".join(
-                printable(path.rsplit("/", 1)[-1]) for path in paths
-            )  # folders may name the class
+            file_names = (printable(path.rsplit("/", 1)[-1]) for path in paths)  # a folder may be a class's name
+            self.names["text"] = "   |   ".join(file_names)
             self._show_choices(self._choices())
         self._draw()
         self.shown_at = time.monotonic()
@@ -208,16 +208,16 @@ class Window:
         until = self.assignments.waiting_until(self.annotator)
         if until is None:
             self.question["text"] = "All questions are answered. Thank you!"
-            self.names["text"] = f"Close the window, then go on with  {next_command.make('train-reward')}"
+            self.names["text"] = f"Close the window and continue with  {next_command.make('train-reward')}"
         else:
-            self.question["text"] = "Nothing free for you just now"
+            self.question["text"] = "No question is free at the moment"
             self.names["text"] = (
-                f"Others hold the rest; the first is free by {time.strftime('%H:%M', time.localtime(until))}"
+                f"Others are answering the rest; the first is free at {time.strftime('%H:%M', time.localtime(until))}"
             )
-            self.root.after(LOOK_AGAIN_MS, lambda: self.advance() if self.task is None else None)
+            self.root.after(POLL_MS, lambda: self.advance() if self.task is None else None)
 
     def _show_choices(self, choices: Sequence[Choice]) -> None:
-        if len(choices) <= MOST_BUTTONS:
+        if len(choices) <= MAX_BUTTONS:
             for choice in choices:
                 self._button(self.choices, self._text(choice), partial(self.answer, choice.answer), "Choice.TButton")
             return
@@ -230,7 +230,7 @@ class Window:
         bar.pack(side="left", fill="y")
 
     def _text(self, choice: Choice) -> str:
-        """Of a choice's button: its text and the key that gives it."""
+        """The text of a choice's button, with its key."""
         if choice.number is not None:
             return f"{choice.text}  [{choice.number}]" if choice.text else str(choice.number)
         return (
@@ -243,7 +243,7 @@ class Window:
         return task.screen(self.assignments.screen_settings)
 
     def _choices(self) -> tuple[Choice, ...]:
-        """Every choice of the question on the screen: images are chosen by key, and by a button each."""
+        """All choices of the question on the screen; images are chosen by key or button."""
         if self.task is None:
             return ()
         screen = self._screen(self.task)
@@ -260,10 +260,10 @@ class Window:
             keys, meaning = "  ".join(map(shown_key, line.keys)), line.meaning
             ttk.Label(top, text=keys).grid(row=row, column=0, sticky="e", padx=GAP, pady=2)
             ttk.Label(top, text=meaning).grid(row=row, column=1, sticky="w", padx=GAP, pady=2)
-        closes_by_key(top)
+        close_on_key(top)
 
     def close(self) -> None:
-        """End; every answer is stored already, and what was not answered goes back."""
+        """Release the unanswered questions and close the window; all answers are stored already."""
         held = [task.item.key for task in (*self.next, *([self.task] if self.task else []))]
         self.assignments.release(self.annotator, held)
         self.pictures.close()

@@ -1,4 +1,4 @@
-"""Who may ask for what: an annotator's addresses are for their own link, the owner's for the owner's."""
+"""Access control: an annotator's URLs need that annotator's link, the owner's URLs the owner's link."""
 
 import hmac
 from typing import Annotated
@@ -28,17 +28,17 @@ class Access:
 
         def annotator_of(link: Annotated[Link, Depends(link_of)]) -> str:
             if link.name == OWNER:
-                raise HTTPException(403, "this page is an annotator's")
+                raise HTTPException(403, "this page is for annotators; open the owner's page")
             return link.name
 
         def owner_of(link: Annotated[Link, Depends(link_of)]) -> None:
             if link.name != OWNER:
-                raise HTTPException(403, "this page is the owner's")
+                raise HTTPException(403, "this page is for the owner")
 
         self.anybody, self.annotator, self.owner = Depends(link_of), Depends(annotator_of), Depends(owner_of)
 
     def enter(self, token: str) -> Response:
-        """Turn a personal link into a cookie for the link's own addresses."""
+        """Exchange a personal link for a cookie that is valid for the link's own URLs."""
         link = self._links.find(token)
         if link is None:
             raise HTTPException(401, "this link is not valid; ask for a new one")

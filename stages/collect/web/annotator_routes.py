@@ -1,4 +1,4 @@
-"""What an annotator's page asks: the session, the next questions; and what it sends: answers, skipped and given back ones."""
+"""Routes of an annotator's page: session, next questions, answers, skip and release."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -7,37 +7,39 @@ from fastapi import APIRouter, Depends
 
 from pipeline.ui.web.json_bodies import json_body
 from stages.collect.web.access import Access
-from stages.collect.web.desk import Desk
 from stages.collect.web.group_commit import Committer
+from stages.collect.web.page_context import PageContext
 from stages.collect.web.request_bodies import AnswersBody, Body, ItemsBody, NextBody
 from stages.collect.web.storage_errors import StorageErrors
 
 
-def annotator_routes(desk: Desk, access: Access, committer: Committer, storage_errors: StorageErrors) -> APIRouter:
-    """The JSON addresses under `/judge/{slug}`."""
-    routes, assignments = APIRouter(prefix="/judge/{slug}"), desk.assignments
+def annotator_routes(
+    context: PageContext, access: Access, committer: Committer, storage_errors: StorageErrors
+) -> APIRouter:
+    """The JSON routes under `/judge/{slug}`."""
+    routes, assignments = APIRouter(prefix="/judge/{slug}"), context.assignments
     Annotator = Annotated[str, access.annotator]
 
     def sent(model: type[Body]) -> Any:
-        return Depends(json_body(model, desk.read_seconds, "collect.server.read_seconds"))
+        return Depends(json_body(model, context.read_seconds, "collect.server.read_seconds"))
 
     @routes.get("/session")
     async def session(annotator: Annotator) -> dict[str, Any]:
-        return desk.presenter.session(annotator) | {"progress": asdict(assignments.progress(annotator))}
+        return context.presenter.session(annotator) | {"progress": asdict(assignments.progress(annotator))}
 
     @routes.post("/next")
     async def next_tasks(annotator: Annotator, body: Annotated[NextBody, sent(NextBody)]) -> dict[str, Any]:
         tasks = assignments.take(annotator, body.wanted, body.holding)
         until = None if tasks or not body.wanted else assignments.waiting_until(annotator)
         return {
-            "tasks": [desk.presenter.task(annotator, task) for task in tasks],
+            "tasks": [context.presenter.task(annotator, task) for task in tasks],
             "wait_seconds": None if until is None else max(0.0, until - assignments.clock()),
             "progress": asdict(assignments.progress(annotator)),
         }
 
     @routes.post("/answers")
     async def answers(annotator: Annotator, body: Annotated[AnswersBody, sent(AnswersBody)]) -> dict[str, Any]:
-        assignments.catch_up()  # an answer that is sent again may be on disk since a file was repaired
+        assignments.catch_up()  # after a file was restored, an answer that is sent again may be stored already
         accepted = assignments.check(annotator, [entry.as_answer() for entry in body.answers])
         await committer.commit(accepted)
         if accepted.judgments:

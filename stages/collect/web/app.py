@@ -1,7 +1,7 @@
-"""The page's server: a few JSON addresses over `Assignments`, each behind its annotator's link.
+"""The judging page's ASGI application: JSON routes over `Assignments`, each behind its annotator's link.
 
-`/enter/<token>` turns a link into a cookie that is bound to the annotator's own addresses, `/judge/<slug>/...`, so that
-two links opened in one browser do not mix.
+`/enter/<token>` exchanges a link for a cookie that is bound to the annotator's own URLs, `/judge/<slug>/...`, so that two
+links in one browser do not interfere.
 """
 
 from collections.abc import AsyncIterator
@@ -15,19 +15,19 @@ from pipeline.ui.web.guard import Guard, Rules
 from pipeline.ui.web.json_bodies import say_problems
 from stages.collect.web.access import Access
 from stages.collect.web.annotator_routes import annotator_routes
-from stages.collect.web.desk import Desk
 from stages.collect.web.group_commit import Committer
 from stages.collect.web.image_routes import image_routes
 from stages.collect.web.owner_routes import owner_routes
+from stages.collect.web.page_context import PageContext
 from stages.collect.web.page_routes import page_routes
 from stages.collect.web.request_bodies import MAX_BODY
 from stages.collect.web.storage_errors import StorageErrors
 
 
-def make_app(desk: Desk) -> FastAPI:
+def make_app(context: PageContext) -> FastAPI:
     """The ASGI application."""
-    committer, errors = Committer(desk.assignments), ErrorLines()
-    storage_errors, access = StorageErrors(), Access(desk.links, desk.secure)
+    committer, errors = Committer(context.assignments), ErrorLines()
+    storage_errors, access = StorageErrors(), Access(context.links, context.secure)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,7 +36,7 @@ def make_app(desk: Desk) -> FastAPI:
             await committer.finish()
 
     app = FastAPI(title="image-rlhf collect", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, rules=Rules(desk.hosts, "collect.server.allowed_hosts", MAX_BODY))
+    app.add_middleware(Guard, rules=Rules(context.hosts, "collect.server.allowed_hosts", MAX_BODY))
     say_problems(app)
 
     @app.exception_handler(FeedbackError)
@@ -44,7 +44,7 @@ def make_app(desk: Desk) -> FastAPI:
         return storage_errors.reply(error)
 
     app.include_router(page_routes(access))
-    app.include_router(annotator_routes(desk, access, committer, storage_errors))
-    app.include_router(image_routes(desk, access))
-    app.include_router(owner_routes(desk, access))
+    app.include_router(annotator_routes(context, access, committer, storage_errors))
+    app.include_router(image_routes(context, access))
+    app.include_router(owner_routes(context, access))
     return app

@@ -1,4 +1,4 @@
-"""Open a personal link in the user's browser without naming it to anybody else on the machine."""
+"""Open a personal link in the user's browser without revealing it to other users of the machine."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _PAGE = """<!doctype html>
 
 
 def has_screen() -> bool:
-    """Whether a browser could show itself here."""
+    """Whether a browser can open a window on this machine."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @contextmanager
 def opened_in_browser(url: str, folder: Path) -> Iterator[None]:
-    """Open `url`; while the context lasts there is a file that leads to it.
+    """Open `url` in the browser, by a temporary file that redirects to it.
 
-    A browser's command line is seen by every user of the machine. So it names a file that leads to the link, readable by
-    its owner alone, in a folder that nobody else may enter. The folder is made below `folder`, because a browser in a
-    sandbox of its own often cannot read the system's temporary folder.
+    Every user of the machine can see a browser's command line. It therefore names a file that redirects to the link, in a
+    folder that only its owner may enter. The folder is below `folder`, because a sandboxed browser often cannot read the
+    system's temporary folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(f"{PREFIX}*"):  # by a server that was killed
+    for left_over in folder.glob(f"{PREFIX}*"):  # of a server that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder, ignore_cleanup_errors=True) as private:
         path = Path(private).resolve() / "page.html"

@@ -1,4 +1,4 @@
-"""Answers that come at the same time share one fsync; each is acknowledged only after it."""
+"""Group commit: concurrent answers share one fsync, and each is acknowledged only after it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Committer:
-    """While one batch is on its way to the disk, the next one gathers."""
+    """Writes batches of answers; while one batch is written, the next one is collected."""
 
     def __init__(self, assignments: Assignments) -> None:
         self._assignments = assignments
@@ -28,7 +28,7 @@ class Committer:
         """Returns when everything in `accepted` is on disk and counted.
 
         Raises:
-            FeedbackError: the disk refused, or a file is not what was stored; send all of it again.
+            FeedbackError: writing failed, or another program changed a file; send all answers again.
         """
         if not accepted.judgments and not accepted.late:
             return
@@ -39,7 +39,7 @@ class Committer:
         await done
 
     async def finish(self) -> None:
-        """Wait for what is under way; called when the server stops."""
+        """Wait for pending writes; called when the server stops."""
         if self._task is not None:
             await self._task
         self._thread.shutdown()
@@ -65,8 +65,8 @@ class Committer:
                         done.set_result(None)
 
     def _settle(self, judgments: list[Judgment], written: Written | None) -> None:
-        """Count what is on disk. Whatever goes wrong here, nobody is told that it was not stored."""
+        """Count stored answers. An error here is only logged, since the answers are stored."""
         try:
             self._assignments.settle(judgments, written)
         except Exception:
-            log.exception("answers were stored, but not counted yet; they are when the server is started again")
+            log.exception("answers were stored, but could not be counted; restart the server to count them")

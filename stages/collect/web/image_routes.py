@@ -1,4 +1,4 @@
-"""The images of an annotator's questions, under names that are theirs alone."""
+"""Routes of the images, under names that are valid for one annotator only."""
 
 from typing import Annotated
 
@@ -7,27 +7,29 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.data.decode import BadImage
 from pipeline.data.decoder_pool import DecodingStopped
-from stages.collect.image_renditions import SCREEN, ZOOMED
+from stages.collect.image_renditions import SCREEN_PIXELS, ZOOM_PIXELS
 from stages.collect.web.access import Access
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 
 
-def image_routes(desk: Desk, access: Access) -> APIRouter:
+def image_routes(context: PageContext, access: Access) -> APIRouter:
     """`/judge/{slug}/images/{name}`, larger with `?zoom=true`."""
     routes = APIRouter()
 
     @routes.get("/judge/{slug}/images/{name}")
     async def image(annotator: Annotated[str, access.annotator], name: str, zoom: bool = False) -> Response:
-        found = desk.presenter.image_named(annotator, name)
-        if found is None:
+        image_id = context.presenter.image_named(annotator, name)
+        if image_id is None:
             raise HTTPException(404, "no such image")
         try:
-            made = await run_in_threadpool(desk.renditions.get, found, ZOOMED if zoom else SCREEN)
+            rendition = await run_in_threadpool(
+                context.renditions.get, image_id, ZOOM_PIXELS if zoom else SCREEN_PIXELS
+            )
         except DecodingStopped:
             raise HTTPException(503, "the server is stopping") from None
         except BadImage as error:
-            raise HTTPException(410, f"the image file cannot be read any more: {error}") from error
+            raise HTTPException(410, f"the image file cannot be read: {error}") from error
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
-        return Response(made.data, media_type=made.media_type, headers=headers)
+        return Response(rendition.data, media_type=rendition.media_type, headers=headers)
 
     return routes

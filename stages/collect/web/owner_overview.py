@@ -1,4 +1,4 @@
-"""The owner's page: how far everybody is, and the quality of the judgments so far."""
+"""Data of the owner's page: progress of all annotators, and quality of the judgments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from feedback_store.store import FeedbackStore, Position
 from stages.collect.assignments import Assignments
 from stages.collect.web.personal_links import Links
 
-FRESH_SECONDS = 3  # the tables are made anew at most this often, however many look
+MIN_REFRESH_SECONDS = 3  # minimum time between two computations of the tables
 
 
 class Overview:
@@ -23,34 +23,34 @@ class Overview:
 
     def __init__(self, store: FeedbackStore, gold: Mapping[str, str]) -> None:
         self._store, self._gold = store, gold
-        self._made: dict[str, Any] = {}
-        self._made_at = 0.0
+        self._tables: dict[str, Any] = {}
+        self._computed_at = 0.0
         self._position: Position | None = None  # how far the store was read for the tables
         self._guard = Lock()
 
     def quality(self, position: Position) -> dict[str, Any]:
-        """The quality tables; made anew when something was judged.
+        """The quality tables, computed again if judgments were stored since.
 
         Args:
-            position: one up to which the store has been read by somebody.
+            position: a position up to which the store has been read.
 
         Raises:
             FeedbackError: the store cannot be read.
         """
         with self._guard:
-            if time.monotonic() - self._made_at > FRESH_SECONDS:
+            if time.monotonic() - self._computed_at > MIN_REFRESH_SECONDS:
                 stale = self._position is None
                 if self._position is not None:
                     added = self._store.rows_since(self._position)
-                    position, stale = added.position, added.anew or bool(added.rows)
+                    position, stale = added.position, added.reset or bool(added.rows)
                 if stale:
-                    self._made = as_json(self._store.quality(self._gold))
-                    self._made_at = time.monotonic()
+                    self._tables = as_json(self._store.quality(self._gold))
+                    self._computed_at = time.monotonic()
                 self._position = position
-            return self._made
+            return self._tables
 
     def status(self, assignments: Assignments, links: Links, base_url: str) -> dict[str, Any]:
-        """Progress of all and of each annotator, with their links."""
+        """Progress of the collection and of each annotator, with their links."""
         held = assignments.leases.held(assignments.clock())
         people = [
             {

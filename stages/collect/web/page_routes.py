@@ -1,4 +1,4 @@
-"""The pages themselves: an annotator's, the owner's, their scripts and styles, and the way in by a personal link."""
+"""Routes of the two pages, their scripts and styles, and of personal links."""
 
 from pathlib import Path
 

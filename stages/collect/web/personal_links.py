@@ -1,4 +1,4 @@
-"""Personal links: a secret token for each annotator and one for the owner, kept so that a restarted server knows them."""
+"""Personal links: a secret token for each annotator and the owner, stored so that they stay valid after a restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ OWNER = ""  # no annotator has an empty name
 
 @dataclass(frozen=True)
 class Link:
-    """Who it is for (`OWNER` for the owner's page), the secret, and the folder of addresses the cookie is bound to."""
+    """A personal link.
+
+    Attributes:
+        name: the annotator, or `OWNER`.
+        token: the secret.
+        slug: the part of the path that the cookie is bound to.
+    """
 
     name: str
     token: str
@@ -35,12 +41,12 @@ class Link:
 
 
 class Links:
-    """The links of a run, in a file that only its owner can read."""
+    """The links of a run, stored in a file that only its owner can read."""
 
     def __init__(self, path: Path, annotators: list[str]) -> None:
         """
         Raises:
-            UserError: the file is damaged; it is left as it is, because new links would shut everybody out.
+            UserError: the file is damaged; it is not replaced, because new links would invalidate all current ones.
         """
         key, tokens = _read(path) if os.path.lexists(path) else (secrets.token_hex(32), {})
         self._key = bytes.fromhex(key)
@@ -63,7 +69,7 @@ class Links:
         return self._links[0]
 
     def find(self, token: str) -> Link | None:
-        """The link with this token. Every token is compared, each in constant time: the answer's time tells nothing."""
+        """The link with this token, or None. All tokens are compared in constant time, so that the duration reveals nothing."""
         found = None
         for link in self._links:
             if hmac.compare_digest(link.token.encode(), token.encode()):
@@ -71,13 +77,13 @@ class Links:
         return found
 
     def image_name(self, annotator: str, row: int, image: str) -> str:
-        """The name an image has for one annotator: it tells nothing, and another's link does not open it."""
+        """The name of an image for one annotator; it reveals nothing and is invalid with another annotator's link."""
         seal = hmac.new(self._key, f"image\x1f{annotator}\x1f{image}".encode(), hashlib.sha256).hexdigest()[:32]
         return f"{row:x}-{seal}"
 
 
 def _read(path: Path) -> tuple[str, dict[str, str]]:
-    """The key and the token of each name, as a file of links holds them."""
+    """The key and the token of each name from a file of links."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -85,7 +91,7 @@ def _read(path: Path) -> tuple[str, dict[str, str]]:
             f"the personal links cannot be read ({error.strerror}): {path}; make the file readable"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it is no JSON: {error}") from error
+        raise _damaged(path, f"it is not JSON: {error}") from error
     if not isinstance(stored, dict) or not {"key", "tokens"} <= stored.keys() or not isinstance(stored["tokens"], dict):
         raise _damaged(path, "it needs a key and tokens")
     key, tokens = stored["key"], stored["tokens"]
@@ -101,13 +107,13 @@ def _read(path: Path) -> tuple[str, dict[str, str]]:
 
 def _damaged(path: Path, why: str) -> UserError:
     return UserError(
-        f"damaged file of personal links ({why}): {path}; put a backup in its place, or move it away to get new links (those "
-        "that were given out end then)"
+        f"damaged file of personal links ({why}): {path}; put a backup in its place, or move it away to get new links "
+        "(which invalidates the old ones)"
     )
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file durably: half a file after a power cut would be damaged links."""
+    """Replace the file durably, so that a power cut does not damage it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

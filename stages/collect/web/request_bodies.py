@@ -1,4 +1,4 @@
-"""What the page sends: JSON bodies within limits; anything else is refused with 422."""
+"""Schemas of the page's requests; invalid bodies are refused with 422."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stages.collect.tasks import Answer
 
-MAX_BODY = 64 * 1024  # bytes; a hundred answers are a tenth of that
+MAX_BODY = 64 * 1024  # bytes, ten times the size of 100 answers
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
@@ -22,7 +22,7 @@ class NextBody(Body):
 
 
 class AnswerBody(Body):
-    """One entry of the browser's outbox; `age_ms` is how long ago it was given, by the browser's own clock."""
+    """One answer or retraction; `age_ms` is its age in milliseconds by the browser's clock."""
 
     id: Id
     item: Key | None = None
@@ -32,7 +32,7 @@ class AnswerBody(Body):
     retracts: Id | None = None
 
     def as_answer(self) -> Answer:
-        """The answer, with the time it was given by the server's clock."""
+        """The answer, with `created_at` by the server's clock."""
         given = datetime.now(UTC) - timedelta(milliseconds=self.age_ms)
         return Answer(
             id=self.id,

@@ -1,4 +1,4 @@
-"""Tasks and settings in the form the page is sent them. Names are sent as text, and the page shows them as text only."""
+"""Tasks and settings as JSON for the page, which shows all names as text, never as markup."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from torch import Tensor
 from pipeline.data.image_table import ImageTable
 from pipeline.kinds import Choice, Screen, kinds
 from pipeline.run import next_command
-from stages.collect.actions import ALWAYS, MEANING, key_help
+from stages.collect.actions import ACTION_TEXT, COMMON_ACTIONS, key_help
 from stages.collect.assignments import Assignments
 from stages.collect.tasks import Task
 from stages.collect.web.personal_links import Links
 
-MOST_LIKELY = 3  # classes of the reference's opinion that are shown, where the configuration asks for it
+TOP_CLASSES = 3  # classes of the reference's prediction that `collect.show_model` shows
 
 
 class Presenter:
     """Args:
-    log_reference: [N, C] the reference's opinion, shown only if `collect.show_model` says so.
+    log_reference: [N, C] log-probabilities of the reference, shown only with `collect.show_model`.
     """
 
     def __init__(
-        self, assignments: Assignments, links: Links, table: ImageTable, classes: tuple[str, ...], log_reference: Tensor
+        self,
+        assignments: Assignments,
+        links: Links,
+        table: ImageTable,
+        classes: tuple[str, ...],
+        *,
+        log_reference: Tensor,
     ) -> None:
         self._assignments, self._links, self._table = assignments, links, table
         self._classes, self._log_reference = classes, log_reference
@@ -33,7 +39,7 @@ class Presenter:
         self._kind = kinds.get(self._settings.question)
 
     def session(self, annotator: str) -> dict[str, Any]:
-        """What stays the same for all questions."""
+        """Data that is the same for all questions."""
         kind, keys = self._kind, self._settings.keys
         fixed = kind.choices(self._screen)
         return {
@@ -42,14 +48,16 @@ class Presenter:
             "style": kind.style,
             "script": f"static/kinds/{kind.name}.js" if kind.script else None,
             "choices": None if fixed is None else [self._choice(choice) for choice in fixed],
-            "actions": [{"name": name, "text": MEANING[name], "keys": getattr(keys, name)} for name in ALWAYS],
+            "actions": [
+                {"name": name, "text": ACTION_TEXT[name], "keys": getattr(keys, name)} for name in COMMON_ACTIONS
+            ],
             "help": [{"keys": line.keys, "meaning": line.meaning} for line in key_help(kind, keys, self._screen)],
             "alone": len(self._links.annotators) == 1,
             "next_step": next_command.make("train-reward"),
         }
 
     def task(self, annotator: str, task: Task) -> dict[str, Any]:
-        """One question: what is asked, the images' addresses, and the choices."""
+        """One question: its text, the images' URLs, and the choices."""
         screen = task.screen(self._screen)
         return {
             "key": task.item.key,
@@ -76,7 +84,7 @@ class Presenter:
         return self._links.image_name(annotator, self._table.position[image], image)
 
     def image_named(self, annotator: str, name: str) -> str | None:
-        """The id of the image that has this name for this annotator; None if none has."""
+        """The id of the image with this name for this annotator; None for an invalid name."""
         row = name.partition("-")[0]
         if not re.fullmatch(r"[0-9a-f]{1,8}", row) or int(row, 16) >= len(self._table):
             return None
@@ -88,11 +96,11 @@ class Presenter:
         if self._settings.show_others:
             counts = self._assignments.ledger.answers(task.item.key, besides=annotator)
             names = {choice.answer: choice.text for choice in screen.choices if choice.action and choice.text}
-            given = ", ".join(f"{names.get(answer, answer)} ({count})" for answer, count in counts.items())
-            notes.append(f"Others: {given or 'no answer yet'}")
+            listed = ", ".join(f"{names.get(answer, answer)} ({count})" for answer, count in counts.items())
+            notes.append(f"Others: {listed or 'no answer yet'}")
         if self._settings.show_model:
             for image in screen.images:
                 share = self._log_reference[self._table.position[image]].exp()
-                top = share.topk(min(MOST_LIKELY, len(self._classes))).indices.tolist()
+                top = share.topk(min(TOP_CLASSES, len(self._classes))).indices.tolist()
                 notes.append("Model: " + ", ".join(f"{self._classes[n]} {share[n]:.0%}" for n in top))
         return notes

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageOps
 from support.fuzzing import bounded, peak_bytes, reset_peak
 
-from benchmarks.hostile import huge_tile, many_scans, saved, thin
+from benchmarks.adversarial_images import encode, huge_tile, many_scans, thin
 from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
 from pipeline.data.decode_limits import MAX_SCANS, Limits
@@ -44,7 +44,7 @@ def decoders() -> Iterator[Decoders]:
 
 def test_same_pixels_as_in_this_process(decoders: Decoders) -> None:
     for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")):
-        data = saved(picture(seed), kind)
+        data = encode(picture(seed), kind)
         expected = TRANSFORM(decode(data, LIMITS.pixels))
         assert np.array_equal(decoders.pixels(data, TRANSFORM, LIMITS), expected), kind
 
@@ -69,10 +69,10 @@ def test_refused_before_anything_is_allocated(data: bytes, reason: str) -> None:
     "data",
     [
         huge_tile(64, 64),
-        saved(picture(size=(300, 200)), "TIFF", compression="jpeg"),
-        saved(picture(size=(300, 200)), "TIFF", tiffinfo={278: 1}),  # one row per strip
+        encode(picture(size=(300, 200)), "TIFF", compression="jpeg"),
+        encode(picture(size=(300, 200)), "TIFF", tiffinfo={278: 1}),  # one row per strip
         many_scans(64, MAX_SCANS),
-        saved(picture(), "JPEG", progressive=True),
+        encode(picture(), "JPEG", progressive=True),
     ],
     ids=["64 tiles", "JPEG in TIFF", "a strip per row", "the most scans", "progressive"],
 )
@@ -123,7 +123,7 @@ def test_conversion_in_bands_is_conversion(monkeypatch: pytest.MonkeyPatch) -> N
 def test_upright_as_pillow_has_it(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = saved(picture(), "PNG", exif=exif)
+    data = encode(picture(), "PNG", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert np.array_equal(np.asarray(decode(data, LIMITS.pixels)), np.asarray(expected))
 
@@ -132,14 +132,14 @@ def test_a_slow_image_is_ended_by_its_limit(decoders: Decoders) -> None:
     """Three seconds of work and a limit of a tenth of one."""
     with pytest.raises(TooSlow, match=r"takes more than 0\.1 s of processor time to decode"):
         decoders.pixels(many_scans(4992, MAX_SCANS), TRANSFORM, Limits(25_000_000, 0.1))
-    assert decoders.pixels(saved(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3), "it goes on"
+    assert decoders.pixels(encode(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3), "it goes on"
 
 
 def test_others_do_not_wait_for_slow_images(decoders: Decoders) -> None:
     """Ten slow images come first; a small one that comes after them is done before the second of them."""
     data = many_scans(2000, MAX_SCANS)
     slow = [decoders.submit_pixels(data, TRANSFORM, LIMITS) for _ in range(10)]
-    innocent = decoders.submit_pixels(saved(picture(), "PNG"), TRANSFORM, LIMITS)
+    innocent = decoders.submit_pixels(encode(picture(), "PNG"), TRANSFORM, LIMITS)
     assert innocent.result(timeout=60).shape == (32, 32, 3)
     assert sum(future.done() for future in slow) <= 2
 
@@ -157,7 +157,7 @@ def test_an_image_that_only_turns_out_to_be_slow_is_set_aside(monkeypatch: pytes
 
     monkeypatch.setattr(DecodingProcess, "ask", slow_when_quick)
     decoders = Decoders(1, reserve=True)
-    assert decoders.pixels(saved(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3)
+    assert decoders.pixels(encode(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3)
     decoders.close()
     assert asked == [True, False]
 
@@ -167,7 +167,7 @@ def test_memory_of_an_image_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.data.decode_limits.BYTES_PER_PIXEL", 1)
     monkeypatch.setattr("pipeline.data.decode_limits.SLACK_BYTES", MEBIBYTE)
     decoders = Decoders(1)
-    data = saved(Image.new("RGB", (5000, 4000)), "PNG")
+    data = encode(Image.new("RGB", (5000, 4000)), "PNG")
     with pytest.raises(TooCostly, match="needs more memory to decode than an image may have"):
         decoders.pixels(data, TRANSFORM, LIMITS)
     decoders.close()
@@ -180,12 +180,12 @@ def test_the_stated_memory_holds_for_every_format() -> None:
     exif[0x0112] = 6
     flat, clear = Image.new("RGB", (side, side), (9, 8, 7)), Image.new("RGBA", (side, side), (1, 2, 3, 4))
     files = [
-        saved(clear, "PNG", exif=exif, compress_level=1),
-        saved(flat, "JPEG", progressive=True, subsampling=0, exif=exif),
-        saved(clear, "WEBP", lossless=True, exif=exif, method=0),
-        saved(clear, "TIFF", compression="tiff_lzw", tiffinfo={278: side}),
-        saved(flat, "BMP"),
-        saved(flat.convert("P"), "GIF"),
+        encode(clear, "PNG", exif=exif, compress_level=1),
+        encode(flat, "JPEG", progressive=True, subsampling=0, exif=exif),
+        encode(clear, "WEBP", lossless=True, exif=exif, method=0),
+        encode(clear, "TIFF", compression="tiff_lzw", tiffinfo={278: side}),
+        encode(flat, "BMP"),
+        encode(flat.convert("P"), "GIF"),
     ]
     decoders = Decoders(1)
     decoders.warm_up()
@@ -199,7 +199,7 @@ def test_the_stated_memory_holds_for_every_format() -> None:
 
 def test_a_killed_process_is_replaced() -> None:
     decoders = Decoders(1)
-    data = saved(picture(), "PNG")
+    data = encode(picture(), "PNG")
     decoders.pixels(data, TRANSFORM, LIMITS)
     running = decoders._processes[0].start()
     os.kill(running.pid, signal.SIGKILL)
@@ -237,14 +237,14 @@ def test_closing_ends_what_is_under_way(decoders: Decoders) -> None:
     assert all(isinstance(future.exception(timeout=10), DecodingStopped) for future in slow)
     assert not [thread for thread in threading.enumerate() if thread in decoders._threads]
     with pytest.raises(DecodingStopped):
-        decoders.pixels(saved(picture(), "PNG"), TRANSFORM, LIMITS)
+        decoders.pixels(encode(picture(), "PNG"), TRANSFORM, LIMITS)
 
 
 def test_reasons_come_back_as_they_are(decoders: Decoders) -> None:
     with pytest.raises(TooManyPixels) as caught:
-        decoders.pixels(saved(Image.new("L", (300, 200)), "PNG"), TRANSFORM, Limits(50_000, 10))
+        decoders.pixels(encode(Image.new("L", (300, 200)), "PNG"), TRANSFORM, Limits(50_000, 10))
     assert (caught.value.size, caught.value.limit) == ("300 x 200 pixels", 50_000)
     assert str(caught.value) == "too large: 300 x 200 pixels, more than images.max_pixels = 50000"
-    for data, reason in ((b"", "empty file"), (b"text", "not an image"), (saved(picture(), "PNG")[:60], "unreadable")):
+    for data, reason in ((b"", "empty file"), (b"text", "not an image"), (encode(picture(), "PNG")[:60], "unreadable")):
         with pytest.raises(BadImage, match=reason):
             decoders.pixels(data, TRANSFORM, LIMITS)

@@ -11,7 +11,7 @@ from support.collect_server import Live, Place, desk_for, draw_pictures, make_pl
 from support.collect_site import Site
 
 from pipeline.ui.web.connections import Patience
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def live(place: Callable[..., Place]) -> Iterator[Callable[..., Live]]:
 
 
 @pytest.fixture
-def desk_maker(place: Callable[..., Place]) -> Iterator[Callable[..., Desk]]:
-    made: list[Desk] = []
+def desk_maker(place: Callable[..., Place]) -> Iterator[Callable[..., PageContext]]:
+    made: list[PageContext] = []
 
-    def make(where: Place, annotators: list[str]) -> Desk:
+    def make(where: Place, annotators: list[str]) -> PageContext:
         made.append(desk_for(where, annotators))
         return made[-1]
 
@@ -60,6 +60,6 @@ def desk_maker(place: Callable[..., Place]) -> Iterator[Callable[..., Desk]]:
 
 
 @pytest.fixture
-def site(place: Callable[..., Place], desk_maker: Callable[..., Desk]) -> Site:
+def site(place: Callable[..., Place], desk_maker: Callable[..., PageContext]) -> Site:
     """Twenty questions for ann and bob."""
     return Site(desk_maker(place(count=20), ["ann", "bob"]))

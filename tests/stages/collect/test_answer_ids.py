@@ -25,7 +25,7 @@ def test_one_id_for_two_questions_of_a_message(place: Any) -> None:
     sent = send(desk, "ann", Answer("same-one", one.item.key, "a"), Answer("same-one", other.item.key, "a"))
     assert acknowledged(sent) == ["same-one"]
     assert [(refused.id, refused.reason) for refused in sent.refused] == [
-        ("same-one", "another answer of this message has this id")
+        ("same-one", "another answer of this request has this id")
     ]
     assert [row["id"] for row in rows(desk)] == ["same-one"]
     assert not give(desk, "ann", other, "b", "its-own").refused, "the other question is still ann's"
@@ -97,6 +97,6 @@ def test_only_ones_own_answer_counts_as_taken_back_already(place: Any) -> None:
         refused = send(desk, who, Answer("undo-more", retracts=target))
         assert (acknowledged(refused), refused.refused[0].reason) == (
             [],
-            "there is no such answer of yours to take back",
+            "you have no such answer to take back",
         )
     assert len(desk.store.all_rows("pairwise")) == 2

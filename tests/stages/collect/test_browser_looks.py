@@ -78,7 +78,7 @@ def test_a_screen_reader_is_told(page: Any, place: Any, live: Any) -> None:
     page.wait_for_selector("#stage img")
     assert page.get_attribute("#question", "aria-live") == "polite"
     assert page.evaluate("document.activeElement.id") == "question"
-    assert re.match(r"Which image is the better example of “(ant|bee|wasp)”\?", page.inner_text("#question"))
+    assert re.match(r'Which image is the better example of "(ant|bee|wasp)"\?', page.inner_text("#question"))
     assert page.eval_on_selector_all("#stage img", "all => all.map((i) => i.alt)") == ["Left image", "Right image"]
     unnamed = page.eval_on_selector_all(
         "button", "all => all.filter((b) => !b.innerText.trim() && !b.querySelector('img[alt]'))"

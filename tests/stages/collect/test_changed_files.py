@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,7 +102,8 @@ def store_of(person: Any) -> CsvFeedbackStore:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_answers_wait_until_the_file_is_repaired(person: Any, damage: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_answers_wait_until_the_file_is_repaired(person: Any, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "stages")
     path = store_of(person).pairwise.path
     good = path.read_bytes()
     DAMAGES[damage](path)
@@ -111,12 +113,12 @@ def test_answers_wait_until_the_file_is_repaired(person: Any, damage: str, capfd
         refused = person.send("answer-after-0", "answer-after-1")
         assert (refused.status_code, refused.json()["detail"]) == (507, REASON)
     assert (path.read_bytes() if path.exists() else None) == found, "nothing was added to it"
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error")]
-    assert len(said) == 1, "the same reason is not printed again and again"
-    assert str(path) in said[0]
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 1, "the same reason is not logged again and again"
+    assert str(path) in errors[0]
     path.write_bytes(good)
     assert person.send("answer-after-0", "answer-after-1").status_code == 200
-    assert "Answers are stored again." in capfd.readouterr().err
+    assert "Answers are stored again." in caplog.messages
     assert person.send().status_code == 200
     assert (
         list(store_of(person).comparisons()["id"])

@@ -17,7 +17,7 @@ from feedback_store.errors import FeedbackWarning
 from stages.collect.leases import Lease, Leases, LeasesError
 from stages.collect.tasks import Answer
 from stages.collect.web.app import make_app
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 
 NOW = 1000.0
 KEY = "0123456789abcdef01234567"
@@ -118,7 +118,7 @@ def test_flipped_bits_never_stop_collecting(path: Path) -> None:
 def test_a_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "leases.sqlite").mkdir()
     with pytest.raises(
-        LeasesError, match=r"the leases cannot be kept \(unable to open database file\): .*leases\.sqlite; "
+        LeasesError, match=r"the leases cannot be read or written \(unable to open database file\): .*leases\.sqlite; "
     ):
         Leases(tmp_path / "leases.sqlite")
 
@@ -140,7 +140,7 @@ class FullDisk:
 
 @pytest.mark.parametrize("failing", ["BEGIN", "SELECT", "INSERT", "COMMIT"])
 def test_a_full_disk_is_one_sentence_and_the_answers_stay_in_the_page(
-    place: Any, desk_maker: Callable[..., Desk], capsys: pytest.CaptureFixture[str], failing: str
+    place: Any, desk_maker: Callable[..., PageContext], caplog: pytest.LogCaptureFixture, failing: str
 ) -> None:
     desk = desk_maker(place(count=4), ["ann"])
     host = "http://127.0.0.1:8765"
@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_sentence_and_the_answers_stay_in_the_page(
         refused = client.post(home + address, json=body)
         assert refused.status_code == 507, (address, refused.text)
         assert "stored" not in refused.json()
-    assert "database or disk is full" in capsys.readouterr().err
+    assert "database or disk is full" in caplog.text
     leases._db = good
     assert client.post(home + "answers", json=sent).json()["stored"] == ["answer-1"]
     assert len(desk.assignments.store.comparisons()) == 1

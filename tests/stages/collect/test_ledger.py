@@ -41,10 +41,10 @@ def test_what_was_just_written_is_not_read_again(place: Callable[..., Place], pa
     desk, other = where.again(), where.again()
     for task in desk.take("ann", 2):
         give(desk, "ann", task)
-    take_back(desk, "ann", next(iter(desk.ledger.given)))
+    take_back(desk, "ann", next(iter(desk.ledger.current)))
     desk.catch_up()
     assert parsed == []
-    assert (len(desk.ledger.given), desk.progress("ann").done) == (1, 1)
+    assert (len(desk.ledger.current), desk.progress("ann").done) == (1, 1)
     give(other, "bob", other.take("bob", 1)[0])
     desk.catch_up()
     assert len(parsed) == 2, "each process read the other's rows, once"
@@ -58,7 +58,7 @@ def test_what_others_wrote_just_before_is_counted(place: Callable[..., Place]) -
     give(other, "bob", others, "a", "others-answer")
     accepted = give(desk, "ann", task, "a", "own-answer")
     assert not accepted.refused
-    assert set(desk.ledger.given) == {"others-answer", "own-answer"}
+    assert set(desk.ledger.current) == {"others-answer", "own-answer"}
     assert desk.ledger.position == desk.store.rows_since(desk.ledger.position).position
 
 
@@ -86,7 +86,7 @@ def test_a_retraction_counts_wherever_it_is(place: Callable[..., Place], order: 
     rows = [item.judgment("a", id="one", **common), item.judgment("a", id="back", retracts="one", **common)]
     store.append([rows[number] for number in order])
     ledger = Ledger(store)
-    assert (ledger.given, ledger.taken_back) == ({}, {"one": "ann"})
+    assert (ledger.current, ledger.taken_back) == ({}, {"one": "ann"})
     assert not ledger.by_item[item.key]
 
 
@@ -94,7 +94,9 @@ def test_a_store_without_files_serves_a_collection(place: Callable[..., Place]) 
     where, name = place(count=3, lease_minutes=10), uuid4().hex
 
     def again() -> Assignments:
-        return Assignments(where.plan, MemoryStore(name), where.again().leases, where.settings, 0, "web", where.clock)
+        return Assignments(
+            where.plan, MemoryStore(name), where.again().leases, where.settings, seed=0, source="web", clock=where.clock
+        )
 
     desk = again()
     first, late = desk.take("ann", 1)[0], desk.take("bob", 1)[0]
@@ -111,7 +113,7 @@ def test_a_store_without_files_serves_a_collection(place: Callable[..., Place]) 
 
 
 def test_the_owners_tables_follow_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any) -> None:
-    monkeypatch.setattr("stages.collect.web.owner_overview.FRESH_SECONDS", -1)
+    monkeypatch.setattr("stages.collect.web.owner_overview.MIN_REFRESH_SECONDS", -1)
     desk = place(count=6).again()
     made: list[FeedbackStore] = []
     true = CsvFeedbackStore.quality

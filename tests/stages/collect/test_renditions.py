@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.hostile import many_scans, saved
+from benchmarks.adversarial_images import encode, many_scans
 from pipeline.data.decode import BadImage
 from pipeline.data.decode_limits import MAX_SCANS, Limits
 from pipeline.data.decoder_pool import DecodingStopped
 from pipeline.data.image_table import ImageTable
 from pipeline.data.sources.folder import FolderSource
-from stages.collect.image_renditions import SCREEN, Renditions
+from stages.collect.image_renditions import SCREEN_PIXELS, Renditions
 
 MEBIBYTE = 2**20
 
@@ -27,8 +27,8 @@ MEBIBYTE = 2**20
 @pytest.fixture
 def renditions(tmp_path: Path) -> Iterator[Renditions]:
     """A table of one small image, one large, and five slow ones."""
-    (tmp_path / "small.png").write_bytes(saved(Image.new("RGB", (40, 20), (200, 10, 10)), "PNG"))
-    (tmp_path / "large.png").write_bytes(saved(Image.new("RGB", (3000, 1500), (200, 10, 10)), "PNG"))
+    (tmp_path / "small.png").write_bytes(encode(Image.new("RGB", (40, 20), (200, 10, 10)), "PNG"))
+    (tmp_path / "large.png").write_bytes(encode(Image.new("RGB", (3000, 1500), (200, 10, 10)), "PNG"))
     names = ["small", "large"]
     for number in range(5):
         (tmp_path / f"slow{number}.jpg").write_bytes(many_scans(4992, MAX_SCANS))
@@ -44,7 +44,7 @@ def test_small_images_are_sent_as_they_are_and_large_ones_fit_a_screen(rendition
     small, large = renditions.get("small"), renditions.get("large")
     assert (small.media_type, large.media_type) == ("image/png", "image/jpeg")
     assert Image.open(io.BytesIO(small.data)).size == (40, 20)
-    assert Image.open(io.BytesIO(large.data)).size == (SCREEN, SCREEN // 2)
+    assert Image.open(io.BytesIO(large.data)).size == (SCREEN_PIXELS, SCREEN_PIXELS // 2)
     assert renditions.get("large") is large, "kept"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from support.collect_site import ORIGIN, Site, answer, take
 
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_neither_others_nor_the_model_are_shown_unless_asked(
-    place: Callable[..., object], desk_maker: Callable[..., Desk]
+    place: Callable[..., object], desk_maker: Callable[..., PageContext]
 ) -> None:
     quiet = Site(desk_maker(place(count=5, judgments_per_item=2), ["ann", "bob"]))
     for task in take(quiet, "ann", 5):

@@ -11,7 +11,7 @@ from support.collect_site import ORIGIN, Site, answer, take
 from support.coroutines import run_coroutine
 
 from pipeline.ui.web.guard import HEADERS, Guard, Rules
-from stages.collect.web.desk import Desk
+from stages.collect.web.page_context import PageContext
 from stages.collect.web.personal_links import OWNER
 from stages.collect.web.request_bodies import MAX_BODY
 
@@ -176,7 +176,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
             assert not re.search(r"<script(?![^>]*src=)|style=| on[a-z]+=", text), path
 
 
-def test_the_cookie_is_secure_over_tls(place: Callable[..., object], desk_maker: Callable[..., Desk]) -> None:
+def test_the_cookie_is_secure_over_tls(place: Callable[..., object], desk_maker: Callable[..., PageContext]) -> None:
     desk = desk_maker(place(count=5), ["ann"])
     desk.secure = True
     assert "secure" in Site(desk).browser().get(desk.links.annotators[0].enter).headers["set-cookie"].lower()

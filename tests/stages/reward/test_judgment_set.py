@@ -173,7 +173,13 @@ def test_log_likelihood_looks_up_the_right_scores(reliability: bool, scalar: boo
             elif kind == VERDICT:
                 log_p = p.verdict(r[single.classes[:, 0]], verdicts.tau)
             elif scalar:
-                log_p = p.gaussian(r[single.classes[:, 0]], 5, ratings.offset, ratings.log_gain, ratings.log_sigma)
+                log_p = p.gaussian(
+                    r[single.classes[:, 0]],
+                    5,
+                    offset=ratings.offset,
+                    log_gain=ratings.log_gain,
+                    log_sigma=ratings.log_sigma,
+                )
             else:
                 log_p = p.ordinal(r[single.classes[:, 0]], ratings.cuts)
             shares = log_p.exp()[0]

@@ -69,7 +69,9 @@ def test_ordinal_with_two_levels_is_a_verdict() -> None:
 
 def test_gaussian_by_hand() -> None:
     """Rating 2 of 3 is z = 0; mean 0.1 + 0.5 * 2, deviation 0.8."""
-    log_p = p.gaussian(one(2.0), 3, torch.tensor(0.1), torch.tensor(0.5).log(), torch.tensor(0.8).log())
+    log_p = p.gaussian(
+        one(2.0), 3, offset=torch.tensor(0.1), log_gain=torch.tensor(0.5).log(), log_sigma=torch.tensor(0.8).log()
+    )
     expected = -0.5 * (1.1 / 0.8) ** 2 - math.log(0.8) - 0.5 * math.log(2 * math.pi)
     assert log_p[0, 1].item() == pytest.approx(expected)
 

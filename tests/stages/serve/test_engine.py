@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFile, WebPImagePlugin
 from support.coroutines import run_coroutine
 
-from benchmarks.hostile import bomb, largest, wide_webp
+from benchmarks.adversarial_images import bomb, largest, wide_webp
 from pipeline.config import Config
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decoder_process import DecodingProcess

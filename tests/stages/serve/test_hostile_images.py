@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support.fuzzing import peak_bytes
 
-from benchmarks.hostile import huge_tile, many_scans, thin
+from benchmarks.adversarial_images import huge_tile, many_scans, thin
 from pipeline.config import Config
 from pipeline.data.decode_limits import MAX_SCANS
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.hostile import bomb
+from benchmarks.adversarial_images import bomb
 from pipeline.models.policy import final_linear
 from stages.serve.app import Desk, make_app
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from support.raw_http import read_all, request
 
-from benchmarks.hostile import bomb
+from benchmarks.adversarial_images import bomb
 from pipeline.config import Config
 from pipeline.run.run_folder import RunFolder
 from stages.cli import main

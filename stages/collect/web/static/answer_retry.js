@@ -1,10 +1,11 @@
-// Answers on their way to the server. They wait in the browser's storage until the server says that they are on disk,
-// are sent in order, and are sent again after a broken connection, a restarted server or a reload. One that the server
-// refuses without keeping it is set aside in the browser and sent again when the page is opened anew: a server that was
-// started with another configuration knows other questions.
+// Sends answers to the server until it acknowledges that they are on disk. Answers wait in the browser's storage, are
+// sent in order, and are sent again after a broken connection, a restarted server or a reload. An answer that the server
+// refuses without storing it is kept in the browser and sent again when the page is reloaded, because a server with
+// another configuration may accept it.
 
-const FIRST_RETRY = 400, LAST_RETRY = 8000, AT_ONCE = 50;
-const MAX_AGE_MS = 1e12 - 1; // that the server takes; a clock that was set right may make an answer older
+const FIRST_RETRY = 400, LAST_RETRY = 8000; // milliseconds
+const BATCH_SIZE = 50; // answers per request
+const MAX_AGE_MS = 1e12 - 1; // the server's limit; a corrected clock may make an answer older
 
 export class Outbox {
   constructor(name, { onChange, onProgress, onRefused }) {
@@ -49,15 +50,15 @@ export class Outbox {
     if (this.busy || !this.entries.length) return;
     this.busy = true;
     clearTimeout(this.timer);
-    const batch = this.entries.slice(0, AT_ONCE);
+    const batch = this.entries.slice(0, BATCH_SIZE);
     try {
       const answers = batch.map(({ at, ...entry }) => ({ ...entry, age_ms: Math.min(MAX_AGE_MS, Math.max(0, Date.now() - at)) }));
       const reply = await post("answers", { answers });
-      const gone = new Set([...reply.stored, ...reply.refused.map((refused) => refused.id)]);
+      const finished = new Set([...reply.stored, ...reply.refused.map((refused) => refused.id)]);
       const lost = new Set(reply.refused.filter((refused) => !refused.late).map((refused) => refused.id));
       const aside = batch.filter((entry) => lost.has(entry.id) && !reply.stored.includes(entry.id));
       if (aside.length) localStorage.setItem(this.asideName, JSON.stringify([...stored(this.asideName), ...aside]));
-      this.entries = this.entries.filter((entry) => !gone.has(entry.id));
+      this.entries = this.entries.filter((entry) => !finished.has(entry.id));
       this.problem = "";
       this.retry = FIRST_RETRY;
       this.save();
@@ -97,5 +98,5 @@ async function read(response) {
   } catch {
     detail = (await response.text()) || detail;
   }
-  throw Object.assign(new Error(typeof detail === "string" ? detail : "the server did not understand"), { status: response.status });
+  throw Object.assign(new Error(typeof detail === "string" ? detail : "the request is invalid"), { status: response.status });
 }

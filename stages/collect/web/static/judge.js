@@ -1,14 +1,14 @@
-// The page: a queue of questions whose images are loaded already, and one key press an answer.
+// The judging page: a queue of questions with preloaded images; one key press per answer.
 
 import { entryOf } from "./keys.js";
 import { get, Outbox, post } from "./answer_retry.js";
 import { View } from "./view.js";
 
-const AHEAD = 8; // questions held besides the one on the screen
-const UNDO = 100; // answers that can be taken back after a reload, too
-const RETRY_MS = 700; // between attempts at an image that did not come
-const SLOW_MS = 300; // before saying that it does not come
-const PACE_OVER = 5 * 60_000; // the pace is that of the last minutes
+const QUEUE_LENGTH = 8; // questions held besides the one on the screen
+const MAX_UNDO = 100; // answers that can be taken back, also after a reload
+const RETRY_MS = 700; // between attempts to load an image
+const SLOW_MS = 300; // until the page reports that an image is slow
+const PACE_WINDOW_MS = 5 * 60_000; // the pace is measured over these last minutes
 
 const here = location.pathname;
 const session = await get("session").catch((error) => ({ error }));
@@ -18,10 +18,10 @@ if (session.error) {
 }
 
 const queue = []; // tasks to come, each with its images
-// {id, task}, the last one last; without those that an older version of this page left
+// {id, task} in order, without entries that an older version of this page stored
 let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]").filter(({ task }) => task.image_choices);
 let current = null;
-let onScreen = null; // the question that is seen; until the current one is, no key answers it
+let onScreen = null; // the question that is shown; keys answer the current one only when it is shown
 let shownAt = 0;
 let digits = "";
 let fetching = false;
@@ -29,7 +29,7 @@ let progress = session.progress;
 let mineWhenAsked = progress.mine;
 let answeredSince = 0;
 const times = [];
-const skipping = new Set(); // put off, but the server may not know yet
+const skipping = new Set(); // skipped, but the server may not know yet
 
 const layout = session.script ? (await import(new URL(session.script, location.href))).layout : null;
 const view = new View(session, { answer, action, layout });
@@ -44,7 +44,7 @@ const outbox = new Outbox(here, {
   onRefused: (refused) => {
     const late = refused.filter((one) => one.late).length;
     const first = refused.find((one) => !one.late) ?? refused[0];
-    view.message(late === refused.length ? `Kept aside: ${first.reason}` : `Not stored: ${first.reason}; this browser keeps it`, true);
+    view.message(late === refused.length ? `Not counted: ${first.reason}` : `Not stored: ${first.reason}; this browser keeps the answer`, true);
   },
 });
 const choicesOf = (task) => [...task.image_choices, ...(task.choices ?? session.choices)];
@@ -60,7 +60,7 @@ function load(task) {
   return task;
 }
 
-// An image that the server cannot give, or nobody can decode, has failed; one that a lost connection kept away has not.
+// An image fails if the server refuses it or the browser cannot decode it; without a connection it is tried again.
 async function fetchImage(image, url) {
   for (let undecodable = 0; ; ) {
     image.node = new Image();
@@ -81,11 +81,11 @@ async function fetchImage(image, url) {
   }
 }
 
-const isThere = (task) => task.loaded.every(({ node, failed }) => failed || (node.complete && node.naturalWidth > 0));
+const isLoaded = (task) => task.loaded.every(({ node, failed }) => failed || (node.complete && node.naturalWidth > 0));
 
 function showProgress() {
   const now = Date.now();
-  while (times.length && now - times[0] > PACE_OVER) times.shift();
+  while (times.length && now - times[0] > PACE_WINDOW_MS) times.shift();
   const span = times.length > 4 ? (now - times[0]) / 60_000 : 0;
   const pace = span ? Math.max(1, Math.round((times.length - 1) / span)) : 0;
   const left = Math.max(0, progress.left - Math.max(0, answeredSince));
@@ -93,11 +93,11 @@ function showProgress() {
 }
 
 async function fill() {
-  if (fetching || queue.length >= AHEAD) return;
+  if (fetching || queue.length >= QUEUE_LENGTH) return;
   fetching = true;
   try {
     const holding = [...new Set([...queue.map((task) => task.key), ...outbox.items, ...skipping, ...(current ? [current.key] : [])])];
-    const reply = await post("next", { holding, wanted: AHEAD - queue.length });
+    const reply = await post("next", { holding, wanted: QUEUE_LENGTH - queue.length });
     const known = new Set([...queue.map((task) => task.key), ...(current ? [current.key] : [])]);
     queue.push(...reply.tasks.filter((task) => !known.has(task.key)).map(load));
     if (!outbox.entries.length) {
@@ -111,8 +111,8 @@ async function fill() {
   } catch (error) {
     if (error.status === 401 || error.status === 403) view.finish("Your link is no longer valid", [["Ask the owner of this collection for a new one. Answers that wait here are sent when you open it."]], false);
     else {
-      const why = error.status ? `The server says: ${error.message}` : "The next questions cannot be loaded";
-      if (!current) view.finish(error.status ? "Waiting for the server" : "No connection", [[`${why}; this page tries again by itself.`]], false);
+      const why = error.status ? `Error of the server: ${error.message}` : "The next questions cannot be loaded";
+      if (!current) view.finish(error.status ? "Waiting for the server" : "No connection", [[`${why}; this page tries again automatically.`]], false);
       setTimeout(fill, 1500);
     }
   } finally {
@@ -123,15 +123,15 @@ async function fill() {
 function finished(wait) {
   if (wait !== null) {
     const until = new Date(Date.now() + wait * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    view.finish("Nothing free for you just now", [[`Others hold the questions that are left. The first becomes free by ${until} at the latest; this page looks again by itself.`]], false);
+    view.finish("No question is free at the moment", [[`Others are answering the remaining questions. The first becomes free at ${until} at the latest; this page checks again automatically.`]], false);
     setTimeout(fill, Math.min(5000, Math.max(500, wait * 1000)));
     return;
   }
   const thanks = `You answered ${mineWhenAsked + answeredSince} questions.`;
-  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and go on with ", Object.assign(document.createElement("code"), { textContent: session.next_step }), "."]] : [["You can close this page."]];
+  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and continue with ", Object.assign(document.createElement("code"), { textContent: session.next_step }), "."]] : [["You can close this page."]];
   view.finish("All questions are answered. Thank you!", [[thanks], ...next], true);
   document.getElementById("action-undo").disabled = !history.length;
-  setTimeout(fill, 5000); // the owner may ask for more, or somebody may take an answer back
+  setTimeout(fill, 5000); // there may be new questions, or answers that were taken back
 }
 
 async function advance(pressedAt = null) {
@@ -141,19 +141,19 @@ async function advance(pressedAt = null) {
   fill();
 }
 
-// Show a question as soon as its images are there, unless another took its place meanwhile.
+// Show a question as soon as its images are loaded, unless another question is current by then.
 async function present(task, pressedAt) {
-  if (!isThere(task)) {
-    let said = false;
+  if (!isLoaded(task)) {
+    let reported = false;
     const slow = setTimeout(() => {
-      said = current === task;
-      if (said) view.message("Waiting for the image; the connection is slow or lost.");
+      reported = current === task;
+      if (reported) view.message("Waiting for the image; the connection is slow or lost.");
     }, SLOW_MS);
     fill();
     await task.ready;
     clearTimeout(slow);
     if (current !== task) return;
-    if (said) view.message("");
+    if (reported) view.message("");
   }
   display(task, pressedAt);
 }
@@ -172,11 +172,11 @@ function display(task, pressedAt) {
   }
 }
 
-function answer(what, pressedAt = performance.now()) {
+function answer(choice, pressedAt = performance.now()) {
   if (!current || current !== onScreen) return;
   const id = Outbox.newId();
-  outbox.add({ id, item: current.key, answer: what, response_ms: Math.round(performance.now() - shownAt) });
-  remember([...history, { id, task: bare(current) }].slice(-UNDO));
+  outbox.add({ id, item: current.key, answer: choice, response_ms: Math.round(performance.now() - shownAt) });
+  remember([...history, { id, task: withoutImages(current) }].slice(-MAX_UNDO));
   times.push(Date.now());
   answeredSince += 1;
   view.message("");
@@ -184,7 +184,7 @@ function answer(what, pressedAt = performance.now()) {
   advance(pressedAt);
 }
 
-function bare({ loaded, ready, ...task }) {
+function withoutImages({ loaded, ready, ...task }) {
   return task;
 }
 
@@ -205,7 +205,7 @@ async function undo() {
   showProgress();
   const taken = current;
   await present(taken, null);
-  if (current === taken) view.message("Taken back; answer it again.");
+  if (current === taken) view.message("Taken back; please answer again.");
 }
 
 function skip() {
@@ -213,7 +213,7 @@ function skip() {
   const { key } = current;
   skipping.add(key);
   post("skip", { items: [key] }).catch(() => {}).finally(() => skipping.delete(key));
-  view.message("Skipped; you get it again later.");
+  view.message("Skipped; it is asked again later.");
   advance(performance.now());
 }
 
@@ -226,7 +226,7 @@ function action(name, pressedAt = performance.now()) {
   return answer(name, pressedAt); // cant_tell, bad_image
 }
 
-// Digits type the number of a choice; where a longer number may follow, Enter ends it.
+// Digits type the number of a choice; if a longer number is possible, Enter ends it.
 function digit(key, pressedAt) {
   digits += key;
   const all = numbered();
@@ -235,7 +235,7 @@ function digit(key, pressedAt) {
   else if (fits.length === 1 || all.length <= 10) return answer(fits[0].answer, pressedAt);
   if (view.search) {
     view.filter(digits);
-    view.message(digits ? `Class ${digits} …: another digit, or Enter` : "There is no class of that number.");
+    view.message(digits ? `Class ${digits} …: another digit, or Enter` : "There is no class with this number.");
   }
 }
 

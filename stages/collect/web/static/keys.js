@@ -1,4 +1,4 @@
-// Names of keys are those of KeyboardEvent.key; letters count in either case. What keys do comes from the server.
+// Keys have the names of KeyboardEvent.key; letters are compared without case. The server sends what each key does.
 
 const SYMBOLS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Backspace: "⌫", Enter: "⏎", " ": "space" };
 
@@ -14,7 +14,7 @@ function normal(key) {
   return key.length === 1 ? key.toLowerCase() : key;
 }
 
-// The entry, with a list of `keys`, that a key belongs to; undefined if none.
+// The entry whose list `keys` has the key; undefined if there is none.
 export function entryOf(entries, key) {
   return entries.find((entry) => entry.keys.some((own) => sameKey(own, key)));
 }

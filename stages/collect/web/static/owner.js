@@ -1,10 +1,10 @@
-// The owner's page: progress and quality, brought up to date by itself.
+// The owner's page: progress and quality, refreshed automatically.
 
 import { element } from "./dom.js";
 import { get } from "./answer_retry.js";
 
 const $ = (id) => document.getElementById(id);
-const EVERY = 3000;
+const REFRESH_MS = 3000;
 
 const percent = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
 const number = (value, places = 2) => (value === null ? "–" : value.toFixed(places));
@@ -33,15 +33,15 @@ async function refresh() {
     $("sub").textContent = `${status.items} questions (${KINDS[status.question]}), ${status.each} ${status.each === 1 ? "person" : "people"} each`;
     $("bar").setAttribute("aria-valuenow", Math.round(100 * share));
     $("bar-fill").style.width = `${100 * share}%`;
-    table("people", [["Name", (r) => r.name], ["Answered", (r) => r.mine], ["Holds now", (r) => r.holding], ["Left for them", (r) => r.left], ["Personal link", link]], status.people);
+    table("people", [["Name", (r) => r.name], ["Answered", (r) => r.mine], ["Holds now", (r) => r.holding], ["Questions left", (r) => r.left], ["Personal link", link]], status.people);
     table("questions", [["Question", (r) => KINDS[r.question]], ["Judgments", (r) => r.judgments], ["Items", (r) => r.items], ["People", (r) => r.annotators], ["Alpha", (r) => number(r.alpha)], ["Agreement", (r) => percent(r.agreement)], ["No answer", (r) => percent(r.no_answer)]], status.quality.questions ?? []);
-    table("annotators", [["Name", (r) => r.annotator], ["Judgments", (r) => r.judgments], ["Agreement", (r) => percent(r.agreement)], ["Consistency", (r) => `${percent(r.consistency)} of ${r.repeats}`], ["Known answers", (r) => `${percent(r.gold_accuracy)} of ${r.gold}`], ["First side", (r) => percent(r.first_side)], ["p", (r) => number(r.side_bias_p)], ["Median", (r) => seconds(r.median_ms)], ["Fast", (r) => percent(r.fast)], ["No answer", (r) => percent(r.no_answer)]], status.quality.annotators ?? []);
+    table("annotators", [["Name", (r) => r.annotator], ["Judgments", (r) => r.judgments], ["Agreement", (r) => percent(r.agreement)], ["Consistency", (r) => `${percent(r.consistency)} of ${r.repeats}`], ["Gold accuracy", (r) => `${percent(r.gold_accuracy)} of ${r.gold}`], ["First side", (r) => percent(r.first_side)], ["p", (r) => number(r.side_bias_p)], ["Median", (r) => seconds(r.median_ms)], ["Fast", (r) => percent(r.fast)], ["No answer", (r) => percent(r.no_answer)]], status.quality.annotators ?? []);
     $("message").textContent = "";
   } catch (error) {
     $("message").textContent = error.status ? error.message : "No connection; trying again.";
     $("message").classList.add("bad");
   }
-  setTimeout(refresh, EVERY);
+  setTimeout(refresh, REFRESH_MS);
 }
 
 refresh();

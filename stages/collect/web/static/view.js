@@ -1,10 +1,10 @@
-// What is on the screen. Text from outside is set as text, never as markup.
+// The view of the judging page. Names and messages are set as text, never as markup.
 
 import { element } from "./dom.js";
 import { keyName } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
-const SMALL = 64; // larger than a few times their size, such pictures are blocks that nobody recognises
+const SMALL_PIXELS = 64; // images up to this size are enlarged only a few times, to stay recognisable
 
 function keycap(key) {
   return element("kbd", { textContent: keyName(key), ariaHidden: "true" });
@@ -23,17 +23,17 @@ function button({ answer, text, keys, number, secondary }, act) {
 function picture(image, alt) {
   const frame = element("div", { className: "picture" });
   if (image.failed) {
-    frame.append(element("div", { className: "broken", textContent: "This image could not be loaded. Press the key for “bad image”, or skip it." }));
+    frame.append(element("div", { className: "broken", textContent: "This image could not be loaded. Press the key for \"bad image\", or skip it." }));
   } else {
     image.node.alt = alt;
-    image.node.classList.toggle("small", Math.max(image.node.naturalWidth, image.node.naturalHeight) <= SMALL);
+    image.node.classList.toggle("small", Math.max(image.node.naturalWidth, image.node.naturalHeight) <= SMALL_PIXELS);
     frame.append(image.node);
   }
   return frame;
 }
 
 export class View {
-  // `answer` and `action` are called with what was chosen by button or touch; `layout` is a kind's own (docs/architecture.md).
+  // `answer` and `action` are called with the name of the button; `layout` is a kind's custom layout (docs/architecture.md).
   constructor(session, { answer, action, layout }) {
     this.session = session;
     this.answer = answer;
@@ -147,7 +147,7 @@ export class View {
     $("bar").setAttribute("aria-valuenow", Math.round(100 * share));
     $("bar-fill").style.width = `${100 * share}%`;
     const parts = [`${mine} answered`, `${left} left for you`];
-    if (pace) parts.push(`${pace} a minute`, left ? `about ${minutes(left / pace)} to go` : "");
+    if (pace) parts.push(`${pace} per minute`, left ? `about ${minutes(left / pace)} left` : "");
     $("counts").textContent = parts.filter(Boolean).join(" · ");
   }
 
@@ -170,8 +170,8 @@ export class View {
     if ($("zoom").open) return $("zoom").close();
     $("zoom-images").replaceChildren(
       ...task.images.map((url) => {
-        const shown = element("img", { src: url, alt: "The image, large" }); // at hand already; the large one follows
-        const large = element("img", { src: `${url}?zoom=true`, alt: "The image, large" });
+        const shown = element("img", { src: url, alt: "Enlarged image" }); // loaded already; the large one follows
+        const large = element("img", { src: `${url}?zoom=true`, alt: "Enlarged image" });
         large.decode().then(() => shown.replaceWith(large)).catch(() => {});
         return shown;
       }),

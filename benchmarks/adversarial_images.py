@@ -1,4 +1,4 @@
-"""Image files that are small on disk and large, slow or odd when they are opened."""
+"""Adversarial image files: small on disk, but large or slow to decode, or malformed."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def bomb(side: int = 50_000) -> bytes:
 
 
 def largest(side: int = 5000) -> bytes:
-    """A PNG of 25 megapixels in a few kilobytes: transparent and to be rotated, which takes most memory to decode."""
+    """A PNG of 25 megapixels in a few kilobytes; transparency and rotation maximise the memory to decode it."""
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: a quarter turn
-    return saved(Image.new("RGBA", (side, side), (1, 2, 3, 4)), "PNG", exif=exif, compress_level=1)
+    return encode(Image.new("RGBA", (side, side), (1, 2, 3, 4)), "PNG", exif=exif, compress_level=1)
 
 
 def wide_webp() -> bytes:
-    """A WebP of 50 bytes whose header claims the most pixels the format has a place for."""
+    """A WebP of 50 bytes whose header claims the maximum number of pixels of the format."""
     size = 16383 - 1
     data = b"\x2f" + struct.pack("<I", size | size << 14 | 1 << 28) + bytes(20)
     chunk = b"VP8L" + struct.pack("<I", len(data)) + data + b"\x00"
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     """The bytes of an image file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -46,7 +46,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def thin(height: int) -> bytes:
-    """A PNG one pixel wide: a few hundred bytes, whatever its height."""
+    """A PNG one pixel wide: a few hundred bytes, for any height."""
 
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, height, 8, 0, 0, 0, 0))
     rows = _chunk(b"IDAT", zlib.compress(bytes(2 * height), 9))
@@ -77,7 +77,7 @@ def huge_tile(width: int = 65_520, length: int = 32_752) -> bytes:
 
 @cache
 def many_scans(side: int, scans: int) -> bytes:
-    """A progressive JPEG of one colour whose last scan stands there so many times: each costs a pass over all pixels."""
-    data = saved(Image.new("RGB", (side, side), (120, 60, 30)), "JPEG", progressive=True)
+    """A progressive JPEG of one colour whose last scan is repeated; each scan costs a pass over all pixels."""
+    data = encode(Image.new("RGB", (side, side), (120, 60, 30)), "JPEG", progressive=True)
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * (scans - data.count(b"\xff\xda")) + b"\xff\xd9"

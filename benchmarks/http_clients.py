@@ -1,4 +1,4 @@
-"""Clients of `make serve`: well-behaved, endless and slow ones, over bare sockets so that they cost little themselves."""
+"""HTTP clients of `make serve`: normal, endless and slow ones, over plain sockets for low overhead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Outcome:
-    """What some clients saw: how many of each answer, and seconds of those with status 200."""
+    """Results of some clients: number of each status, and latencies in seconds of those with status 200."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -21,21 +21,23 @@ class Outcome:
         return ", ".join(f"{status}: {count}" for status, count in sorted(self.statuses.items())) or "nothing"
 
 
-def post(body: bytes, kind: str = "image/jpeg") -> bytes:
+def post(body: bytes, content_type: str = "image/jpeg") -> bytes:
+    """The bytes of a request to /predict."""
     return (
-        f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a response."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
     return int(head.split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0)))
 
 
-async def client(port: int, images: list[bytes], until: Callable[[], bool], outcome: Outcome, number: int) -> None:
-    """One image a request over one connection, until told to end; comes again when told to after a 503."""
+async def client(port: int, images: list[bytes], until: Callable[[], bool], *, outcome: Outcome, number: int) -> None:
+    """Send one image per request over one connection until `until` is true; after a 503 wait for Retry-After."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while not until():
         started = time.perf_counter()
@@ -56,16 +58,19 @@ async def client(port: int, images: list[bytes], until: Callable[[], bool], outc
 
 
 async def load(port: int, images: list[bytes], clients: int, seconds: float) -> tuple[Outcome, float]:
-    """Many clients for some seconds; what they saw, and images a second."""
+    """Run many clients for some seconds; returns their results and images per second."""
     outcome, started = Outcome(), time.perf_counter()
     await asyncio.gather(
-        *(client(port, images, lambda: time.perf_counter() - started > seconds, outcome, n) for n in range(clients))
+        *(
+            client(port, images, lambda: time.perf_counter() - started > seconds, outcome=outcome, number=n)
+            for n in range(clients)
+        )
     )
     return outcome, outcome.statuses["200"] / (time.perf_counter() - started)
 
 
 async def once(port: int, raw: bytes) -> str:
-    """The status of one request on a connection of its own."""
+    """The status of one request on a new connection, or the name of the error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(raw)
@@ -77,14 +82,18 @@ async def once(port: int, raw: bytes) -> str:
 
 
 async def timed(port: int, raw: bytes) -> float:
-    """Seconds until one request on a connection of its own is answered."""
+    """Latency in seconds of one request on a new connection."""
     started = time.perf_counter()
     await once(port, raw)
     return time.perf_counter() - started
 
 
 async def stream(port: int, size: int, announced: bool) -> tuple[str, int]:
-    """Send so many bytes, or as many as the server takes; its answer, and how many that were."""
+    """Send `size` bytes or until the server replies; returns the status and the number of bytes sent.
+
+    Args:
+        announced: send Content-Length; otherwise chunks.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
     length = f"Content-Length: {size}" if announced else "Transfer-Encoding: chunked"
     writer.write(f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n{length}\r\n\r\n".encode())
@@ -113,7 +122,7 @@ SLOW = (
 
 
 async def trickle(port: int, start: bytes, until: asyncio.Event) -> bool:
-    """A connection that sends a byte a second for as long as it may; whether the server ended it."""
+    """Send a byte per second until the server closes the connection or `until` is set; returns whether it was closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(start)
     ended = asyncio.create_task(reader.read())
@@ -128,9 +137,11 @@ async def trickle(port: int, start: bytes, until: asyncio.Event) -> bool:
 
 @asynccontextmanager
 async def others(port: int, images: list[bytes]) -> AsyncIterator[Outcome]:
-    """Eight clients that go on meanwhile."""
+    """Eight clients that send images while the context lasts."""
     outcome, over = Outcome(), asyncio.Event()
-    tasks = [asyncio.create_task(client(port, images, over.is_set, outcome, number)) for number in range(8)]
+    tasks = [
+        asyncio.create_task(client(port, images, over.is_set, outcome=outcome, number=number)) for number in range(8)
+    ]
     yield outcome
     over.set()
     await asyncio.gather(*tasks)

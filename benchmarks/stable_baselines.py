@@ -1,4 +1,4 @@
-"""stable-baselines3's PPO on the same bandit, network and schedule: the head on cached features, one step an episode."""
+"""Comparison with stable-baselines3's PPO on the same bandit, network and schedule: a linear head, one-step episodes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from stages.ppo.update import update
 
 IMAGES, FEATURES, CLASSES, BETA = 2048, 64, 10, 0.3
 ITERATIONS, EPOCHS, MINIBATCH, LR = 60, 4, 256, 0.02
-GOAL = 0.95
+TARGET_ATTAINED = 0.95
 CPU = torch.device("cpu")
 
 
 class Problem:
-    """Images with features of which a linear head can represent pi*, from a uniform reference."""
+    """Images with features from which a linear head can represent pi*; the reference is uniform."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
@@ -45,16 +45,16 @@ class Problem:
 
 
 class Episode(gymnasium.Env[np.ndarray, np.int64]):
-    """One image, one class, one reward less beta (log pi_old - log pi_ref), as RLHF on this library has to write it.
+    """One image, one class, one reward minus beta (log pi_old - log pi_ref), as RLHF with stable-baselines3 needs it.
 
-    The penalty needs the old policy's log-probability, which the environment is not told; so it asks the model.
+    The environment does not know the old policy's log-probabilities, so `table` is set from the model before a rollout.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem, self.random = problem, np.random.default_rng(seed)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (FEATURES,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(CLASSES)
-        self.table: np.ndarray | None = None  # penalised rewards [N, C] under the old policy, set before a rollout
+        self.table: np.ndarray | None = None  # [N, C] penalised rewards under the old policy
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -67,8 +67,8 @@ class Episode(gymnasium.Env[np.ndarray, np.int64]):
         return self.problem.x[self.row], float(self.table[self.row, int(action)]), True, False, {}
 
 
-def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
-    """Samples a second of the whole run, and seconds to attained 0.95 (looked at after each rollout, not timed)."""
+def run_own(problem: Problem, estimator: str) -> tuple[float, float | None]:
+    """Samples per second of a complete run, and seconds to `TARGET_ATTAINED` (None if not reached)."""
     config = PPOConfig(
         estimator=estimator,
         beta=BETA,
@@ -93,13 +93,13 @@ def ours(problem: Problem, estimator: str) -> tuple[float, float | None]:
         update(learner, learner.act(inputs, problem.log_ref, problem.reward))
         spent += time.perf_counter() - begin
         with torch.no_grad():
-            if reached is None and problem.attained(log_policy(head(torch.from_numpy(problem.x)))) >= GOAL:
+            if reached is None and problem.attained(log_policy(head(torch.from_numpy(problem.x)))) >= TARGET_ATTAINED:
                 reached = spent
     return ITERATIONS * IMAGES / spent, reached
 
 
-def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
-    """The same of stable-baselines3 with `parallel` environments; one is what it makes of an environment it is given."""
+def run_sb3(problem: Problem, parallel: int) -> tuple[float, float | None]:
+    """The same for stable-baselines3 with `parallel` environments (its default is one)."""
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.vec_env import DummyVecEnv
@@ -134,8 +134,8 @@ def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
         model.policy.action_net.weight.zero_()
         model.policy.action_net.bias.zero_()
 
-    class Watch(BaseCallback):
-        """Times what is not ours, sets the penalised rewards, and looks how near the optimum is."""
+    class Monitor(BaseCallback):
+        """Measures the time without this callback, sets the penalised rewards, and evaluates the policy."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -144,7 +144,7 @@ def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
         def _on_rollout_start(self) -> None:
             self.spent += time.perf_counter() - self.begin
             now = log_pi()
-            if self.reached is None and problem.attained(now) >= GOAL:
+            if self.reached is None and problem.attained(now) >= TARGET_ATTAINED:
                 self.reached = self.spent
             self.begin = time.perf_counter()
             table = (problem.reward - BETA * (log_pi() - problem.log_ref)).numpy()
@@ -157,31 +157,33 @@ def theirs(problem: Problem, parallel: int) -> tuple[float, float | None]:
         def _on_training_end(self) -> None:
             self.spent += time.perf_counter() - self.begin
 
-    watch = Watch()
-    model.learn(ITERATIONS * IMAGES, callback=watch)
-    return ITERATIONS * IMAGES / watch.spent, watch.reached
+    monitor = Monitor()
+    model.learn(ITERATIONS * IMAGES, callback=monitor)
+    return ITERATIONS * IMAGES / monitor.spent, monitor.reached
 
 
-def rival(rounds: int) -> None:
-    """Print samples a second and time to the goal of each, and the ratios; medians, taking turns."""
+def print_comparison(rounds: int) -> None:
+    """Print samples per second, time to the target, and ratios; medians over alternating runs."""
     problem = Problem()
     runners: dict[str, Callable[[], tuple[float, float | None]]] = {
-        "expected": lambda: ours(problem, "expected"),
-        "sampled": lambda: ours(problem, "sampled"),
-        "critic": lambda: ours(problem, "critic"),
-        "SB3, 1 environment": lambda: theirs(problem, 1),
-        "SB3, 64 in parallel": lambda: theirs(problem, 64),
+        "expected": lambda: run_own(problem, "expected"),
+        "sampled": lambda: run_own(problem, "sampled"),
+        "critic": lambda: run_own(problem, "critic"),
+        "SB3, 1 environment": lambda: run_sb3(problem, 1),
+        "SB3, 64 in parallel": lambda: run_sb3(problem, 64),
     }
-    found: dict[str, list[tuple[float, float | None]]] = {name: [] for name in runners}
+    results: dict[str, list[tuple[float, float | None]]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, run in runners.items():
-            found[name].append(run())
-    for name, runs in found.items():
+            results[name].append(run())
+    for name, runs in results.items():
         speed = statistics.median(run[0] for run in runs)
         versus = ", ".join(
-            f"{statistics.median(a[0] / b[0] for a, b in zip(runs, found[other], strict=True)):.1f} times {other}"
+            f"{statistics.median(a[0] / b[0] for a, b in zip(runs, results[other], strict=True)):.1f} times {other}"
             for other in ("SB3, 1 environment", "SB3, 64 in parallel")
         )
         reached = [run[1] for run in runs if run[1] is not None]
-        goal = f"{statistics.median(reached):.2f} s to attained {GOAL}" if reached else f"never at attained {GOAL}"
-        click.echo(f"{name:20} {speed:10,.0f} samples a second ({versus}); {goal}")
+        seconds = f"{statistics.median(reached):.2f} s" if reached else "never"
+        click.echo(
+            f"{name:20} {speed:10,.0f} samples per second ({versus}); time to attained {TARGET_ATTAINED}: {seconds}"
+        )

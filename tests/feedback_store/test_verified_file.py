@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from feedback_store.csv_store.log import CsvLog
-from feedback_store.csv_store.view import Place, View
+from feedback_store.csv_store.verified_file import Place, VerifiedFile
 from feedback_store.errors import ChangedError
 
 COLUMNS = ("id", "x", "y")
@@ -33,14 +33,14 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_a_file_that_changes_after_the_look_gets_no_row(
     log: CsvLog, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    good, true = log.path.read_bytes(), View.refresh
+    good, true = log.path.read_bytes(), VerifiedFile.refresh
 
-    def changed_after(view: View) -> None:
-        true(view)
+    def changed_after(file: VerifiedFile) -> None:
+        true(file)
         CHANGES[change](log.path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(View, "refresh", changed_after)
+        patch.setattr(VerifiedFile, "refresh", changed_after)
         with pytest.raises(ChangedError, match="changed or moved the file while an answer was written"):
             log.append([("3", "e", "f")])
     found = log.path.read_bytes()

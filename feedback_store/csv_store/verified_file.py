@@ -1,8 +1,8 @@
-"""What a process knows of a log's file, and how it notices that the file is no longer what it was.
+"""The file of a log as this process last verified it, and detection of changes by other programs.
 
-Every append looks first. Where nothing but a sealed append came since the last look, the new bytes alone are verified
-and parsed; after anything else (another file under the name, the same size with other contents, a shorter file, a
-seal made anew, rows without a seal) the whole file is. Nothing is learned from a file that `read` would refuse.
+Every append verifies the file first. If only sealed rows were appended since the last check, only the new bytes are read;
+after any other change (a replaced file, changed bytes, a shorter file, a new seal, rows without a seal) the complete file is
+read. An invalid file changes nothing in the state that this process has.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from feedback_store.retraction import StoredIds
 
 Check = Callable[[pd.DataFrame, Path], None]
 Row = Sequence[str]
-Stamp = tuple[int, ...]  # device, inode, size, times of last change; empty if there is no file
-PLACES = 16  # places of followers that are remembered; of others the bytes before are read again
-RECHECKED = 64  # rows before the new ones that are verified again, in case a file grew and changed at once
-SETTLED_NS = 10**9  # a file that changed a moment ago may change again at what its file system calls the same time
-WAY_OUT = "restore the old text, or if the change was meant, run `image-rlhf feedback check --accept`"
+Stamp = tuple[int, ...]  # device, inode, size, modification and change time; empty if there is no file
+REMEMBERED_PLACES = 16  # recent places; for older ones the bytes before them are read again
+RECHECKED_ROWS = 64  # rows before the new ones that are verified again: the file may have grown and changed
+MIN_AGE_NS = 10**9  # of a change: within the clock resolution of the file system a second change may go unnoticed
+RESTORE_OR_ACCEPT = "restore the old text, or if the change was intended, run `image-rlhf feedback check --accept`"
 
 
 @dataclass(frozen=True)
 class Place:
-    """How far somebody has read a log: so many bytes, and their checksum, which tells whether they are still there."""
+    """How far a reader has read a log: number of bytes, and their checksum to detect changes."""
 
     offset: int = 0
     crc: int = 0
 
 
 @dataclass(frozen=True)
-class Verified:
-    """A file when it was last found good.
+class FileState:
+    """A log's files when they were last valid.
 
     Attributes:
-        csv, seal: stamps of the two files then.
-        size: bytes of whole rows, with the header.
-        lines: their number.
-        crc: of these bytes.
+        csv, seal: stamps of the two files.
+        size: bytes of complete rows, with the header.
+        lines: number of lines in these bytes.
+        crc: CRC-32 of these bytes.
         entries: number of seal entries.
-        sealed: bytes they cover.
+        sealed: number of bytes they cover.
     """
 
     csv: Stamp = ()
@@ -64,78 +64,78 @@ class Verified:
 
 
 def stamp(path: Path) -> Stamp:
-    """Changes whenever the file does."""
+    """Metadata that differs after every change of the file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-class View:
-    """The file of one log, as this process last saw it. Its methods need the log's lock.
+class VerifiedFile:
+    """The file of one log as this process last verified it. The methods need the log's lock.
 
     Args:
-        check: raises FeedbackError for the first row whose cells are not what they must be.
+        check: raises FeedbackError for the first row with an invalid cell.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], seal: Seal, check: Check | None) -> None:
         self.path, self.columns, self.seal, self._check = path, tuple(columns), seal, check
-        self.now = Verified()
+        self.state = FileState()
         self.stored = StoredIds()
         self._retracts = self.columns.index("retracts") if "retracts" in self.columns else None
-        self._handed_out: deque[Place] = deque(maxlen=PLACES)  # what was read up to these is still in the file
+        self._handed_out: deque[Place] = deque(maxlen=REMEMBERED_PLACES)  # still in the file
         self._refused: tuple[tuple[Stamp, Stamp], str] | None = None
 
     @property
     def place(self) -> Place:
-        """The end of what is known."""
-        return Place(self.now.size, self.now.crc)
+        """The end of the verified rows."""
+        return Place(self.state.size, self.state.crc)
 
     def hand_out(self) -> Place:
-        """The end of what is known, remembered for `holds`."""
+        """The end of the verified rows, remembered for `holds`."""
         self._handed_out.append(self.place)
         return self.place
 
     def holds(self, place: Place) -> bool:
-        """Whether the bytes up to a place are still in the file as they were then; from another process's place, too."""
+        """Whether the bytes before a place (of this or another process) are still in the file, unchanged."""
         if place == Place() or place in self._handed_out:
             return True
-        if place.offset > self.now.size:
+        if place.offset > self.state.size:
             return False
         with self.path.open("rb") as file:
             return zlib.crc32(file.read(place.offset)) == place.crc
 
     def ids_of(self, rows: Iterable[Row]) -> list[tuple[str, str]]:
-        """For each row its id and the id it takes back, empty where it takes back none."""
+        """For each row its id and the id it retracts, empty for none."""
         column = self._retracts
         return [(row[0], "" if column is None else row[column]) for row in rows]
 
     def refresh(self) -> None:
-        """Bring `now` and `stored` up to date.
+        """Update `state` and `stored`.
 
         Raises:
-            ChangedError: the file is gone, changed or unreadable; the last good state is kept.
+            ChangedError: the file is missing, changed or unreadable; the last valid state is kept.
         """
         stamps = stamp(self.path), stamp(self.seal.path)
-        if stamps == (self.now.csv, self.now.seal):
+        if stamps == (self.state.csv, self.state.seal):
             return
         if self._refused and self._refused[0] == stamps:
-            raise ChangedError(self._refused[1])  # nothing has happened to the file since
+            raise ChangedError(self._refused[1])  # the file has not changed since
         try:
             self._look(*stamps)
         except FeedbackError as error:
             last = max((0, *stamps[0][3:], *stamps[1][3:]))
-            old = time.time_ns() - last > SETTLED_NS
+            old = time.time_ns() - last > MIN_AGE_NS
             self._refused = (stamps, str(error)) if old else None
             raise ChangedError(str(error)) from error
         self._refused = None
 
     def _look(self, csv: Stamp, seal: Stamp) -> None:
         if not csv:
-            if self.now.size or len(self.seal.entries()):
+            if self.state.size or len(self.seal.entries()):
                 raise ChangedError(self.gone())
-            self.now = Verified(seal=seal)
+            self.state = FileState(seal=seal)
             return
         added = self._sealed_growth(csv, seal)
         if added is None:
@@ -144,22 +144,22 @@ class View:
             self._learn_added(*added, csv, seal)
 
     def gone(self) -> str:
-        """What is said of a file that is not there."""
+        """The message about a missing file."""
         entries = self.seal.entries()
-        stored = max(self.now.size, int(entries["end"][-1]) if len(entries) else 0)
-        anew = "run `image-rlhf feedback check --accept`" if len(entries) else "start this command again"
+        stored = max(self.state.size, int(entries["end"][-1]) if len(entries) else 0)
+        remedy = "run `image-rlhf feedback check --accept`" if len(entries) else "start this command again"
         return (
             f"{self.path}: the file is gone, and {stored} bytes were stored in it; put it back, or if it was removed on "
-            f"purpose, {anew}"
+            f"purpose, {remedy}"
         )
 
     def _sealed_growth(self, csv: Stamp, seal: Stamp) -> tuple[bytes, int] | None:
-        """The rows below those known and the number of seal entries, if a sealed append is all that happened."""
-        known = self.now
+        """The new bytes and the number of seal entries, if only sealed rows were appended; otherwise None."""
+        known = self.state
         same = known.csv and known.seal and seal and (csv[:2], seal[:2]) == (known.csv[:2], known.seal[:2])
         if not same or csv[2] <= known.size or known.sealed != known.size:
             return None
-        first = max(0, known.entries - RECHECKED)
+        first = max(0, known.entries - RECHECKED_ROWS)
         entries = self.seal.entries(since=max(0, first - 1))
         begin = 0
         if first and len(entries):
@@ -176,7 +176,7 @@ class View:
 
     def _learn_added(self, data: bytes, entries: int, csv: Stamp, seal: Stamp) -> None:
         data = data[: end_of_last_line(data)]
-        parsed = parse_added(data, self.columns, self.path, self.now.lines + 1)
+        parsed = parse_added(data, self.columns, self.path, self.state.lines + 1)
         self._must_be_own(parsed)
         check_ids(parsed.frame, self.path, self.stored.ids)
         if self._check:
@@ -192,13 +192,13 @@ class View:
             parsed = checked(data[:whole], self.columns, self.path, self._check)
             self._must_be_own(parsed)
             self._learn_ids(stored, parsed.frame)
-        known = self.now
+        known = self.state
         same = whole >= known.size and zlib.crc32(memoryview(data)[: known.size]) == known.crc
         sealed = int(entries["end"][-1]) if len(entries) else 0
         if not same:
             self._handed_out.clear()
         self.stored = stored
-        self.now = Verified(csv, seal, whole, data.count(b"\n"), zlib.crc32(data[:whole]), len(entries), sealed)
+        self.state = FileState(csv, seal, whole, data.count(b"\n"), zlib.crc32(data[:whole]), len(entries), sealed)
 
     def _learn_ids(self, stored: StoredIds, frame: pd.DataFrame) -> None:
         stored.learn(frame.iloc[:, 0], () if self._retracts is None else frame.iloc[:, self._retracts])
@@ -211,24 +211,24 @@ class View:
             )
 
     def appended(self, data: bytes, rows: Sequence[Row], entries: int) -> None:
-        """What this process has just appended below all that is known, and how many entries the seal has now."""
+        """Update the state after an append of this process; `entries`: number of seal entries now."""
         ids = self.ids_of(rows)
         self.stored.learn((row for row, _ in ids), (target for _, target in ids))
         self._note(data, entries, stamp(self.path), stamp(self.seal.path))
 
     def _note(self, data: bytes, entries: int, csv: Stamp, seal: Stamp) -> None:
-        size, lines = self.now.size + len(data), self.now.lines + data.count(b"\n")
-        self.now = Verified(csv, seal, size, lines, zlib.crc32(data, self.now.crc), entries, size)
+        size, lines = self.state.size + len(data), self.state.lines + data.count(b"\n")
+        self.state = FileState(csv, seal, size, lines, zlib.crc32(data, self.state.crc), entries, size)
 
 
 def must_be_as_sealed(data: bytes, entries: np.ndarray, path: Path) -> None:
-    """Raise ChangedError for the first sealed bytes of a whole file that are gone or different."""
+    """Raise ChangedError for the first sealed bytes of a complete file that are missing or changed."""
     if damage := first_damage(data, entries):
-        raise ChangedError(f"{path}{damage.described(data)}; {WAY_OUT}")
+        raise ChangedError(f"{path}{damage.described(data)}; {RESTORE_OR_ACCEPT}")
 
 
 def checked(data: bytes, columns: Sequence[str], path: Path, check: Check | None) -> Parsed:
-    """The rows of a file's whole lines, with every cell as it must be.
+    """Parse and check the complete lines of a file.
 
     Raises:
         FeedbackError: names the file, the line and the reason.

@@ -1,4 +1,4 @@
-"""What the page's routes work with."""
+"""The objects that the page's routes use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stages.collect.web.task_json import Presenter
 
 
 @dataclass
-class Desk:
-    """One collection behind its page.
+class PageContext:
+    """One collection and its page.
 
     Attributes:
         hosts: accepted Host headers.
-        secure: whether the page is reached by https alone.
-        read_seconds: how long a request's body may take.
+        secure: whether the page is served by https.
+        read_seconds: time limit for a request's body.
     """
 
     assignments: Assignments

@@ -1,4 +1,4 @@
-"""Time and memory of PPO as the number of images grows, head only, each size in a process of its own."""
+"""Time and memory of PPO by the number of images, head only; each size in a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEATURES, CLASSES = 512, 10
 
 
 def measure(images: int) -> dict[str, float]:
-    """Seconds of an epoch over all images, in rollouts of 1,000, and the peak memory beyond features and tables."""
+    """Seconds per epoch over all images, in rollouts of 1,000, and MB of peak memory beyond features and tables."""
     from pipeline.config.ppo import PPOConfig
     from pipeline.data.feature_cache import Features
     from pipeline.learning.environment import Inputs
@@ -41,20 +41,20 @@ def measure(images: int) -> dict[str, float]:
             update(learner, learner.act(Inputs(features, rows), log_ref[rows], reward[rows]))
         return time.perf_counter() - begin
 
-    for rows in minibatches(torch.arange(1000), 1000, generator(1)):  # what any size needs once
+    for rows in minibatches(torch.arange(1000), 1000, generator(1)):  # warm-up: costs that do not depend on the size
         update(learner, learner.act(Inputs(features, rows), log_ref[rows], reward[rows]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = sorted(epoch() for _ in range(3))[1]
     return {"seconds": seconds, "extra_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 
-def growth() -> None:
+def print_scaling() -> None:
     """Print seconds and memory for each size."""
     for images in SIZES:
-        code = f"import json; from benchmarks.growth import measure; print(json.dumps(measure({images})))"
-        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        found = json.loads(made.stdout)
+        code = f"import json; from benchmarks.scaling import measure; print(json.dumps(measure({images})))"
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        result = json.loads(process.stdout)
         click.echo(
-            f"head, {images:7,} images: {1e6 * found['seconds'] / images:6.1f} s an epoch of a million, "
-            f"{found['extra_mb']:6.1f} MB beyond the tables"
+            f"head, {images:7,} images: {1e6 * result['seconds'] / images:6.1f} s per epoch and million images, "
+            f"{result['extra_mb']:6.1f} MB beyond the tables"
         )
