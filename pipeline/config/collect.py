@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from feedback_store.store_registry import stores
 from pipeline.config.base import Fraction, Section, expand_path, known
-from pipeline.config.keyboard import KeysConfig
+from pipeline.config.judging_keys import KeysConfig
 from pipeline.config.server import ServerConfig
 from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 

@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipeline.config import keys as config_keys
-from pipeline.config.keys import nearest_key, shown
+from pipeline.config import setting_checks as config_keys
 from pipeline.config.renamed import RENAMED_KEYS, current_names, refuse_renamed
 from pipeline.config.root import Config
+from pipeline.config.setting_checks import nearest_key, shown
 from pipeline.config.yaml_text import MAX_BYTES, parse_yaml, read_text
 from pipeline.errors import UserError
 

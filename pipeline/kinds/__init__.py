@@ -5,8 +5,8 @@ from pipeline.kinds.comparison import Comparison, ImageComparison
 from pipeline.kinds.label import Label
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
+from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.rating import Rating
-from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation, TeacherParameters
 from pipeline.kinds.verdict import Verdict
 

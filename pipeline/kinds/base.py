@@ -16,7 +16,7 @@ from feedback_store.schemas.base import Subject
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
-from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
+from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
 if TYPE_CHECKING:

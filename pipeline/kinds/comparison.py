@@ -20,7 +20,7 @@ from pipeline.kinds.base import Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.probabilities import TIE, A, B
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
-from pipeline.kinds.screen import Choice, Screen, ScreenSettings
+from pipeline.kinds.question_screen import Choice, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
 ANSWERS = tuple(choice for choice in COMPARISON_CHOICES if choice not in NO_ANSWER)

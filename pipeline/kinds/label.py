@@ -15,7 +15,7 @@ from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries, spread_over
-from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
+from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
 MANY_CLASSES = 10  # with more classes, the page has a search by name

@@ -17,7 +17,7 @@ from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
-from pipeline.kinds.screen import Choice, KeyHelp, Screen, ScreenSettings
+from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
 

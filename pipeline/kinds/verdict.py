@@ -19,7 +19,7 @@ from pipeline.kinds.base import Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.probabilities import NO, YES
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
-from pipeline.kinds.screen import Choice, Screen, ScreenSettings
+from pipeline.kinds.question_screen import Choice, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
 
 

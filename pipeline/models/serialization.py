@@ -14,7 +14,7 @@ from feedback_store.registry import UnknownNameError
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network
-from pipeline.models.header import KEY, ModelHeader
+from pipeline.models.model_file_header import KEY, ModelHeader
 from pipeline.models.network_shape import network_shape, refused_size
 from pipeline.models.weight_checks import difference, first_not_finite
 from pipeline.run import manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config.keyboard import KeysConfig
+from pipeline.config.judging_keys import KeysConfig
 from pipeline.kinds import JudgmentKind, KeyHelp, ScreenSettings
 
 COMMON_ACTIONS = ("skip", "cant_tell", "bad_image", "undo", "zoom", "help")

@@ -95,3 +95,10 @@ def test_what_is_wrong_in_an_export_is_named_by_line(tmp_path: Path) -> None:
     path.write_text('[\n{"a": 1},\n{"b": ]')
     with pytest.raises(FeedbackError, match="line 3: not JSON"):
         label_studio.read(path, NAMES)
+
+
+def test_a_path_of_many_folders_takes_no_time() -> None:
+    with pytest.raises(FeedbackError, match="there is no image"):
+        NAMES.image("a/" * 500_000)
+    assert NAMES.image("a/" * 500_000 + "train/ant/1.png") == "img-1"
+    assert NAMES.image("http://[::1/train/ant/1.png") == "img-1"

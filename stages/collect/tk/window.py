@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from collections.abc import Callable, Sequence
 from functools import partial
 from tkinter import ttk
 from uuid import uuid4
@@ -25,12 +24,12 @@ from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
 from stages.collect.tasks import Answer, Task
-from stages.collect.tk.keys import Keyboard, shown_key
+from stages.collect.tk.choice_buttons import add_button, show_choices
+from stages.collect.tk.key_presses import Keyboard, shown_key
 from stages.collect.tk.pictures import Pictures, close_on_key, zoom
 
 SIZE, GAP = "900x760", 12
 POLL_MS = 3000  # while others hold all remaining questions
-MAX_BUTTONS = 20  # more choices are shown as a list
 
 
 def ask(ws: Workspace, store: FeedbackStore) -> int:
@@ -101,15 +100,10 @@ class Window:
         self.canvas.pack(fill="both", expand=True, padx=GAP, pady=GAP)
         for action in COMMON_ACTIONS:
             text = f"{ACTION_TEXT[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
-            self._button(self.actions, text, partial(self.act, action), "TButton")
+            add_button(self.actions, text, partial(self.act, action), "TButton", columns=6)
         self.root.bind("<Key>", self._pressed)
         self.canvas.bind("<Configure>", self._resized)
         self.root.protocol("WM_DELETE_WINDOW", self.close)
-
-    def _button(self, parent: ttk.Frame, text: str, command: Callable[[], None], style: str) -> None:
-        place, columns = len(parent.winfo_children()), 5 if parent is self.choices else 6
-        button = ttk.Button(parent, text=text, command=command, takefocus=False, style=style)
-        button.grid(row=place // columns, column=place % columns, padx=4, pady=4, sticky="ew")
 
     def _resized(self, event: tk.Event[tk.Misc]) -> None:
         self._draw()
@@ -200,7 +194,7 @@ class Window:
             paths = [self.table.paths[self.table.position[image]] for image in screen.images]
             file_names = (printable(path.rsplit("/", 1)[-1]) for path in paths)  # a folder may be a class's name
             self.names["text"] = "   |   ".join(file_names)
-            self._show_choices(self._choices())
+            show_choices(self.choices, self._choices(), self.settings.keys, self.answer)
         self._draw()
         self.shown_at = time.monotonic()
 
@@ -215,29 +209,6 @@ class Window:
                 f"Others are answering the rest; the first is free at {time.strftime('%H:%M', time.localtime(until))}"
             )
             self.root.after(POLL_MS, lambda: self.advance() if self.task is None else None)
-
-    def _show_choices(self, choices: Sequence[Choice]) -> None:
-        if len(choices) <= MAX_BUTTONS:
-            for choice in choices:
-                self._button(self.choices, self._text(choice), partial(self.answer, choice.answer), "Choice.TButton")
-            return
-        listed = tk.Listbox(self.choices, height=8, width=40, takefocus=False)
-        listed.insert("end", *map(self._text, choices))
-        listed.bind("<Double-Button-1>", lambda event: self.answer(choices[listed.curselection()[0]].answer))
-        bar = ttk.Scrollbar(self.choices, command=listed.yview)
-        listed.configure(yscrollcommand=bar.set)
-        listed.pack(side="left")
-        bar.pack(side="left", fill="y")
-
-    def _text(self, choice: Choice) -> str:
-        """The text of a choice's button, with its key."""
-        if choice.number is not None:
-            return f"{choice.text}  [{choice.number}]" if choice.text else str(choice.number)
-        return (
-            f"{choice.text}  [{shown_key(getattr(self.settings.keys, choice.action)[0])}]"
-            if choice.action
-            else choice.text
-        )
 
     def _screen(self, task: Task) -> Screen:
         return task.screen(self.assignments.screen_settings)

@@ -10,7 +10,19 @@ from pipeline.ui.web.static_files import page_files
 from stages.collect.web.access import Access
 
 STATIC = Path(__file__).parent / "static"
-FILES = page_files(STATIC, ("judge.css", "judge.js", "answer_retry.js", "view.js", "keys.js", "owner.js", "icon.svg"))
+FILES = page_files(
+    STATIC,
+    (
+        "judge.css",
+        "judge.js",
+        "answer_retry.js",
+        "question_images.js",
+        "view.js",
+        "key_names.js",
+        "owner.js",
+        "icon.svg",
+    ),
+)
 
 
 def page_routes(access: Access) -> APIRouter:

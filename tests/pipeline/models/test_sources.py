@@ -19,7 +19,7 @@ from pipeline.data.resize import Transform
 from pipeline.data.transforms import IMAGENET, Normalisation, normalise
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network, split
-from pipeline.models.header import KEY
+from pipeline.models.model_file_header import KEY
 from pipeline.models.network_shape import require_size
 from pipeline.models.policy import final_linear
 from pipeline.models.predictor import Predictor

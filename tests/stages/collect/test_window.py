@@ -14,10 +14,10 @@ from support.display import needs_display
 
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.schemas import Subject
-from pipeline.config.keyboard import KeysConfig
+from pipeline.config.judging_keys import KeysConfig
 from pipeline.kinds import ScreenSettings, kinds
 from stages.collect.actions import key_help
-from stages.collect.tk.keys import Keyboard
+from stages.collect.tk.key_presses import Keyboard
 
 
 class Driven:

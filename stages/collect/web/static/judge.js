@@ -1,12 +1,12 @@
 // The judging page: a queue of questions with preloaded images; one key press per answer.
 
-import { entryOf } from "./keys.js";
+import { entryOf } from "./key_names.js";
 import { get, Outbox, post } from "./answer_retry.js";
+import { isLoaded, load } from "./question_images.js";
 import { View } from "./view.js";
 
 const QUEUE_LENGTH = 8; // questions held besides the one on the screen
 const MAX_UNDO = 100; // answers that can be taken back, also after a reload
-const RETRY_MS = 700; // between attempts to load an image
 const SLOW_MS = 300; // until the page reports that an image is slow
 const PACE_WINDOW_MS = 5 * 60_000; // the pace is measured over these last minutes
 
@@ -49,39 +49,6 @@ const outbox = new Outbox(here, {
 });
 const choicesOf = (task) => [...task.image_choices, ...(task.choices ?? session.choices)];
 const numbered = () => (current ? choicesOf(current).filter(({ number }) => number !== null) : []);
-
-function load(task) {
-  task.loaded = task.images.map((url) => {
-    const image = { node: null, failed: false };
-    image.ready = fetchImage(image, url);
-    return image;
-  });
-  task.ready = Promise.all(task.loaded.map((image) => image.ready));
-  return task;
-}
-
-// An image fails if the server refuses it or the browser cannot decode it; without a connection it is tried again.
-async function fetchImage(image, url) {
-  for (let undecodable = 0; ; ) {
-    image.node = new Image();
-    image.node.decoding = "sync";
-    image.node.src = url;
-    try {
-      await image.node.decode();
-      return;
-    } catch {
-      const reply = await fetch(url, { cache: "reload" }).catch(() => null);
-      if (reply?.ok) undecodable += 1;
-      if (undecodable > 1 || (reply && !reply.ok && reply.status < 500)) {
-        image.failed = true;
-        return;
-      }
-      await new Promise((done) => setTimeout(done, RETRY_MS));
-    }
-  }
-}
-
-const isLoaded = (task) => task.loaded.every(({ node, failed }) => failed || (node.complete && node.naturalWidth > 0));
 
 function showProgress() {
   const now = Date.now();
@@ -244,24 +211,13 @@ function enter(pressedAt) {
   if (typed) answer(typed.answer, pressedAt);
 }
 
-function inSearch(event) {
-  const { search } = view;
-  if (event.key === "Escape") {
-    view.filter("");
-    search.blur();
-  } else if (event.key === "Enter") {
-    const [found] = view.filter(search.value);
-    if (search.value.trim() && found !== undefined) {
-      search.blur();
-      answer(found, event.timeStamp);
-    }
-  } else return;
-  event.preventDefault();
-}
-
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
-  if (view.search && document.activeElement === view.search) return inSearch(event);
+  if (view.search && document.activeElement === view.search) {
+    const found = view.searchKey(event);
+    if (found !== undefined) answer(found, event.timeStamp);
+    return;
+  }
   const name = entryOf(session.actions, event.key)?.name;
   if (view.dialogOpen) {
     if (name === "zoom" && document.getElementById("zoom").open) view.toggleZoom(current);

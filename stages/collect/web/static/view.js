@@ -1,7 +1,7 @@
 // The view of the judging page. Names and messages are set as text, never as markup.
 
 import { element } from "./dom.js";
-import { keyName } from "./keys.js";
+import { keyName } from "./key_names.js";
 
 const $ = (id) => document.getElementById(id);
 const SMALL_PIXELS = 64; // images up to this size are enlarged only a few times, to stay recognisable
@@ -124,6 +124,20 @@ export class View {
       return fits;
     });
     return shown.map(({ answer }) => answer);
+  }
+
+  // A key in the search field: Enter gives the first choice found, Escape leaves; the answer, or undefined.
+  searchKey(event) {
+    let answer;
+    if (event.key === "Escape") {
+      this.filter("");
+      this.search.blur();
+    } else if (event.key === "Enter") {
+      [answer] = this.search.value.trim() ? this.filter(this.search.value) : [];
+      if (answer !== undefined) this.search.blur();
+    } else return undefined;
+    event.preventDefault();
+    return answer;
   }
 
   finish(title, paragraphs, done) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.config.keyboard import KeysConfig
+from pipeline.config.judging_keys import KeysConfig
 from pipeline.kinds import Choice
 from stages.collect.actions import COMMON_ACTIONS
 
