@@ -22,7 +22,7 @@ import torch
 
 from feedback_store.records import Judgment
 from pipeline.config import Config, load_config
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.kinds import ScreenSettings, Simulation
 from pipeline.kinds import kinds as judgment_kinds
 from pipeline.kinds.items import items_of
@@ -153,7 +153,7 @@ def crowd(config: Config, count: int, people: dict[str, str]) -> list[Judgment]:
         people: behaviour by name: `careful` (the configured teacher), `careless` (random) or `contrary` (the opposite).
     """
     ws = open_workspace(config)
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     random, answers = generator(config.seed, QUESTIONS), np.random.default_rng([config.seed, ANSWERS])
     rows = pool_of(ws)
     kind = judgment_kinds.get(config.collect.question)

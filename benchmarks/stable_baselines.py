@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import Features
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import measure_policy
+from pipeline.learning.objective import policy_metrics
 from pipeline.learning.optimisers import warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
@@ -41,7 +41,7 @@ class Problem:
         self.log_ref = torch.full((IMAGES, CLASSES), -float(np.log(CLASSES)))
 
     def attained(self, log_pi: Tensor) -> float:
-        return measure_policy(log_pi, self.log_ref, self.reward, BETA).attained
+        return policy_metrics(log_pi, self.log_ref, self.reward, BETA).attained
 
 
 class Episode(gymnasium.Env[np.ndarray, np.int64]):

@@ -16,7 +16,7 @@ from feedback_store.exchange.imported import Imported, Reject
 from feedback_store.store import FeedbackStore
 from feedback_store.tables import TABLES
 from pipeline.config import Config
-from pipeline.data.gold_labels import class_names, folder_labels
+from pipeline.data.gold_labels import class_names, read_gold_labels
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.errors import UserError
 from pipeline.run import next_command
@@ -185,7 +185,7 @@ def check(config: Config, accept: bool) -> str:
 def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
     """Quality statistics as text; optionally also as two CSV files or one JSON file."""
     _, store, table, classes = _open(config)
-    gold = folder_labels(table, classes).by_image(table.ids)
+    gold = read_gold_labels(table, classes).by_image(table.ids)
     quality = store.quality(gold, fast_ms)
     if not len(quality.questions):
         raise UserError(f"{store.location}: no judgments; run `{next_command.make('collect')}` first")

@@ -1,4 +1,4 @@
-"""The small table at the end of a run: the reference beside the aligned policy."""
+"""The table at the end of a run: reference and aligned policy compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _percent(value: float | None) -> str:
 
 
 def comparison_table(summary: dict[str, Any]) -> str:
-    """The reference beside the aligned policy, from summary.json."""
+    """Reference and aligned policy as a table, from summary.json."""
     reference, reward, policy = summary["reference"], summary["reward"], summary["policy"]
     rows = [
         ("accuracy on test images", _percent(reference["accuracy"]), _percent(policy["accuracy"])),

@@ -15,7 +15,7 @@ from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import dump_config
 from stages.cli import main
-from stages.cli.error_log import log_for, write_log
+from stages.cli.error_log import set_run, write_log
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -124,7 +124,7 @@ def test_the_log_has_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_where_no_folder_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log_for(Path("/proc/x"), "name")
+    set_run(Path("/proc/x"), "name")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert write_log(ValueError("x"), []).startswith(f"the details are in {tmp_path}/error-")
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/proc/y")

@@ -71,7 +71,7 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     return tuple(names)
 
 
-def folder_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
+def read_gold_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
     """Gold labels from the table's source (of a folder: the names of its sub-folders); -1 for images that have none."""
     index = {name: number for number, name in enumerate(classes)}
     labels = [index.get(table.source.label(key) or "", -1) for key in table.paths]

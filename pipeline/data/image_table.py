@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from pipeline.config import ImagesConfig
 from pipeline.data.decode_limits import DECODE_SECONDS
-from pipeline.data.pixel_cache import PixelCache, Pixels, Scanned
+from pipeline.data.pixel_cache import PixelCache, Pixels, ScanResult
 from pipeline.data.resize import Transform
 from pipeline.data.sources import IMAGE_SOURCES, SPLITS, Entry, ImageSource
 from pipeline.errors import UserError
@@ -115,7 +115,7 @@ def _priority(entry: Entry) -> tuple[int, str]:
     return (SPLITS.index(entry.split) if entry.split else len(SPLITS), entry.key)
 
 
-def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[Scanned]:
+def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[ScanResult]:
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda entry: pixels.scan(source, entry.key), entries)
         return list(tqdm(found, "images", total=len(entries), unit="file", leave=False, disable=None, delay=2))

@@ -27,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
 
 
-class Scanned(NamedTuple):
+class ScanResult(NamedTuple):
     """What one file turned out to be: an image's id, or None and the reason."""
 
     image: str | None
@@ -96,28 +96,28 @@ class PixelCache:
             os.close(self._handle)
             self._lock.release()
 
-    def scan(self, source: ImageSource, key: str) -> Scanned:
+    def scan(self, source: ImageSource, key: str) -> ScanResult:
         """Identity of one image; its pixels are decoded and stored unless its content is known already. Thread-safe."""
         try:
             stamp = source.stamp(key)
         except OSError as error:
-            return Scanned(None, f"unreadable: {error.strerror}")
+            return ScanResult(None, f"unreadable: {error.strerror}")
         address = source.address(key)
         known = self._files.get(address)
         if known and stamp and known[:2] == list(stamp):
-            return Scanned(known[2], known[3])  # type: ignore[arg-type]
+            return ScanResult(known[2], known[3])  # type: ignore[arg-type]
         try:
             scanned = self._read(source, key)
         except TooCostly as costly:  # not remembered: there may be more time or memory next time
             setting = " (runtime.decode_seconds)" if isinstance(costly, TooSlow) else ""
-            return Scanned(None, f"{costly}{setting}")
+            return ScanResult(None, f"{costly}{setting}")
         with self._guard:
             if stamp:
                 self._files[address] = [*stamp, *scanned]
             self._changed = True
         return scanned
 
-    def _read(self, source: ImageSource, key: str) -> Scanned:
+    def _read(self, source: ImageSource, key: str) -> ScanResult:
         try:
             data = source.read(key, self.config.max_megabytes * 2**20)
             image = identity(data)
@@ -126,8 +126,8 @@ class PixelCache:
         except TooCostly:
             raise
         except BadImage as bad:
-            return Scanned(None, str(bad))
-        return Scanned(image, "")
+            return ScanResult(None, str(bad))
+        return ScanResult(image, "")
 
     def _store(self, image: str, pixels: np.ndarray) -> None:
         with self._guard:

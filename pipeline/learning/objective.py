@@ -64,7 +64,7 @@ class PolicyMetrics:
     reward: float
 
 
-def measure_policy(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> PolicyMetrics:
+def policy_metrics(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> PolicyMetrics:
     """Exact metrics of a policy: log_pi, log_ref, reward [N, C].
 
     Where the optimum is the reference itself (a reward that does not depend on the class), attained is 1 for a policy

@@ -47,7 +47,7 @@ def save_model(path: Path, network: nn.Module, header: ModelHeader, extra: dict[
 
 def damaged(path: Path, reason: str) -> UserError:
     """What is said of a model file that cannot be used; the stage whose folder it is in makes it again."""
-    return UserError(f"{path}: damaged model file: {reason}; {manifest.remedy(path.parent.name)}")
+    return UserError(f"{path}: damaged model file: {reason}; {manifest.how_to_remake(path.parent.name)}")
 
 
 def load_model(path: Path, kind: str) -> tuple[nn.Module, ModelHeader, dict[str, Tensor]]:
@@ -61,7 +61,7 @@ def load_model(path: Path, kind: str) -> tuple[nn.Module, ModelHeader, dict[str,
     """
     if not path.is_file():
         raise UserError(f"there is no model file {path}")
-    manifest.verify_beside(path)
+    manifest.verify_model_file(path)
     metadata, tensors = _read(path)
     if KEY not in metadata:
         raise UserError(f"{path}: not a model of image-rlhf (its header is missing); use it as model.weights instead")

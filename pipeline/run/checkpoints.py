@@ -26,7 +26,7 @@ import torch
 
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import writing
-from pipeline.run.signals import came, exit_code, stoppable, uninterrupted
+from pipeline.run.signals import came, defer_signals, exit_code, stoppable
 
 _log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Checkpoints:
             OSError: the disk is full or refuses; the states written before are kept.
             KeyboardInterrupt: a signal came.
         """
-        with uninterrupted():
+        with defer_signals():
             self._write()
 
     def _write(self) -> None:
@@ -186,7 +186,7 @@ class Checkpoints:
         stop = error if isinstance(error, KeyboardInterrupt) else came() if error else None
         try:
             if stop and self.writes:
-                with uninterrupted(then_stop=False):
+                with defer_signals(then_stop=False):
                     self._write()
             elif error is None and self.one_of_several:
                 self.write()
@@ -208,7 +208,7 @@ def _streams() -> State:
 
 
 @contextmanager
-def untouched_streams() -> Iterator[None]:
+def preserve_random_streams() -> Iterator[None]:
     """Every global random stream is restored to its state before the block."""
     before = _streams()
     try:

@@ -78,10 +78,10 @@ class Manifest:
             UserError: they differ; the message has both hashes and the target that makes the stage.
         """
         if reason := self.changed(name):
-            raise UserError(f"{reason}; {remedy(self.stage)}")
+            raise UserError(f"{reason}; {how_to_remake(self.stage)}")
 
 
-def remedy(stage: str) -> str:
+def how_to_remake(stage: str) -> str:
     """What makes a damaged stage anew, for messages."""
     if stage not in TARGETS:
         return "make it again"
@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         return _parsed(path, read_object(path))
     except Damaged as error:
-        raise UserError(f"{path}: damaged manifest ({error}); {remedy(folder.name)}") from None
+        raise UserError(f"{path}: damaged manifest ({error}); {how_to_remake(folder.name)}") from None
 
 
 def _parsed(path: Path, found: dict[str, Any]) -> Manifest:
@@ -120,7 +120,7 @@ def _parsed(path: Path, found: dict[str, Any]) -> Manifest:
     return Manifest(path, found["settings"], result=result, **hashes)
 
 
-def verify_beside(path: Path) -> None:
+def verify_model_file(path: Path) -> None:
     """Compare a model file with the manifest that lies beside it, if one does and names the file.
 
     Other programs call files manifest.json, too: outside a stage's folder one that is not like ours is none of ours.

@@ -10,7 +10,7 @@ DEFAULT = Path("configs/digits.yaml")  # of the Makefile and the command line
 _config: Path | None = None
 
 
-def started_with(config: Path) -> None:
+def set_config(config: Path) -> None:
     """Remember which configuration file the command line named."""
     global _config
     _config = config

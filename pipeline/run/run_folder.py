@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
 from pipeline.run.checkpoints import Checkpoints
-from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, read_manifest, remedy
+from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, how_to_remake, read_manifest
 from pipeline.run.runtime import Runtime, peak_memory_mb
 from pipeline.run.settings_hash import SECTIONS, settings_hash
 from pipeline.tracking.metrics_log import Metrics
@@ -104,7 +104,7 @@ class RunFolder:
         try:
             return read_object(path, *required)
         except Damaged as error:
-            raise UserError(f"{path}: damaged ({error}); {remedy(stage)}") from None
+            raise UserError(f"{path}: damaged ({error}); {how_to_remake(stage)}") from None
 
     def _warn_if_stale(self, manifest: Manifest) -> None:
         """Say, once a process, that an earlier stage was made with settings other than those in force."""
@@ -135,7 +135,7 @@ class RunFolder:
             try:
                 result = _result(path)
             except Damaged as error:
-                _log.warning(f"{path} is damaged ({error}) and left out of summary.json; {remedy(stage)}")
+                _log.warning(f"{path} is damaged ({error}) and left out of summary.json; {how_to_remake(stage)}")
                 continue
             summary["seconds"][stage] = result.pop("seconds")
             summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))

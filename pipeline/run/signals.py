@@ -64,7 +64,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted(then_stop: bool = True) -> Iterator[None]:
+def defer_signals(then_stop: bool = True) -> Iterator[None]:
     """Signals that come inside wait until it is left.
 
     Args:

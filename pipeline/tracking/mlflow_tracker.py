@@ -20,7 +20,10 @@ from mlflow.tracking import MlflowClient
 from pipeline.tracking.tracker import Figures, Opening, Status
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-AT_ONCE, LONGEST = 100, 500  # parameters in one request, and characters of one: what every version and store takes
+AT_ONCE, MAX_VALUE_LENGTH = (
+    100,
+    500,
+)  # parameters in one request, and characters of one: what every version and store takes
 # A server that is down is to be noticed in seconds: training waits for it. MLflow's own are 120 seconds, seven times.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
@@ -56,7 +59,7 @@ class MLflowTracker:
         number = experiment.experiment_id if experiment else self._client.create_experiment(opening.project)
         tags = {"run": opening.name, "stage": opening.stage}
         self.id = self._client.create_run(number, run_name=f"{opening.name}/{opening.stage}", tags=tags).info.run_id
-        params = [Param(name, str(value)[:LONGEST]) for name, value in opening.settings.items()]
+        params = [Param(name, str(value)[:MAX_VALUE_LENGTH]) for name, value in opening.settings.items()]
         for part in _in_parts(params):
             self._client.log_batch(self.id, params=part)
 
@@ -70,7 +73,7 @@ class MLflowTracker:
         now = _now()
         numbers = {name: value for name, value in figures.items() if isinstance(value, float | int)}
         metrics = [Metric(name, float(value), now, 0) for name, value in numbers.items() if math.isfinite(value)]
-        tags = [RunTag(name, str(value)[:LONGEST]) for name, value in figures.items() if name not in numbers]
+        tags = [RunTag(name, str(value)[:MAX_VALUE_LENGTH]) for name, value in figures.items() if name not in numbers]
         for part in _in_parts(metrics):
             self._client.log_batch(self.id, metrics=part)
         for part in _in_parts(tags):

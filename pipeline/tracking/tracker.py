@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
-from pipeline.run.checkpoints import untouched_streams
+from pipeline.run.checkpoints import preserve_random_streams
 from pipeline.run.optional_packages import missing
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Tracking:
 
     def _safely(self, action: Callable[[], None]) -> None:
         try:
-            with untouched_streams():
+            with preserve_random_streams():
                 action()
         except Exception as error:  # a server, a network and two libraries: it may be anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -14,7 +14,7 @@ FITTED_ON = 50  # judgments below which a temperature fitted on them says nothin
 TONES = {"ready": "good", "needs more judgments": "wait", "no better than chance": "bad"}
 
 
-def drawn(card: Mapping[str, Any]) -> dict[str, Any]:
+def draw_card_plots(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the macros in templates/card_parts.html.jinja show beside the card's figures: its tone, its plots, and which
     of its figures can be relied on.
     """

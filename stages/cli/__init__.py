@@ -1,4 +1,4 @@
-"""image-rlhf: the command line. The only place that knows all stages."""
+"""The command line `image-rlhf`: the only module that imports every stage."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def main(debug: bool) -> None:
     """Reinforcement learning from human feedback for image classification.
 
     The stages, in order: reference, collect, train-reward, ppo, infer. `run` does all but the last in one process;
-    `report` makes a page of the result, `serve` and `export` give it to others.
+    `report` writes a page about the run, `serve` and `export` make the policy available to other programs.
     """
 
 
 @main.command()
 def settings() -> None:
-    """Every setting of a configuration, with its default and what it means (docs/settings.md)."""
+    """Print every setting of a configuration, its default and its meaning (docs/settings.md)."""
     from pipeline.config import settings_table
 
     click.echo(settings_table(), nl=False)
@@ -39,7 +39,7 @@ def settings() -> None:
     "--folder", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Where to put it."
 )
 def data(name: str, folder: Path) -> None:
-    """Get a data set: the tutorial's ants and bees (a download), or the embedded digits as image files."""
+    """Get a data set: download the tutorial's ants and bees, or write the embedded digits as image files."""
     from pipeline.data.download import download_ants_bees
     from pipeline.data.sources.digits import write_digits
 

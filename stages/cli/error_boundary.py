@@ -1,6 +1,6 @@
-"""The one place where errors end a command: every one becomes a sentence and an exit code.
+"""The one place where errors end a command: each becomes a message and an exit code.
 
-Exit codes: 2 for what the user can put right, 70 for an error of the program itself, whose details go to a log file,
+Exit codes: 2 for what the user can fix, 70 for an error of the program itself, whose details go to a log file,
 130 and 143 for Ctrl-C and SIGTERM.
 """
 
@@ -20,10 +20,10 @@ from pipeline.run.signals import exit_code, ignore_further_signals, stoppable
 from stages.cli.error_log import write_log
 from stages.cli.terminal_log import logged_to_terminal
 
-USAGE, SOFTWARE = 2, 70  # as sysexits.h has the second
-# What the system may refuse at any moment, whatever was checked before; every other OSError is a bug.
-FULL = {errno.ENOSPC, errno.EDQUOT}
-REFUSED = {
+USER_ERROR_CODE, INTERNAL_ERROR_CODE = 2, 70  # 70 is EX_SOFTWARE of sysexits.h
+# Errors that the system may report at any moment, even after a check; every other OSError is a bug.
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+REFUSED_ERRNOS = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -37,10 +37,10 @@ REFUSED = {
     errno.EBUSY,
     errno.ETXTBSY,
 }
-# How torch says that memory is short: errors of several types that share only their text.
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
-# The settings that make each command need less memory.
-SMALLER = {
+# torch reports a lack of memory by errors of several types that share only these texts.
+OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate memory")
+# The settings to lower when a command runs out of memory.
+MEMORY_SETTINGS = {
     "reference": "reference.batch_size or images.size",
     "collect": "images.size or images.max_pixels",
     "train-reward": "reward.batch_size, reward.members or images.size",
@@ -52,12 +52,12 @@ SMALLER = {
 
 
 class UserErrors(click.Group):
-    """A group whose commands end with a sentence, never with a traceback, unless `--debug` asks for it."""
+    """A group whose commands end with a message; a traceback is shown with `--debug` only."""
 
     own_process = False
 
     def main(self, args: Any = None, *more: Any, **named: Any) -> Any:
-        self.own_process = args is None  # no arguments are handed over: they are those the process was started with
+        self.own_process = args is None  # no arguments passed: those of the process are used
         return super().main(args, *more, **named)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -70,13 +70,13 @@ class UserErrors(click.Group):
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise
             except (KeyboardInterrupt, Stopped) as stop:
-                message, code = _stopped(stop)
+                message, code = _stop_message(stop)
                 if self.own_process:
                     ignore_further_signals()
             except BrokenPipeError:
                 raise  # the reader of the output has gone: click ends the process quietly
             except Exception as error:
-                message, code = _sentence(error, ctx)
+                message, code = _error_message(error, ctx)
                 message = click.style("error: ", fg="red", bold=True) + message
                 if ctx.params.get("debug"):
                     click.echo(traceback.format_exc(), err=True, nl=False)
@@ -84,10 +84,10 @@ class UserErrors(click.Group):
             raise click.exceptions.Exit(code)
 
 
-def _stopped(stop: BaseException) -> tuple[str, int]:
-    """What to say of a stop, and the exit code.
+def _stop_message(stop: BaseException) -> tuple[str, int]:
+    """The message about a stop, and the exit code.
 
-    A second Ctrl-C that came while the first one was being dealt with says nothing of what is saved; the first does.
+    The message is that of the first signal: it names what is saved. A second Ctrl-C during its handling has no message.
     """
     first: BaseException | None = stop
     while first is not None and not isinstance(first, Stopped):
@@ -98,33 +98,33 @@ def _stopped(stop: BaseException) -> tuple[str, int]:
     return "stopped; what was finished before is kept, and the same command resumes from there", exit_code(stop)
 
 
-def _sentence(error: Exception, ctx: click.Context) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+def _error_message(error: Exception, ctx: click.Context) -> tuple[str, int]:
+    """The message about an error, and the exit code."""
     command = ctx.invoked_subcommand or ""
     if isinstance(error, UserError | FeedbackError):
-        return str(error), USAGE
+        return str(error), USER_ERROR_CODE
     if _is_memory(error):
-        smaller = SMALLER.get(command, "images.size")
+        settings = MEMORY_SETTINGS.get(command, "images.size")
         return (
-            f"not enough memory: {command} needs more than there is ({_first_line(error)}); make {smaller} smaller",
-            USAGE,
+            f"not enough memory: {command} needs more than is available ({_first_line(error)}); lower {settings}",
+            USER_ERROR_CODE,
         )
-    if isinstance(error, OSError) and error.errno in FULL | REFUSED:
-        return _refusal(error), USAGE
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS | REFUSED_ERRNOS:
+        return _refusal(error), USER_ERROR_CODE
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"too many open files: {command}; raise the limit (`ulimit -n`)", USAGE
+        return f"too many open files: {command}; raise the limit (`ulimit -n`)", USER_ERROR_CODE
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return f"too many threads: {command}; make runtime.threads, infer.workers or serve.workers smaller", USAGE
+        return f"too many threads: {command}; lower runtime.threads, infer.workers or serve.workers", USER_ERROR_CODE
     return (
         f"unexpected error: {type(error).__name__}: {_first_line(error)}; {write_log(error)}; please report them",
-        SOFTWARE,
+        INTERNAL_ERROR_CODE,
     )
 
 
 def _is_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
 
 
 def _first_line(error: Exception) -> str:
@@ -134,20 +134,20 @@ def _first_line(error: Exception) -> str:
 
 def _refusal(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno in FULL:
-        return f"{where}{error.strerror}; make room and run the same command again, it resumes from what is saved"
+    if error.errno in DISK_FULL_ERRNOS:
+        return f"{where}{error.strerror}; free some space and run the same command again, it resumes from what is saved"
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return f"{where}a file stands where a folder is needed; move it away, or name another place"
-    return f"{where}{error.strerror}; put that right, or name another place"
+        return f"{where}a file is in the place of a folder; move the file, or name another folder"
+    return f"{where}{error.strerror}; fix that, or name another place"
 
 
-def _show_warning(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Warnings about judgments are for the user; all others are for developers and shown as ever."""
+def _show_warning(default: Callable[..., None]) -> Callable[..., None]:
+    """A `warnings.showwarning` that prints warnings about judgments for the user; `default` shows all others."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, FeedbackWarning):
             click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
         else:
-            otherwise(message, category, *where, **more)
+            default(message, category, *where, **more)
 
     return show

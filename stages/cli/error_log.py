@@ -1,4 +1,4 @@
-"""The log file of an unexpected error: what a developer needs to find it, and nothing that is secret."""
+"""The log file of an unexpected error: the traceback, versions and command line, without secrets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 PACKAGES = ("image-rlhf", "torch", "torchvision", "numpy", "pillow")
 REMOVED = "[removed]"
-MIN_SECRET = 8  # characters; a shorter value of a variable would be removed from words that only contain it
+MIN_SECRET_LENGTH = 8  # characters; a shorter value could occur inside ordinary words
 SECRET_NAME = re.compile(r"token|secret|password|passwd|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
 # Personal links, bearer tokens, passwords in addresses, and values whose name says that they are secret.
-PATTERNS = (
+SECRET_PATTERNS = (
     (re.compile(r"(/(?:enter|judge|owner)/)[^\s\"'<>/]+"), rf"\1{REMOVED}"),
     (re.compile(r"(Bearer\s+)[^\s\"']+", re.IGNORECASE), rf"\1{REMOVED}"),
     (re.compile(r"(://)[^\s/@\"']+@"), rf"\1{REMOVED}@"),
@@ -30,17 +30,17 @@ _run: Path | None = None
 _runs = Path("runs")
 
 
-def log_for(runs: Path, name: str) -> None:
-    """Remember the run that the command is about: its folder gets the log, if it exists."""
+def set_run(runs: Path, name: str) -> None:
+    """Set the run that the command is about: logs go to its folder, if it exists."""
     global _run, _runs
     _run, _runs = runs / name, runs
 
 
 def write_log(error: BaseException, arguments: Sequence[str] | None = None) -> str:
-    """Write the log and say where it is: `the details are in FILE`.
+    """Write the log; returns where it is, as part of a message: `the details are in FILE`.
 
-    It goes to runs/<name>/logs/, to runs/logs/ where there is no such run yet, or to the folder of temporary files
-    where neither can be written to. Only the user can read it.
+    It goes to runs/<name>/logs/, to runs/logs/ if there is no such run yet, or to the folder of temporary files
+    if neither can be written to. Only the user can read it.
 
     Args:
         arguments: of the command line; default: this process's.
@@ -59,15 +59,15 @@ def write_log(error: BaseException, arguments: Sequence[str] | None = None) -> s
         except OSError:
             continue
         return f"the details are in {folder / name}"
-    return "no log could be written, so run it again with --debug to see the details"
+    return "no log could be written; run it again with --debug to see the details"
 
 
 def without_secrets(text: str) -> str:
-    """The text without tokens, passwords and personal links, wherever they may stand."""
+    """The text without tokens, passwords and personal links."""
     for name, value in os.environ.items():
-        if SECRET_NAME.search(name) and len(value) >= MIN_SECRET:
+        if SECRET_NAME.search(name) and len(value) >= MIN_SECRET_LENGTH:
             text = text.replace(value, REMOVED)
-    for pattern, replacement in PATTERNS:
+    for pattern, replacement in SECRET_PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 

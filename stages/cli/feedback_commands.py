@@ -1,4 +1,4 @@
-"""The commands that bring judgments in and out, and check them."""
+"""The commands that import, export, check and summarise judgments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stages.cli.options import configured
 
 @click.group()
 def feedback() -> None:
-    """Judgments in and out of other tools' formats, checked, and how far they can be trusted."""
+    """Import, export and check judgments, and show their quality."""
 
 
 format_option = click.option(
@@ -28,14 +28,19 @@ format_option = click.option(
 @configured
 @click.argument("file", type=click.Path(path_type=Path))
 @format_option
-@click.option("--columns", default="", metavar="OURS=THEIRS,...", help="CSV: which column is what, as image=filename.")
+@click.option(
+    "--columns", default="", metavar="FIELD=COLUMN,...", help="CSV: the column of each field, e.g. image=filename."
+)
 @click.option(
     "--label-config", type=click.Path(path_type=Path, exists=True), help="Label Studio: the labelling configuration."
 )
-@click.option("--annotator", default="imported", show_default=True, help="Who judged, where the file does not say.")
-@click.option("--skip-bad", is_flag=True, help="Import the good rows and write the others to a file of rejects.")
+@click.option("--annotator", default="imported", show_default=True, help="Annotator of rows that name none.")
+@click.option("--skip-bad", is_flag=True, help="Import the valid rows and write the others to a file of rejects.")
 def import_(config: Config, file: Path, **options: Any) -> None:
-    """Add the judgments of FILE: Label Studio JSON, TRL preference JSONL or any CSV. All is checked before any is stored."""
+    """Add the judgments of FILE: Label Studio JSON, TRL preference JSONL or any CSV.
+
+    The complete file is checked before anything is stored.
+    """
     from stages import feedback as stage
 
     click.echo(stage.import_file(config, file, **options))
@@ -46,7 +51,7 @@ def import_(config: Config, file: Path, **options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @format_option
 def export(config: Config, file: Path, form: str | None) -> None:
-    """Write the judgments that stand to FILE."""
+    """Write the current judgments to FILE."""
     from stages import feedback as stage
 
     click.echo(stage.export_file(config, file, form))
@@ -54,9 +59,9 @@ def export(config: Config, file: Path, form: str | None) -> None:
 
 @feedback.command()
 @configured
-@click.option("--accept", is_flag=True, help="The files were changed by hand on purpose: seal them as they are.")
+@click.option("--accept", is_flag=True, help="Accept files that were edited on purpose: seal them as they are.")
 def check(config: Config, accept: bool) -> None:
-    """Check every stored row: whole, unchanged, and about images and classes that exist."""
+    """Check that every stored row is complete and unchanged, and that its images and classes exist."""
     from stages import feedback as stage
 
     click.echo(stage.check(config, accept))

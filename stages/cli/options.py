@@ -11,11 +11,11 @@ import click
 
 from pipeline.config import load_config
 from pipeline.run import next_command
-from stages.cli.error_log import log_for
+from stages.cli.error_log import set_run
 
 
 def configured(command: Callable[..., None]) -> Callable[..., None]:
-    """The options every stage takes, turned into its first argument, a Config."""
+    """Decorate a command with the options of every stage; it gets a Config as its first argument."""
 
     @click.option(
         "--config",
@@ -34,12 +34,12 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def wrapped(path: Path, overrides: tuple[str, ...], **options: Any) -> None:
-        next_command.started_with(path)
+        next_command.set_config(path)
         config = load_config(path, [item for text in overrides for item in text.split()])
-        log_for(config.runs, config.name)
+        set_run(config.runs, config.name)
         command(config, **options)
 
     return wrapped
 
 
-force_option = click.option("--force", is_flag=True, help="Do it again although it is up to date.")
+force_option = click.option("--force", is_flag=True, help="Run it again even if it is up to date.")

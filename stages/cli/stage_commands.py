@@ -1,4 +1,4 @@
-"""The commands that make a run, stage by stage, and those that run several stages."""
+"""The commands that run one stage, and those that run several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_stage(name: str, module: str, config: Config, force: bool, **options: An
     stage = importlib.import_module(module)
     changed = stage.run(config, force, **options)
     if _is_main_process():
-        note = "" if changed else f"  (up to date; `{next_command.make(name)} FORCE=1` does it again)"
+        note = "" if changed else f"  (up to date; `{next_command.make(name)} FORCE=1` runs it again)"
         click.echo(stage.describe(RunFolder(config).write_summary()) + note)
 
 
@@ -58,7 +58,7 @@ def _command(name: str, module: str, text: str) -> click.Command:
     show_default=True,
     help="Who answers: people on a page or in a window, or a simulated or replay teacher.",
 )
-@click.option("--annotators", help="Names of those who judge, with commas between; each gets a link of their own.")
+@click.option("--annotators", help="Names of the annotators, separated by commas; each gets a personal link.")
 @click.option("--ui", type=click.Choice(["web", "tk"]), help="A page in the browser, or a window.")
 def collect(config: Config, force: bool, teacher: str, annotators: str | None, ui: str | None) -> None:
     """Ask for judgments and append them to the feedback store."""
@@ -77,7 +77,7 @@ def collect(config: Config, force: bool, teacher: str, annotators: str | None, u
 @configured
 @force_option
 def run(config: Config, force: bool) -> None:
-    """All stages up to ppo in one process, then the reference beside the aligned policy."""
+    """Run all stages up to ppo in one process, then compare the reference with the aligned policy."""
     from pipeline.run.run_folder import RunFolder
     from stages.summary_table import comparison_table
 
@@ -90,7 +90,7 @@ def run(config: Config, force: bool) -> None:
 @click.command()
 @configured
 @click.option(
-    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Runs, each with a seed of its own."
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Number of runs, each with its own seed."
 )
 @click.option("--only", multiple=True, help="A method by its name in the table; may be given several times.")
 def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What the library logs, on the terminal: information as plain text, warnings and errors with their level before them."""
+"""Show the library's log on the terminal: INFO as plain text, warnings and errors with a prefix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STYLES = {logging.WARNING: ("warning: ", "yellow"), logging.ERROR: ("error: ", "
 
 
 class TerminalHandler(logging.Handler):
-    """Writes to the terminal's error stream; a stream that is closed is the caller's error, as with click.echo."""
+    """Writes to the terminal's error stream; raises if the stream is closed, as click.echo does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -25,7 +25,7 @@ class TerminalHandler(logging.Handler):
 
 @contextmanager
 def logged_to_terminal() -> Iterator[None]:
-    """Show what this project's packages log, from the level INFO."""
+    """Show the log of this project's packages, from level INFO."""
     handler = TerminalHandler(logging.INFO)
     loggers = [logging.getLogger(name) for name in PACKAGES]
     levels = [logger.level for logger in loggers]

@@ -20,11 +20,13 @@ from stages.cli.options import configured
     type=click.Path(path_type=Path),
     help="File to write, .csv, .jsonl or .parquet [default: runs/<name>/infer/predictions.csv].",
 )
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Where no file is named.")
-@click.option("--top-k", type=click.IntRange(0), help="Classes listed per image, most probable first, instead of all.")
-@click.option("--abstain-below", type=click.FloatRange(0, 1), help="No label where the confidence is lower.")
-@click.option("--reference/--no-reference", default=None, help="List the reference's prediction beside the policy's.")
-@click.option("--sheet", type=click.IntRange(0), help="Images on a contact sheet beside the predictions.")
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), help="Format if no output file is named."
+)
+@click.option("--top-k", type=click.IntRange(0), help="List only so many classes per image, the most probable first.")
+@click.option("--abstain-below", type=click.FloatRange(0, 1), help="Give no label below this confidence.")
+@click.option("--reference/--no-reference", default=None, help="Add the reference's predictions.")
+@click.option("--sheet", type=click.IntRange(0), help="Draw a contact sheet with so many images.")
 @click.option("--ui", type=click.Choice(["tk"]), help="A window in which to choose images.")
 def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str | None, **changed: Any) -> None:
     """Predict labels with the aligned policy.
@@ -54,7 +56,7 @@ def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str 
     "formats",
     type=click.Choice(["onnx", "torch", "huggingface"]),
     multiple=True,
-    help="May be given several times; all three if it is not.",
+    help="May be given several times; default: all three.",
 )
 def export_policy(config: Config, formats: tuple[str, ...]) -> None:
     """Write the aligned policy for other programs: ONNX, torch.export, and a folder in the Hugging Face layout."""
@@ -66,7 +68,7 @@ def export_policy(config: Config, formats: tuple[str, ...]) -> None:
 @click.command()
 @configured
 def serve(config: Config) -> None:
-    """Open a page and an interface that classify images with the aligned policy."""
+    """Serve a page and an HTTP API that classify images with the aligned policy."""
     from stages.serve import run as stage
 
     stage.run(config, click.echo)
@@ -77,10 +79,10 @@ def serve(config: Config) -> None:
 @click.option(
     "--runs",
     default="",
-    help="Names of finished runs, with spaces between: a page each, and one with all side by side.",
+    help="Names of finished runs, separated by spaces: one page per run, and one that compares them.",
 )
 def report(config: Config, runs: str) -> None:
-    """One self-contained page about a run, from the judgments to the images whose prediction changed."""
+    """Write a self-contained page about a run, from the judgments to the images whose prediction changed."""
     from stages.report import run as stage
 
     click.echo(stage.describe(stage.run(config, runs.split())))

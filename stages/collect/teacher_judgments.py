@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from feedback_store.records import Judgment
-from pipeline.data.gold_labels import GoldLabels, folder_labels
+from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
 from pipeline.kinds import JudgmentKind, Queries, Simulation, kinds
 from pipeline.kinds.items import Item, items_of
@@ -28,7 +28,7 @@ def teacher_judgments(ws: Workspace) -> Iterator[Judgment]:
     """All questions of this run with the teacher's answers, in order; deterministic."""
     if ws.config.collect.teacher == "replay":
         return _replayed(ws)
-    return _simulated(ws, folder_labels(ws.table, ws.classes))
+    return _simulated(ws, read_gold_labels(ws.table, ws.classes))
 
 
 def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:

@@ -53,7 +53,7 @@ class Learners:
     Attributes:
         prepare: makes reference, judgments and reward model of a configuration.
         likelihood: fits the suffix of a network to the judgments; returns the number of images trained on.
-        align: PPO by `ppo` of the workspace's configuration; returns the number of images trained on, and the KL
+        align: PPO with section `ppo` of the workspace's configuration; returns the number of images trained on, and the KL
             controller's beta at the end.
     """
 
@@ -64,13 +64,13 @@ class Learners:
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """A policy and how it was made.
+    """A method's policy and its cost.
 
     Attributes:
         log_pi: [N, C] log-probabilities of every image.
         images: number of images it was trained on.
         beta: the KL controller's beta at the end, for methods that have one.
-        note: shown beside the method's name.
+        note: shown next to the method's name.
     """
 
     log_pi: Tensor
@@ -81,11 +81,11 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the other methods take over from PPO, which runs first.
+    """Beta and image budget that the other methods inherit from PPO, which runs first.
 
     Attributes:
-        beta: the KL controller's at PPO's end: the one beta of the table. pi*, best-of-n, distillation and DPO aim at
-            its optimum, and J and attained of all methods are measured with it.
+        beta: the KL controller's at PPO's end: the only beta of the table. pi*, best-of-n, distillation and DPO aim
+            at its optimum, and J and attained of all methods are computed with it.
         images: number of images PPO was trained on: distillation, A2C and REINFORCE get as many.
     """
 
@@ -124,7 +124,7 @@ def methods(
 
 
 def _changed(ws: Workspace, ppo: dict[str, Any]) -> Workspace:
-    """The workspace with other settings of PPO, which are validated."""
+    """The workspace with changed PPO settings, which are validated."""
     tree = ws.config.model_dump(mode="json")
     tree["ppo"] |= ppo
     return dataclasses.replace(ws, config=parse_config(tree, "compare"))

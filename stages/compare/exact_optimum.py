@@ -1,4 +1,4 @@
-"""Policies that need no training: tables [N, C] of log-probabilities from the reward's and the reference's (docs/method.md 9)."""
+"""Policies that need no training: log-probabilities [N, C] computed from the reward and the reference (docs/method.md 9)."""
 
 from __future__ import annotations
 

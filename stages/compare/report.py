@@ -1,4 +1,4 @@
-"""The comparison as a table, as a plot, and as a conclusion in words."""
+"""The comparison as a table, a plot and a conclusion in words (docs/method.md 9)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.learning.statistics import t_interval
 from pipeline.ui.plots import BLUE, COLOURS, GREY, ORANGE, figure, svg
 from stages.compare.baselines import ARGMAX, DISTILLATION, DPO, PPO, REFERENCE, SUPERVISED
 
-COLUMNS = {
+COLUMNS = {  # factor and decimals of each
     "accuracy": (100, 1),
     "KL": (1, 2),
     "J": (1, 3),
@@ -28,7 +28,7 @@ BASELINE_COLOURS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alo
 PPO_STYLE: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
 
-def _figure(values: np.ndarray, factor: float, digits: int) -> str:
+def _mean_and_interval(values: np.ndarray, factor: float, digits: int) -> str:
     values = values[~np.isnan(values)]
     if not len(values):
         return ""
@@ -43,10 +43,10 @@ def paired(frame: pd.DataFrame, one: str, other: str, column: str) -> np.ndarray
 
 
 def _beta(config: Config, frame: pd.DataFrame) -> str:
-    """The beta that J and attained are measured with: the KL controller's at PPO's end."""
+    """The beta that J and attained are computed with: the KL controller's at PPO's end."""
     if not config.ppo.kl_target:
         return f"beta {config.ppo.beta:g}"
-    return f"beta at the end of PPO {_figure(frame.groupby('seed')['beta'].first().to_numpy(), 1, 3)}"
+    return f"beta at the end of PPO {_mean_and_interval(frame.groupby('seed')['beta'].first().to_numpy(), 1, 3)}"
 
 
 def markdown(config: Config, frame: pd.DataFrame) -> str:
@@ -66,16 +66,16 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for name in frame["method"].unique():
         own = frame[frame["method"] == name]
-        cells = [_figure(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
+        cells = [_mean_and_interval(own[column].astype(float).to_numpy(), *how) for column, how in COLUMNS.items()]
         lead = paired(frame, PPO, name, "accuracy")
-        ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _figure(lead, 100, 1)
+        ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _mean_and_interval(lead, 100, 1)
         n = pd.to_numeric(own["note"], errors="coerce").dropna()
         note = "" if n.empty else f" (n = {n.min():.0f}" + (f" to {n.max():.0f})" if n.min() < n.max() else ")")
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
     about = f"{config.name}: {_beta(config, frame)}, {seeds} seed{'s' if seeds > 1 else ''}"
     where = "accuracy, KL and ECE on test images, J and attained on training images"
-    reward = f"seconds leave out the reward model ({frame['reward seconds'].mean():.0f} a seed), which all but the reference, "
+    reward = f"seconds exclude the reward model ({frame['reward seconds'].mean():.0f} per seed), which all but the reference, "
     return (
         f"{about}; mean ± half of the 95 % t interval; {where}; {reward}supervised learning and DPO need\n\n"
         + "\n".join(lines)
@@ -88,7 +88,7 @@ def conclusion(frame: pd.DataFrame) -> str:
         return f"Without '{PPO}' in the table there is nothing to compare it with."
     if frame["accuracy"].isna().all():
         return (
-            "Without known classes there is no accuracy to compare; `attained` says how close each came to the optimum."
+            "Without known classes there is no accuracy to compare; `attained` shows how close each is to the optimum."
         )
     comparisons, leads = [], {}
     for baseline, name in (

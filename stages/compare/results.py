@@ -1,4 +1,4 @@
-"""One row per method and seed: its policy measured, and cached under the hash of its inputs and settings."""
+"""One row of results per method and seed, cached under the hash of its inputs and settings (docs/method.md 9)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from pipeline.config.renamed import original_names
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.learning.environment import Environment
-from pipeline.learning.objective import kl, measure_policy
+from pipeline.learning.objective import kl, policy_metrics
 from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
 from pipeline.run.atomic_files import Damaged, read_json, read_object, sha256_of, short_hash, write_json
 from pipeline.run.workspace import Workspace
@@ -24,18 +24,18 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-def measure(environment: Environment, result: MethodResult, beta: float) -> Row:
+def evaluate(environment: Environment, result: MethodResult, beta: float) -> Row:
     """Accuracy, KL and calibration on the evaluation images; J and attained on the training images and held-out ones.
 
     Args:
-        beta: that J and attained are measured with.
+        beta: for J and attained.
     """
     ws, log_pi = environment.ws, result.log_pi
     evaluation = torch.from_numpy(ws.table.rows("evaluation"))
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     known = evaluation[torch.from_numpy(gold.known[evaluation.numpy()])]
     train, heldout = (
-        measure_policy(log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
+        policy_metrics(log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
         for rows in (ws.rows("train"), ws.rows("heldout"))
     )
     ece = expected_calibration_error(log_pi[known], torch.from_numpy(gold.labels[known])) if len(known) else None
@@ -53,7 +53,7 @@ def measure(environment: Environment, result: MethodResult, beta: float) -> Row:
 
 
 def run_seed(environment: Environment, learners: Learners, names: list[str]) -> list[Row]:
-    """A row for each method, from disk if it was made before with the same inputs and settings."""
+    """A row for each method, from disk if it was computed before with the same inputs and settings."""
     ws = environment.ws
     folder = ws.run.path / "compare"
     inputs = inputs_key(ws)
@@ -85,14 +85,14 @@ def method_row(
     if budget.beta != config.ppo.beta:
         parts.append(repr(budget.beta))
     file = folder / f"{short_hash(*parts)}.json"
-    # With an adaptive beta the row must say which; rows of earlier versions do not, and were measured with another.
+    # With an adaptive beta the row must have it: rows of earlier versions lack it, and were computed with another.
     if not _is_cached(file, *(["beta"] if config.ppo.kl_target else [])):
         begin = time.perf_counter()
         result = methods(environment, learners, folder, budget)[name]()
         environment.check_frozen()
-        # PPO comes first, and its beta at the end is everybody's.
+        # PPO runs first; all methods use its final beta.
         beta = result.beta if name == PPO and result.beta is not None else budget.beta
-        row = {"method": name, "seed": config.seed, **measure(environment, result, beta)}
+        row = {"method": name, "seed": config.seed, **evaluate(environment, result, beta)}
         seconds = {"seconds": round(time.perf_counter() - begin, 2), "reward seconds": reward_seconds(environment.ws)}
         write_json(file, row | seconds)
         accuracy = "" if row["accuracy"] is None else f"accuracy {row['accuracy']:.1%}, "
@@ -101,7 +101,7 @@ def method_row(
 
 
 def _is_cached(file: Path, *needed: str) -> bool:
-    """Whether a row that was made before can be read; a damaged one is named and made again.
+    """Whether a row is cached; a damaged one is reported and computed again.
 
     Args:
         needed: further keys without which a row is ignored.
@@ -111,6 +111,6 @@ def _is_cached(file: Path, *needed: str) -> bool:
     except FileNotFoundError:
         return False
     except Damaged as error:
-        log.warning("%s is damaged (%s) and made again", file, error)
+        log.warning("%s is damaged (%s); it is computed again", file, error)
         return False
     return all(key in row for key in needed)

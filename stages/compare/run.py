@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from pipeline.config import Config, load_saved_config, parse_config
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
 from pipeline.learning.objective import kl, log_optimal_policy
@@ -30,31 +30,31 @@ AUTOMATIC_TEACHERS = ("simulated", "replay")
 
 @one_process("compare")
 def run(config: Config, seeds: int, learners: Learners, only: list[str]) -> str:
-    """Make runs/<name>/compare/: seeds.csv, table.csv, frontier.csv, frontier.svg, compare.md; returns the last.
+    """Write runs/<name>/compare/: seeds.csv, frontier.csv, frontier.svg and compare.md; returns the text of the last.
 
-    Every seed has a run of its own, <name>-compare-s<seed>, with its own labelled images and its own networks. The
-    judgments of a simulated or replayed teacher are each seed's own, too; people's are the same for all seeds.
+    Every seed has its own run, <name>-compare-s<seed>, with its own labelled images and networks. A simulated or
+    replayed teacher judges for each seed separately; the judgments of people are the same for all seeds.
 
     Raises:
-        UserError: a method that does not exist.
+        UserError: unknown method.
     """
-    if wrong := [name for name in only if name not in METHODS]:
-        raise UserError(f"there is no method {wrong[0]!r}; there are: {'; '.join(METHODS)}")
+    if unknown := [name for name in only if name not in METHODS]:
+        raise UserError(f"unknown method {unknown[0]!r}; choose from: {'; '.join(METHODS)}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("compare runs in one process; start it without torchrun")
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + seeds):
-        own = seeded(config, seed)
-        learners.prepare(own)
-        environment = Environment.open(open_workspace(own))
+        seed_config = seeded(config, seed)
+        learners.prepare(seed_config)
+        environment = Environment.open(open_workspace(seed_config))
         rows += run_seed(environment, learners, only or list(METHODS))
         curves += frontier(environment)
     folder = config.runs / config.name / "compare"
     frame, curve = pd.DataFrame(rows), pd.DataFrame(curves)
     text = markdown(config, frame) + "\n\n" + conclusion(frame) + "\n"
-    for name, made in (("seeds.csv", frame), ("frontier.csv", curve)):
-        write_atomically(folder / name, made.to_csv(index=False).encode())
+    for name, table in (("seeds.csv", frame), ("frontier.csv", curve)):
+        write_atomically(folder / name, table.to_csv(index=False).encode())
     write_atomically(folder / "frontier.svg", frontier_plot(frame, curve).encode())
     write_atomically(folder / "compare.md", text.encode())
     return text + f"\nThe table, its CSV files and a plot of accuracy against KL are in {folder}"
@@ -65,7 +65,7 @@ def seeded(config: Config, seed: int) -> Config:
     tree = config.model_dump(mode="json")
     tree |= {"name": f"{config.name}-compare-s{seed}", "seed": seed}
     tree["reward"]["curve"] = []
-    tree["collect"]["teacher"] = teacher = teacher_of(config)
+    tree["collect"]["teacher"] = teacher = saved_teacher(config)
     people = teacher not in AUTOMATIC_TEACHERS
     feedback = config.collect.folder or config.runs / config.name / "feedback"
     tree["collect"]["folder"] = str(feedback) if people else None
@@ -74,16 +74,19 @@ def seeded(config: Config, seed: int) -> Config:
     return parse_config(tree, "compare")
 
 
-def teacher_of(config: Config) -> str:
-    """The teacher of the run of this configuration, as its collect stage saved it: `make collect` may override it."""
-    kept = config.runs / config.name / "collect" / "config.yaml"
-    return load_saved_config(kept).collect.teacher if kept.is_file() else config.collect.teacher
+def saved_teacher(config: Config) -> str:
+    """The teacher that the run's collect stage saved: `make collect` may override the configuration's."""
+    saved = config.runs / config.name / "collect" / "config.yaml"
+    return load_saved_config(saved).collect.teacher if saved.is_file() else config.collect.teacher
 
 
 def frontier(environment: Environment) -> list[dict[str, Any]]:
-    """Accuracy and KL on the evaluation images of pi* over beta and of best-of-n over n, exactly; none without gold."""
+    """Exact accuracy and KL on the evaluation images, of pi* over beta and of best-of-n over n.
+
+    The accuracy is None without gold labels.
+    """
     ws = environment.ws
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     rows = torch.from_numpy(ws.table.rows("evaluation"))
     log_ref, reward = environment.log_ref.double(), environment.reward.double()
     points = [("pi*", float(beta), log_optimal_policy(log_ref, reward, float(beta))) for beta in BETAS]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.data.feature_cache import Features
 from pipeline.learning.environment import Environment, forward
-from pipeline.learning.objective import log_optimal_policy, measure_policy
+from pipeline.learning.objective import log_optimal_policy, policy_metrics
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
@@ -24,8 +24,8 @@ from pipeline.tracking.metrics_log import Metrics
 class ImplicitReward(nn.Module):
     """DPO's utility (Rafailov et al. 2023): u(x, a) = beta (log pi(a|x) - log pi_ref(a|x)), [B, C].
 
-    Judgments are likelihoods under it as under a reward model's; the policy that maximises them needs no PPO. `beta` is
-    in units of the judgments' utility, that is PPO's times the reward model's scale, so that both mean the same optimum.
+    Judgments have the same likelihoods as under a reward model; the policy that maximises them needs no PPO. `beta` is in
+    units of the judgments' utility: PPO's beta times the reward model's scale, so that both have the same optimum.
     """
 
     def __init__(self, policy: nn.Module, reference: nn.Module, beta: float) -> None:
@@ -53,9 +53,9 @@ def dpo_pieces(pieces: Split, beta: float) -> Split:
 def distil(
     environment: Environment, pieces: Split, features: Features, *, beta: float, rollouts: int, metrics: Metrics
 ) -> int:
-    """Cross-entropy to pi* on the images of `rollouts` rollouts; returns how many images that were.
+    """Train with cross-entropy to pi* on `rollouts` rollouts; returns the number of images.
 
-    Views are drawn and scored, rollout by rollout, as in PPO. Each rollout is then trained on once, in train mode, as in
+    As in PPO, views are drawn and scored for each rollout. Each rollout is trained on once, in train mode, as in
     supervised learning.
 
     Args:
@@ -74,7 +74,7 @@ def distil(
         queue = queue or list(minibatches(rows, config.batch_size, random))
         inputs, log_ref, reward = environment.inputs(features, queue.pop(), random, views=config.augment)
         log_pi = log_policy(forward(pieces.suffix, inputs))
-        metrics.add(images=images, **asdict(measure_policy(log_pi, log_ref, reward, beta)))
+        metrics.add(images=images, **asdict(policy_metrics(log_pi, log_ref, reward, beta)))
         target = log_optimal_policy(log_ref, reward, beta).exp()
         suffix.train()
         for part in minibatches(torch.arange(len(inputs)), config.minibatch_size, random):
@@ -90,7 +90,7 @@ def distil(
 
 
 def ppo_variants(rollouts: int) -> dict[str, dict[str, Any]]:
-    """Settings of PPO's loop for each method; those that use each rollout once make `rollouts` of them."""
+    """PPO settings of each method; methods that use each rollout once draw `rollouts` of them."""
     once = {"epochs": 1, "clip": None, "target_kl": None, "iterations": rollouts}
     plain = {"surrogate": "ratio", "baseline": "exact", "temperature": 1.0}
     return {

@@ -26,7 +26,7 @@ from pipeline.models.serialization import ModelHeader
 INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
 EXTRA = "image_rlhf.json"  # of a .pt2: what the ONNX file has as metadata
 Outputs = tuple[np.ndarray, np.ndarray]
-Answer = Callable[[np.ndarray], Outputs]  # uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]
+PredictFunction = Callable[[np.ndarray], Outputs]  # uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]
 
 
 class PixelsToClasses(nn.Module):
@@ -100,7 +100,7 @@ def _impossible(predictor: Predictor, what: str, error: Exception) -> UserError:
     )
 
 
-def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) -> Answer:
+def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) -> PredictFunction:
     """model.pt2 for `torch.export.load`; returns what the file answers."""
     path = folder / "model.pt2"
     facts = json.dumps(metadata(predictor.header, predictor.weights), ensure_ascii=False)
@@ -116,7 +116,7 @@ def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) ->
     return answer
 
 
-def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> Answer:
+def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> PredictFunction:
     """model.onnx (and model.onnx.data beside it, above 2 GB); returns what onnxruntime answers."""
     import onnxruntime
 

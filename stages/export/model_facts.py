@@ -12,13 +12,13 @@ from torch import Tensor
 
 from feedback_store import agreement
 from feedback_store.store import FeedbackStore
-from pipeline.data.gold_labels import GoldLabels, folder_labels
+from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.learning.statistics import expected_calibration_error, is_uniform, wilson_interval
 from pipeline.models.policy import log_policy
 from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import calibration_doubts
 
-STAND_INS = ("simulated", "replay")  # sources of judgments that nobody gave to this project
+AUTOMATIC_SOURCES = ("simulated", "replay")  # sources of judgments that nobody gave to this project
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         for stage, key in (("reference", "reference"), ("reward", "reward"), ("ppo", "policy"))
     }
     card = run.read("reward", "card.json")
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     evaluation = ws.table.rows("evaluation")
     known = evaluation[gold.known[evaluation]]
     return {
@@ -125,5 +125,5 @@ def judgments(store: FeedbackStore) -> dict[str, Any]:
         "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
         "kinds": agreement.as_json(store.quality())["questions"],
         "sources": {name: sources.count(name) for name in sorted(set(sources))},
-        "stand_ins": sum(source in STAND_INS for source in sources),
+        "stand_ins": sum(source in AUTOMATIC_SOURCES for source in sources),
     }

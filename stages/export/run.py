@@ -19,7 +19,7 @@ from pipeline.models.predictor import POLICY, Predictor
 from pipeline.run.optional_packages import missing
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import open_workspace
-from stages.export.graph import Answer, Outputs, trace, write_onnx, write_torch
+from stages.export.graph import Outputs, PredictFunction, trace, write_onnx, write_torch
 from stages.export.huggingface import write_folder
 from stages.export.verify_export import Sample, check
 
@@ -83,7 +83,7 @@ def require_packages(formats: Sequence[str]) -> None:
             )
 
 
-def loaded(folder: Path, runtime: RuntimeConfig) -> Answer:
+def loaded(folder: Path, runtime: RuntimeConfig) -> PredictFunction:
     """What an exported folder answers, loaded as its users do."""
     predictor = Predictor.load(folder, runtime)
 

@@ -10,7 +10,7 @@ import torch
 from pipeline.errors import UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.workspace import Workspace
-from stages.export.graph import Answer
+from stages.export.graph import PredictFunction
 
 TOLERANCE = 1e-4  # largest difference of a probability
 IMAGES = 64
@@ -38,7 +38,7 @@ class Sample:
         return cls(pixels, predictor.log_probs(pixels).exp().numpy())
 
 
-def difference(answer: Answer, sample: Sample) -> float:
+def difference(answer: PredictFunction, sample: Sample) -> float:
     """The largest difference of any probability, over batches of 1, of 3, and of all images; NaN if one is NaN."""
     worst = [0.0]
     for size in (*BATCHES, len(sample.pixels)):
@@ -52,7 +52,7 @@ def difference(answer: Answer, sample: Sample) -> float:
     return float(np.max(worst))
 
 
-def check(what: str, answer: Answer, sample: Sample) -> float:
+def check(what: str, answer: PredictFunction, sample: Sample) -> float:
     """`difference`, where it is small enough.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A contact sheet: images with what the policy says of them, on one PNG."""
+"""A contact sheet: images with their predictions, on one PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from pipeline.ui.plots import BLUE
 from stages.infer.journal import Line
 from stages.infer.prediction_formats import Columns, Row
 
-ACROSS, PICTURE, PAD, GAP = 6, 200, 12, 16  # cells a row; pixels of a picture's side, inside and between cells
+COLUMNS_PER_SHEET, PICTURE, PAD, GAP = (
+    6,
+    200,
+    12,
+    16,
+)  # cells per row; pixels: picture's side, padding, gap between cells
 LINE_HEIGHT = 22
 CELL = (PICTURE + 2 * PAD, PICTURE + 2 * PAD + 12 + 3 * LINE_HEIGHT)
 GROUND, PANEL, INK, QUIET, LINE = "#f6f5f2", "#ffffff", "#1f2523", "#5c6663", "#d9d8d2"
@@ -25,31 +30,31 @@ FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 def contact_sheet(
-    path: Path, lines: Iterator[Line], good: int, count: int, columns: Columns, predictor: Predictor
+    path: Path, lines: Iterator[Line], *, predicted: int, count: int, columns: Columns, predictor: Predictor
 ) -> None:
-    """Draw `count` images, spread evenly over all `good` predictions, in their order.
+    """Draw `count` images, evenly spaced among all `predicted` ones, in order.
 
-    A cell has the picture, its label (grey where the policy abstains), the confidence as a number and a bar, what the
-    reference said if that was asked for and is something else, and the file's name.
+    A cell has the picture, its label (grey if the policy abstains), the confidence as a number and a bar, the file's
+    name, and the reference's prediction if it was asked for and differs.
     """
-    chosen = set(np.linspace(0, good - 1, min(count, good)).round().astype(int).tolist())
-    predicted = (line for line in lines if "p" in line)
-    rows = [columns.row(line) for place, line in enumerate(predicted) if place in chosen]
-    across = min(ACROSS, len(rows))
+    chosen = set(np.linspace(0, predicted - 1, min(count, predicted)).round().astype(int).tolist())
+    good = (line for line in lines if "p" in line)
+    rows = [columns.row(line) for place, line in enumerate(good) if place in chosen]
+    across = min(COLUMNS_PER_SHEET, len(rows))
     down = -(-len(rows) // across)
     size = (GAP + across * (CELL[0] + GAP), GAP + down * (CELL[1] + GAP))
     sheet = Image.new("RGB", size, GROUND)
     draw = ImageDraw.Draw(sheet)
     for place, row in enumerate(rows):
         left, top = (GAP + n * (side + GAP) for n, side in zip((place % across, place // across), CELL, strict=True))
-        _cell(sheet, draw, (left, top), row, _picture(Path(row["path"]), predictor))
+        _draw_cell(sheet, draw, (left, top), row=row, picture=_picture(Path(row["path"]), predictor))
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
     write_atomically(path, out.getvalue())
 
 
 def _picture(path: Path, predictor: Predictor) -> Image.Image | None:
-    """As large as fits into the cell; None if the file was taken away meanwhile."""
+    """The picture, scaled to the cell; None if the file cannot be read any more."""
     try:
         picture = decode(predictor.read(path), predictor.max_pixels)
     except BadImage:
@@ -59,8 +64,8 @@ def _picture(path: Path, predictor: Predictor) -> Image.Image | None:
     return picture.resize(size, Image.Resampling.BICUBIC)
 
 
-def _cell(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], row: Row, picture: Image.Image | None
+def _draw_cell(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, at: tuple[int, int], *, row: Row, picture: Image.Image | None
 ) -> None:
     left, top = at
     right, bottom = left + CELL[0], top + CELL[1]
@@ -92,7 +97,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    """The text, its end replaced by an ellipsis if it is wider than `room` pixels."""
+    """The text, cut and ended by an ellipsis if it is wider than `room` pixels."""
     text = printable(text)
     if draw.textlength(text, font) <= room:
         return text

@@ -1,8 +1,8 @@
 """The predictions so far, one line per image: a stopped `infer` resumes from them, and its output is written from them.
 
-The first line says what the lines were made with. A line that was torn by a crash ends what counts. Lines are whole
-batches: what is predicted anew after an interruption is computed together with the same images as before, so that not
-even rounding differs.
+The first line is a key of everything the predictions depend on. The journal ends at the first incomplete line. Lines are
+kept by complete batches: after an interruption an image is computed in a batch with the same images, so that even
+rounding is the same.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-FLUSH_SECONDS = 5.0  # between two calls of fsync: what a power cut may cost
+FLUSH_SECONDS = 5.0  # between two calls of fsync: the most work that a power cut can lose
 
 Line = dict[str, Any]
 
 
 def stamp(path: Path) -> list[int]:
-    """Size and time of change: whether a file is still the one that was predicted. [] if it cannot be read."""
+    """Size and modification time, to detect that a file changed after it was predicted; [] if it cannot be read."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return []
-    return [found.st_size, found.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
 
 
 class Journal:
     """Lines on disk, appended batch by batch; used as a context manager.
 
     Args:
-        path: the file; it stays until `remove`.
-        key: what the lines are made with; those made with anything else are thrown away.
-        batch: images a batch.
+        path: the file; it is kept until `remove`.
+        key: what the predictions depend on; lines of another key are deleted.
+        batch: images per batch.
 
     Attributes:
-        done: lines of an interrupted run that are still right, a multiple of `batch`.
+        done: lines of an interrupted run that are still valid, a multiple of `batch`.
     """
 
     def __init__(self, path: Path, key: dict[str, Any], batch: int) -> None:
@@ -59,9 +59,9 @@ class Journal:
         self._file.close()
 
     def resume(self, paths: Iterator[Path]) -> Iterator[Path]:
-        """Keep the lines that stand for the first of these paths; returns those that must be predicted.
+        """Keep the valid lines for the first of these paths; returns the paths that must be predicted.
 
-        A line stands if its image has the same name in the same place of the order and is unchanged since.
+        A line is valid if its image has the same path and position, and has not changed since.
         """
         self._file.seek(0)
         header = self._file.readline()
@@ -72,7 +72,7 @@ class Journal:
         end, pending = len(header), list[Path]()
         while not pending and (taken := list(islice(paths, self.batch))):
             lines = [self._file.readline() for _ in taken]
-            if all(self._stands(line, path) for line, path in zip(lines, taken, strict=True)):
+            if all(self._is_valid(line, path) for line, path in zip(lines, taken, strict=True)):
                 end += sum(map(len, lines))
                 self.done += len(taken)
             else:
@@ -87,7 +87,7 @@ class Journal:
         except ValueError:
             return None
 
-    def _stands(self, line: bytes, path: Path) -> bool:
+    def _is_valid(self, line: bytes, path: Path) -> bool:
         parsed = self._parsed(line)
         return parsed is not None and parsed.get("path") == str(path) and parsed.get("stamp") == stamp(path)
 
@@ -102,13 +102,13 @@ class Journal:
         self._file.flush()
 
     def flush(self) -> None:
-        """Have it on disk."""
+        """Write everything to disk (fsync)."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._flushed = time.monotonic()
 
     def lines(self) -> Iterator[Line]:
-        """All of them, in order."""
+        """All lines, in order."""
         self._file.flush()
         with self.path.open("rb") as file:
             next(file)
@@ -116,7 +116,7 @@ class Journal:
                 yield json.loads(line)
 
     def remove(self) -> None:
-        """Delete the file: its results are elsewhere."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
 

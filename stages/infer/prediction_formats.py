@@ -27,9 +27,9 @@ Row = dict[str, Any]
 class Columns:
     """The columns of the predictions.
 
-    path; label, empty where it abstains; confidence and entropy (nats); `abstain`, if a threshold was given;
-    reference_label (empty where the reference is uniform) and reference_confidence, if asked for; then p_<class> of
-    every class, or label_1, p_1, label_2, ... of the `top_k` likeliest.
+    path; label, empty if it abstains; confidence and entropy (nats); `abstain`, if a threshold is set;
+    reference_label (empty if the reference is uniform) and reference_confidence, if asked for; then p_<class> for every
+    class, or label_1, p_1, label_2, ... for the `top_k` most probable ones.
     """
 
     def __init__(self, classes: tuple[str, ...], top_k: int, abstain_below: float, reference: bool) -> None:
@@ -37,7 +37,7 @@ class Columns:
         self.top_k = min(top_k, len(classes))
 
     def row(self, line: Line) -> Row:
-        """From a line of the journal that has probabilities."""
+        """The row of a journal line that has probabilities."""
         prediction = Prediction.of(np.asarray(line["p"]), self.classes)
         sure = prediction.confidence >= self.abstain_below
         row: Row = {
@@ -60,7 +60,7 @@ class Columns:
         return row
 
     def schema(self) -> pa.Schema:
-        """Of a Parquet file: as `row`, probabilities as 32-bit floats."""
+        """Parquet schema: the columns of `row`, with probabilities as 32-bit floats."""
         kinds = {str: pa.string(), float: pa.float32(), bool: pa.bool_()}
         uniform = [1 / len(self.classes)] * len(self.classes)
         row = self.row({"path": "", "p": uniform, "reference": uniform})
@@ -68,7 +68,7 @@ class Columns:
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    """Names that are not UTF-8 keep their bytes; labels that look like formulas get an apostrophe in front."""
+    """Write CSV. File names that are not UTF-8 keep their bytes; labels that look like formulas get an apostrophe."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(map(_cell, columns.schema().names))
@@ -85,12 +85,12 @@ def _cell(value: Any) -> Any:
 
 
 def _file_cell(path: str) -> str:
-    """The same file under a name that no spreadsheet takes for a formula."""
+    """The path as a cell that no spreadsheet reads as a formula; it still names the same file."""
     return f"./{path}" if path.startswith(UNSAFE) else path
 
 
 def write_jsonl(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    """One object per image: probabilities in an object by class, or `top` in a list; a label abstained from is null."""
+    """Write one JSON object per image: probabilities by class, or a list `top`; the label is null if it abstains."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             named: Row = {
@@ -111,7 +111,7 @@ def write_jsonl(path: Path, rows: Iterable[Row], columns: Columns) -> None:
 
 
 def write_parquet(path: Path, rows: Iterable[Row], columns: Columns) -> None:
-    """Row groups of `ROW_GROUP` rows."""
+    """Write Parquet, in groups of ROW_GROUP rows."""
     with pq.ParquetWriter(path, columns.schema()) as writer:
         group: list[Row] = []
         for row in rows:

@@ -1,4 +1,4 @@
-"""Files to pixels, batch by batch, read and decoded while the network computes the batch before."""
+"""Read and decode files, one batch ahead of the network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pipeline.data.decoder_pool import Decoders
 from pipeline.models.predictor import Predictor
 from stages.infer.journal import Line, stamp
 
-AHEAD = 1  # batches that are read and decoded while one is computed
+PREFETCHED_BATCHES = 1  # read and decoded while one is computed
 
 
 class Reader:
-    """Reads in threads, decodes in processes, `infer.workers` at a time; `close` ends both, whatever they are doing."""
+    """Reads in threads and decodes in processes, `infer.workers` of each; `close` ends them."""
 
     def __init__(self, policy: Predictor, config: Config) -> None:
         self._policy = policy
@@ -29,22 +29,22 @@ class Reader:
         self._threads = ThreadPoolExecutor(config.infer.workers + 1, "read")  # one reads while the others wait
 
     def decoded(self, batches: Iterator[list[Path]], size: int) -> Iterator[tuple[list[Line], np.ndarray]]:
-        """For each batch a line for every file, and pixels [B, side, side, 3] of those that have no `bad` in their line.
+        """For each batch a line per file, and pixels [B, side, side, 3] of the files whose line has no `bad`.
 
-        Pixels are put into buffers that are used again: what is yielded holds until the next batch is asked for. Arrays
-        that come and go by the thousand, made in one thread and freed in another, would leave holes in memory.
+        Buffers are reused: the pixels are valid until the next batch is requested. Allocating thousands of arrays in one
+        thread and freeing them in another would fragment memory.
 
         Args:
-            size: most files per batch.
+            size: maximum number of files per batch.
         """
         side = self._policy.header.size
-        buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(AHEAD + 1)]
+        buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(PREFETCHED_BATCHES + 1)]
         waiting: deque[tuple[list[Future[Line]], np.ndarray]] = deque()
         for number, batch in enumerate(batches):
             buffer = buffers[number % len(buffers)]
             futures = [self._threads.submit(self._load, path, buffer[place]) for place, path in enumerate(batch)]
             waiting.append((futures, buffer))
-            if len(waiting) > AHEAD:
+            if len(waiting) > PREFETCHED_BATCHES:
                 yield _resolved(*waiting.popleft())
         while waiting:
             yield _resolved(*waiting.popleft())

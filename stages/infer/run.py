@@ -1,4 +1,4 @@
-"""After alignment: the policy's predictions for any images, whatever their number, in the order they were given."""
+"""`make infer`: the policy's predictions for any number of images, in the order given."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from stages.infer.reader import Reader
 
 _log = logging.getLogger(__name__)
 
-SHOWN = 10  # files left out that the terminal names; the file beside the predictions names all
+MAX_SHOWN = 10  # files left out that the terminal lists; <output>.bad.csv lists all
 
 
-class Predicted(NamedTuple):
-    """What was made: the predictions' file, how many there are, how many files were left out, and where these are listed."""
+class InferResult(NamedTuple):
+    """The output file, the number of predictions, the number of files left out, the list of these, and the contact sheet."""
 
     path: Path
     predictions: int
@@ -51,17 +51,17 @@ class Models(NamedTuple):
     reference: Predictor | None
 
 
-def run(config: Config, images: str | Sequence[str], output: Path | None = None) -> Predicted:
+def run(config: Config, images: str | Sequence[str], output: Path | None = None) -> InferResult:
     """Classify images with the aligned policy of the run.
 
-    Stopped at any moment and called again it resumes, and ends with the same file.
+    If it is stopped and called again, it resumes and writes the same file.
 
     Args:
         images: files, folders (searched below) and globs, one or several; or - for a list of names on standard input.
         output: .csv, .jsonl or .parquet; default runs/<name>/infer/predictions in the format of `infer.format`.
 
     Raises:
-        UserError: no such image, no usable image, a format that is not known, or another process writes the same file.
+        UserError: no such image, no usable image, an unknown format, or another process writes the same file.
         Stopped: by Ctrl-C or SIGTERM.
     """
     folder, settings = RunFolder(config), config.infer
@@ -71,8 +71,8 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
     source = open_source(images, sys.stdin)
     columns = Columns(models.policy.classes, settings.top_k, settings.abstain_below, settings.reference)
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(output, "partial")
-    with writing(output), _alone(output), Journal(partial, _key(config, models), settings.batch_size) as journal:
+    partial = _hidden(output, "partial")
+    with writing(output), _locked(output), Journal(partial, _key(config, models), settings.batch_size) as journal:
         _predict(source, models, journal, Reader(models.policy, config))
         good, bad, first = _count(journal.lines())
         if not good:
@@ -80,16 +80,23 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
             raise UserError(
                 f"IMAGES={printable(source.name)}: none of {bad} files is a usable image; the first: {first}"
             )
-        fresh = _beside(output, "new")
+        fresh = _hidden(output, "new")
         write(fresh, (columns.row(line) for line in journal.lines() if "p" in line), columns)
         bad_path = _list_bad(output, journal.lines(), bad)
         sheet = output.with_name(f"{output.stem}.sheet.png")
-        sheet.unlink(missing_ok=True)  # of an earlier call: it would show other images than the predictions beside it
+        sheet.unlink(missing_ok=True)  # of an earlier call, with other predictions
         if settings.contact_sheet:
-            contact_sheet(sheet, journal.lines(), good, settings.contact_sheet, columns, models.policy)
+            contact_sheet(
+                sheet,
+                journal.lines(),
+                predicted=good,
+                count=settings.contact_sheet,
+                columns=columns,
+                predictor=models.policy,
+            )
         fresh.replace(output)
         journal.remove()
-    return Predicted(output, good, bad, bad_path, sheet if settings.contact_sheet else None)
+    return InferResult(output, good, bad, bad_path, sheet if settings.contact_sheet else None)
 
 
 def load_models(config: Config) -> Models:
@@ -103,33 +110,33 @@ def load_models(config: Config) -> Models:
     models = Models(load("ppo"), load("reference") if config.infer.reference else None)
     if models.reference and models.reference.header.transform != models.policy.header.transform:
         raise UserError(
-            f"{folder.path}: reference and policy see images of other sizes; run `{next_command.make('ppo')}` again"
+            f"{folder.path}: reference and policy take images of different sizes; run `{next_command.make('ppo')}` again"
         )
     return models
 
 
 def _format(output: Path) -> str:
     if (form := output.suffix.removeprefix(".")) not in FORMATS:
-        raise UserError(f"OUTPUT={output}: predictions are .csv, .jsonl or .parquet")
+        raise UserError(f"OUTPUT={output}: unknown format; use .csv, .jsonl or .parquet")
     return form
 
 
-def _beside(output: Path, what: str) -> Path:
-    return output.with_name(f".{output.name}.{what}")
+def _hidden(output: Path, suffix: str) -> Path:
+    return output.with_name(f".{output.name}.{suffix}")
 
 
 @contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Nobody else writes this file meanwhile."""
+def _locked(output: Path) -> Iterator[None]:
+    """Hold the lock of the output; raises UserError if another process holds it."""
     try:
-        with FileLock(_beside(output, "lock"), timeout=0):
+        with FileLock(_hidden(output, "lock"), timeout=0):
             yield
     except Timeout:
         raise UserError(f"{output}: another process is writing it; wait for it, or name another file") from None
 
 
 def _key(config: Config, models: Models) -> dict[str, object]:
-    """All that a prediction depends on besides the image."""
+    """Everything a prediction depends on except the image."""
     transform, settings = models.policy.header.transform, config.infer
     return {
         "policy": models.policy.weights,
@@ -147,7 +154,7 @@ def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -
         with stoppable():
             paths = journal.resume(source.paths())
             if journal.done:
-                _log.info(f"resumes after {journal.done} images that were predicted before")
+                _log.info(f"resuming after {journal.done} images that are already predicted")
             bar.update(journal.done)
             for lines, pixels in reader.decoded(_batches(paths, journal.batch), journal.batch):
                 _classify(lines, pixels, models)
@@ -203,15 +210,15 @@ def _list_bad(output: Path, lines: Iterable[Line], count: int) -> Path:
     return path
 
 
-def describe(made: Predicted) -> str:
-    """What was done, for the terminal; the first files left out by name."""
-    lines = [click.style("infer", bold=True) + f"      {made.predictions} predictions in {made.path}"]
-    if made.sheet:
-        lines.append(f"  contact sheet: {made.sheet}")
-    if made.bad:
-        with made.bad_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(islice(csv.reader(file), 1, 1 + SHOWN))
+def describe(result: InferResult) -> str:
+    """A summary for the terminal, with the first files left out."""
+    lines = [click.style("infer", bold=True) + f"      {result.predictions} predictions in {result.path}"]
+    if result.sheet:
+        lines.append(f"  contact sheet: {result.sheet}")
+    if result.bad:
+        with result.bad_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(islice(csv.reader(file), 1, 1 + MAX_SHOWN))
         lines += [f"  left out: {printable(path)}: {reason}" for path, reason in rows]
-        more = f"; {made.bad - len(rows)} more" if made.bad > len(rows) else ""
-        lines.append(f"  {made.bad} left out{more}, all listed in {made.bad_path}")
+        more = f"; {result.bad - len(rows)} more" if result.bad > len(rows) else ""
+        lines.append(f"  {result.bad} left out{more}, all listed in {result.bad_path}")
     return "\n".join(lines)

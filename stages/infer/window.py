@@ -1,4 +1,4 @@
-"""A window: choose an image, see it with its label, before and after alignment."""
+"""A window that shows images with their predictions before and after alignment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stages.infer.inputs import open_source
 from stages.infer.run import load_models
 
 SIZE, GAP, SIDE = "980x640", 14, 380  # SIDE: width of the bars' panel
-SHOWN = 10  # classes with a bar, the likeliest first
+SHOWN = 10  # classes with a bar, the most probable first
 ROW = 44
 PATTERNS = "*.jpg *.jpeg *.png *.webp *.bmp *.gif *.tif *.tiff *.JPG *.JPEG *.PNG"
 
@@ -30,10 +30,10 @@ def run(config: Config, images: Sequence[str]) -> None:
     """Show the window until it is closed.
 
     Args:
-        images: what to look through with the arrow keys, as for `make infer`; none to choose them in the window.
+        images: those to step through with the arrow keys, as for `make infer`; empty to choose them in the window.
 
     Raises:
-        UserError: no screen, no such image, or no policy yet.
+        UserError: no display, no such image, or no policy yet.
     """
     has_reference = (RunFolder(config).path / "reference" / "model.safetensors").is_file()
     tree = config.infer.model_copy(update={"reference": has_reference})
@@ -104,13 +104,13 @@ class Window:
             self.show()
 
     def step(self, by: int) -> None:
-        """The next image, or the one before."""
+        """Show the image `by` places further."""
         if 0 <= self.place + by < len(self.paths):
             self.place += by
             self.show()
 
     def show(self) -> None:
-        """Predict the image in its place, and draw all."""
+        """Predict the current image, and draw everything."""
         self.picture = self.prediction = self.before = None
         self.root.title("image-rlhf: predict")
         self.back.state(["!disabled" if self.place > 0 else "disabled"])
@@ -153,7 +153,7 @@ class Window:
         self.canvas.create_image(width // 2, height // 2, image=self._photo)
 
     def _draw_bars(self) -> None:
-        """The policy's probability above the reference's, for each of the likeliest classes."""
+        """A bar for the policy above one for the reference, for each of the most probable classes."""
         self.bars.delete("all")
         if not self.prediction:
             return

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.feature_cache import Features
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.data.score_tables import score
 from pipeline.learning.environment import Environment
-from pipeline.learning.objective import PolicyMetrics, measure_policy
+from pipeline.learning.objective import PolicyMetrics, policy_metrics
 from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Stream, generator
@@ -27,10 +27,10 @@ def evaluate(environment: Environment, log_pi: Tensor, beta: float) -> dict[str,
     ws = environment.ws
 
     def measure(rows: Tensor) -> PolicyMetrics:
-        return measure_policy(log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
+        return policy_metrics(log_pi[rows], environment.log_ref[rows], environment.reward[rows], beta)
 
     train, heldout = measure(ws.rows("train")), measure(ws.rows("heldout"))
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     return {
         "accuracy": gold_accuracy(log_pi, gold, ws.table.rows("evaluation")),
         **asdict(train),
@@ -56,7 +56,7 @@ class Evaluator:
             order = torch.randperm(len(rows), generator=generator(ws.config.seed, Stream.HELDOUT_SAMPLE))
             rows = rows[order[: self.config.heldout_images]].sort().values
         self.rows = rows
-        gold = folder_labels(ws.table, ws.classes)
+        gold = read_gold_labels(ws.table, ws.classes)
         known = gold.known[rows.numpy()]
         self._known = torch.from_numpy(known)
         self._labels = torch.from_numpy(gold.labels[rows.numpy()])[self._known]
@@ -70,7 +70,7 @@ class Evaluator:
         """
         tables = self.environment
         log_pi = log_policy(score(self.suffix, self.features, self.rows))
-        policy = measure_policy(log_pi, tables.log_ref[self.rows], tables.reward[self.rows], beta)
+        policy = policy_metrics(log_pi, tables.log_ref[self.rows], tables.reward[self.rows], beta)
         metrics: dict[str, float | None] = {
             "J_heldout": policy.J,
             "attained_heldout": policy.attained,

@@ -23,7 +23,7 @@ from pipeline.data.feature_cache import Features
 from pipeline.data.labelled import labelled_rows, read_labelled
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
-from pipeline.learning.objective import measure_policy
+from pipeline.learning.objective import policy_metrics
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.models.serialization import save_model
@@ -147,7 +147,7 @@ def optimise(
         measured: dict[str, float] = {}
         try:
             rollout = learner.act(inputs, log_ref, reward)
-            policy, heldout = measure_policy(rollout.log_old, log_ref, reward, beta), evaluator.evaluate_heldout(beta)
+            policy, heldout = policy_metrics(rollout.log_old, log_ref, reward, beta), evaluator.evaluate_heldout(beta)
             row |= asdict(policy) | heldout | evaluator.evaluate_all(beta, iteration)
             check_divergence(policy, config)
             selection.consider(iteration, heldout["J_heldout"], learner.weights())

@@ -1,4 +1,4 @@
-"""Calibration of the reference: temperature scaling on held-out folds of its labelled images."""
+"""Calibration of the reference: temperature scaling on held-out folds of its labelled images (docs/method.md 3)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from stages.reference.training import fit_labels, fresh_network
 
 
 def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> float:
-    """Temperature fitted on held-out folds of the labelled images; 1 where the configuration asks for none."""
+    """Temperature fitted on held-out folds of the labelled images; 1 with fewer than two folds."""
     folds = min(ws.config.reference.calibration_folds, int(labels.bincount().min()) if len(labels) else 0)
     if folds < 2:
         return 1.0
     order = torch.argsort(torch.rand(len(rows), generator=generator(ws.config.seed, Stream.CALIBRATION_FOLDS)))
-    order = order[torch.argsort(labels[order], stable=True)]  # each fold gets its share of each class
+    order = order[torch.argsort(labels[order], stable=True)]  # so that the folds are stratified by class
     logits = torch.zeros(len(rows), len(ws.classes))
     for fold in range(folds):
         held = torch.zeros(len(rows), dtype=torch.bool)

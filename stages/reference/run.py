@@ -1,8 +1,8 @@
 """Stage 0: the reference policy pi_ref.
 
-Supervised training on a few labelled images per class, then temperature scaling, then frozen. The temperature is
-fitted on held-out folds of the same few images: everything after this stage multiplies pi_ref by evidence
-(docs/method.md 3), so pi_ref has to be calibrated, and a network that has memorised fifty images is overconfident.
+Supervised training on a few labelled images per class, then temperature scaling; the result is frozen. The temperature
+is fitted on held-out folds of the same images. pi_ref must be calibrated, because pi* is proportional to pi_ref times
+exp(reward / beta) (docs/method.md 3), and a network fitted to fifty images is overconfident.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.data.gold_labels import GoldLabels, folder_labels
+from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
 from pipeline.models.policy import divide_logits, log_policy
@@ -33,10 +33,10 @@ from stages.reference.training import fit_labels, fresh_network
 
 @one_process("reference")
 def run(config: Config, force: bool = False) -> bool:
-    """Make runs/<name>/reference/. Returns whether there was anything to do."""
+    """Train runs/<name>/reference/; returns False if it is up to date."""
     stage = RunFolder(config).stage("reference")
     ws = open_workspace(config)
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     labelled = choose_labelled(ws, gold)
     inputs = _inputs(ws, gold, labelled)
     if stage.is_current(inputs) and not force:
@@ -53,7 +53,7 @@ def run(config: Config, force: bool = False) -> bool:
             if len(rows):
                 fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
                 divide_logits(pieces, temperature)
-    log_pi = log_policy(ws.scores(pieces, features))  # by every process: none waits for the first
+    log_pi = log_policy(ws.scores(pieces, features))  # by every process, so that none waits for the first
     if ws.runtime.is_main:
         save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
         listed = pd.DataFrame(
@@ -74,7 +74,7 @@ def choose_labelled(ws: Workspace, gold: GoldLabels) -> np.ndarray:
     """Row numbers of `labelled_per_class` training images of each class, drawn with the run's seed.
 
     Raises:
-        UserError: a class has fewer labelled training images than that.
+        UserError: a class has too few labelled training images.
     """
     wanted = 0 if ws.config.reference.checkpoint else ws.config.reference.labelled_per_class
     random = generator(ws.config.seed, Stream.LABELLED_IMAGES)
@@ -117,7 +117,7 @@ def evaluate(ws: Workspace, log_pi: Tensor, gold: GoldLabels) -> dict[str, Any]:
 def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     result = summary["reference"]
-    accuracy = "no true labels to test on" if result["accuracy"] is None else f"accuracy {result['accuracy']:.1%}"
+    accuracy = "no labelled evaluation images" if result["accuracy"] is None else f"accuracy {result['accuracy']:.1%}"
     if not result["labelled_images"] and not result["given"]:
         accuracy = "uniform: every class is equally likely"
     return click.style("reference", bold=True) + f"  {accuracy}, {result['labelled_images']} labelled images"

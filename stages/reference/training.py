@@ -38,8 +38,8 @@ def fit_labels(
         UserError: training diverged.
     """
     config = ws.config.reference
-    of_row = torch.zeros(len(features), dtype=torch.long)
-    of_row[rows] = labels
+    label_of_row = torch.zeros(len(features), dtype=torch.long)
+    label_of_row[rows] = labels
     random = generator(ws.config.seed, Stream.REFERENCE_ORDER)
     augment_random = generator(ws.config.seed, Stream.REFERENCE_VIEWS, ws.runtime.rank)
     runtime, suffix = ws.runtime, ws.runtime.prepare(pieces.suffix)
@@ -54,8 +54,8 @@ def fit_labels(
             share = runtime.share(batch)
             suffix.train(runtime.world == 1 or len(share.rows) > 1)  # BatchNorm cannot train on one image
             logits = suffix(features.augmented(share.rows, ws.config.images.augment, augment_random))
-            of_share = of_row[share.rows].to(logits.device)
-            loss = cross_entropy(logits, of_share, reduction="sum") * share.weight / len(batch)
+            share_labels = label_of_row[share.rows].to(logits.device)
+            loss = cross_entropy(logits, share_labels, reduction="sum") * share.weight / len(batch)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

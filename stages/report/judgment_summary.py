@@ -20,7 +20,7 @@ SOURCES = {
 }
 
 
-def judged(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | None:
+def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | None:
     """Counts and quality of the judgments that stand; None if there is none.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from pipeline.config import Config, parse_config, read_saved_tree
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
 from pipeline.run.atomic_files import sha256_of
@@ -166,7 +166,7 @@ def _labelled(ws: Workspace) -> dict[str, str]:
         return {}
     if any(image not in ws.table.position for image in listed):
         return {}
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     pairs = " ".join(f"{image}={gold.labels[ws.table.position[image]]}" for image in listed)
     return {"labelled": hashlib.sha256(pairs.encode()).hexdigest()}
 

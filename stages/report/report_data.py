@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import dump_config
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.models.policy import log_policy
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Row
-from stages.report.judgment_summary import judged
+from stages.report.judgment_summary import summarise_judgments
 from stages.report.lineage import by_people, finished, lineage
 from stages.report.predictions import compared
 from stages.report.reproduce import commands
@@ -28,7 +28,7 @@ def figures(ws: Workspace) -> Figures:
     Raises:
         UserError: there is no reference yet, or a model was made for other classes.
     """
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     before = ws.log_reference
     after, made = None, finished(ws.run.stage("ppo"))
     if made:
@@ -40,7 +40,7 @@ def figures(ws: Workspace) -> Figures:
         "classes": list(ws.classes),
         "evaluation": "test" if (ws.table.splits == "test").any() else "val",
         "predictions": compared(ws.table, gold, before, after, rows),
-        "judged": judged(ws.run.open_store(), gold.by_image(ws.table.ids)),
+        "judged": summarise_judgments(ws.run.open_store(), gold.by_image(ws.table.ids)),
         "reference": ws.run.read("reference", "result.json", "reference")["reference"],
         "card": _of(ws, "reward", "card.json"),
         "ppo": _ppo(ws) if made else None,

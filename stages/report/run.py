@@ -25,7 +25,7 @@ from stages.report.report_data import Figures, figures
 
 TEMPLATES = Path(__file__).with_name("templates")
 MATRIX = 20  # classes up to which a whole confusion matrix can be read
-LONGEST = 100  # characters of a file name made of runs' names
+MAX_FILE_NAME = 100  # characters of a file name made of runs' names
 
 
 def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
@@ -43,16 +43,18 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("report runs in one process; start it without torchrun")
-    configs = [kept_config(config, name) for name in dict.fromkeys(run_name(config.runs, n) for n in names)] or [config]
+    configs = [load_run_config(config, name) for name in dict.fromkeys(run_name(config.runs, n) for n in names)] or [
+        config
+    ]
     for one in configs:
         if not (one.runs / one.name).is_dir():
             raise UserError(
                 f"{one.runs / one.name}: there is no such run yet; run `make reference` first, or `make demo`"
             )
-    made = [figures_and_page(one) for one in configs]
+    made = [write_report(one) for one in configs]
     pages = [page for _, page in made]
     if len(made) > 1:
-        pages.append(side_by_side(config.runs, [found for found, _ in made]))
+        pages.append(write_multi_run_report(config.runs, [found for found, _ in made]))
     return pages
 
 
@@ -63,7 +65,7 @@ def run_name(runs: Path, given: str) -> str:
     return path.name if below else given
 
 
-def kept_config(config: Config, name: str) -> Config:
+def load_run_config(config: Config, name: str) -> Config:
     """The configuration of a run by its name, as its newest stage kept it, in the folder of runs that `config` names.
 
     Raises:
@@ -81,7 +83,7 @@ def kept_config(config: Config, name: str) -> Config:
 
 
 @one_process("report")
-def figures_and_page(config: Config) -> tuple[Figures, Path]:
+def write_report(config: Config) -> tuple[Figures, Path]:
     """The figures of one run, and its report.html."""
     ws = open_workspace(config)
     folder = ws.run.path / "report"
@@ -107,21 +109,21 @@ def page(ws: Workspace, found: Figures) -> str:
         "report.html.jinja",
         made=found,
         where=where(found),
-        card_drawn=card_plots.drawn(card) if card else None,
+        card_drawn=card_plots.draw_card_plots(card) if card else None,
         ppo_plots=charts.ppo_plots(charts.decided(rows) if predictions["uniform_reference"] else rows) if rows else [],
         shown=shown,
         class_plot=charts.class_plot(shown, predictions["chance"] if predictions["uniform_reference"] else None)
         if shown
         else None,
         calibration=charts.calibration_plot(predictions) if predictions["classes"] else None,
-        matrices=tints(predictions["confusion"]) if small else {},
+        matrices=shade_matrices(predictions["confusion"]) if small else {},
         confused=[] if small or not predictions["confusion"] else most_confused(predictions["confusion"], ws.classes),
         thumbnails={one["image"]: thumbnail(ws.table, one["image"], ws.config.images.max_pixels) for one in listed},
         frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
     )
 
 
-def tints(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:
+def shade_matrices(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:
     """Each cell of the confusion matrices as its count, its share of its row, and its style: right blue, wrong orange."""
 
     def cell(count: int, total: int, right: bool) -> dict[str, Any]:
@@ -136,10 +138,10 @@ def tints(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str,
     }
 
 
-def side_by_side(runs: Path, found: Sequence[Figures]) -> Path:
+def write_multi_run_report(runs: Path, found: Sequence[Figures]) -> Path:
     """The page of several runs, and its figures as JSON beside it."""
     stem = "report-" + "-".join(one["name"] for one in found)
-    if len(stem) > LONGEST:
+    if len(stem) > MAX_FILE_NAME:
         stem = f"report-{len(found)}-runs-{short_hash(stem)}"
     made = comparison_table(found)
     plots = charts.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])

@@ -1,4 +1,4 @@
-"""The reward model's card: what it was trained on, how good it is on what it has not seen, and a verdict in words."""
+"""The reward model's card: its training data, its evaluation on held-out judgments, and a verdict (docs/method.md 8)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor
 from pipeline.models.reward_model import RewardModel
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
-from pipeline.ui.card_plots import drawn
+from pipeline.ui.card_plots import draw_card_plots
 from pipeline.ui.html import render, thumbnail
-from stages.reward.card_verdict import GAIN, WIDE, more_judgments, next_hundred, verdict
+from stages.reward.card_verdict import MAX_HALF_WIDTH, MIN_GAIN, estimate_gain, estimate_more_judgments, verdict
 from stages.reward.evaluate import (
     Predictions,
     accuracy_interval,
     breakdown,
-    calibrated,
     calibration,
     ceiling,
     chance,
     predict,
+    predict_calibrated,
 )
 from stages.reward.fit import Member
 from stages.reward.judgment_set import JudgmentSet
 
-UNRELIABLE = 0.7  # eta below which an annotator is flagged
-SURPRISING = 12
+MIN_RELIABILITY = 0.7  # eta below which an annotator is flagged
+MAX_SURPRISING = 12  # held-out judgments listed that the model disagrees with
 
 
 def make_card(
@@ -38,6 +38,7 @@ def make_card(
     model: RewardModel,
     members: Sequence[Member],
     utilities: Sequence[Tensor],
+    *,
     heldout: JudgmentSet,
     judgments: JudgmentSet,
     curve: list[dict[str, float]],
@@ -46,17 +47,17 @@ def make_card(
     """Everything on the card, as it is saved in card.json.
 
     Args:
-        utilities: [N, C] of all images, one a member.
+        utilities: [N, C] of all images, one per member.
         curve: the learning curve, the last point with all judgments.
     """
     images = heldout.images
-    seen = [u[images] for u in utilities]
-    raw = predict(members, seen, images, heldout)
-    cool, temperature, fitted_on = calibrated(
-        members, seen, images, heldout, generator(ws.config.seed, Stream.CARD_CALIBRATION)
+    heldout_utilities = [u[images] for u in utilities]
+    raw = predict(members, heldout_utilities, images, heldout)
+    scaled, temperature, fitted_on = predict_calibrated(
+        members, heldout_utilities, images, heldout, random=generator(ws.config.seed, Stream.CARD_CALIBRATION)
     )
     accuracy, low, high = accuracy_interval(raw.correct, raw.image)
-    measured = {
+    heldout_metrics = {
         "judgments": len(raw.answer),
         "images": len(images),
         "accuracy": accuracy,
@@ -64,12 +65,12 @@ def make_card(
         "high": high,
         "chance": chance(heldout),
         "log_loss": _log_loss(raw),
-        "log_loss_calibrated": _log_loss(cool),
+        "log_loss_calibrated": _log_loss(scaled),
     }
-    gain, more = next_hundred(curve), more_judgments(measured, curve, len(judgments))
+    gain, more = estimate_gain(curve), estimate_more_judgments(heldout_metrics, curve, len(judgments))
     settings = ws.config.reward
     return {
-        "verdict": verdict(measured, gain, more),
+        "verdict": verdict(heldout_metrics, gain, more),
         "run": ws.config.name,
         "judgments": {
             "used": len(judgments),
@@ -78,11 +79,11 @@ def make_card(
             "images": len(judgments.images),
             "kinds": {likelihood.name: len(own) for _, likelihood, own in judgments.by_likelihood()},
         },
-        "heldout": measured,
+        "heldout": heldout_metrics,
         "ceiling": ceiling(judgments),
         "calibration": {
             "before": calibration(raw),
-            "after": calibration(cool),
+            "after": calibration(scaled),
             "temperature": temperature,
             "fitted_on": fitted_on,
         },
@@ -92,7 +93,7 @@ def make_card(
         "curve": {"points": curve, "gain_of_next_100": gain},
         "gold": {"argmax_accuracy": argmax_accuracy},
         "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
-        "surprising": _surprising(ws, raw, heldout, members, seen),
+        "surprising": _surprising(ws, raw, heldout),
         "settings": {
             "objective": settings.objective,
             "members": settings.members,
@@ -101,7 +102,11 @@ def make_card(
             "rating": settings.rating,
             "seed": ws.config.seed,
         },
-        "thresholds": {"interval_half_width": WIDE, "gain_of_next_100": GAIN, "unreliable_eta": UNRELIABLE},
+        "thresholds": {
+            "interval_half_width": MAX_HALF_WIDTH,
+            "gain_of_next_100": MIN_GAIN,
+            "unreliable_eta": MIN_RELIABILITY,
+        },
     }
 
 
@@ -118,7 +123,7 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
             "name": name,
             "judgments": count,
             "reliability": value if learned else None,
-            "flagged": learned and value < UNRELIABLE,
+            "flagged": learned and value < MIN_RELIABILITY,
         }
         for name, count, value in zip(judgments.annotators, counts, eta, strict=True)
     ]
@@ -126,15 +131,15 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
 
 def _learned(model: RewardModel, members: Sequence[Member], judgments: JudgmentSet) -> dict[str, Any]:
     parameters = members[0].latent.of
-    found = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
+    learned = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
     for likelihood in judgments.likelihoods:
-        found |= likelihood.summary(parameters[likelihood.name])
-    return found | {"epochs": [member.epoch for member in members]}
+        learned |= likelihood.summary(parameters[likelihood.name])
+    return learned | {"epochs": [member.epoch for member in members]}
 
 
 def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
-    """For each kind and answer, the rewards that the answer is about: what the score histograms show."""
-    found = []
+    """Histograms of the rewards that each kind of answer is about."""
+    histograms = []
     for number, likelihood, own in judgments.by_likelihood():
         groups = likelihood.histograms(rewards, own.rows, own.classes, own.answer, answers=own.answers[number])
         value = torch.cat(list(groups.values()))
@@ -143,26 +148,24 @@ def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
         counts = {
             name: np.histogram(np.clip(v.numpy(), low, high), edges)[0].tolist() for name, v in groups.items() if len(v)
         }
-        found.append(
+        histograms.append(
             {"kind": likelihood.name, "axis": likelihood.reward_axis, "edges": edges.tolist(), "counts": counts}
         )
-    return found
+    return histograms
 
 
-def _surprising(
-    ws: Workspace, p: Predictions, heldout: JudgmentSet, members: Sequence[Member], utilities: Sequence[Tensor]
-) -> list[dict[str, Any]]:
-    """The held-out judgments that the model disagrees with, the least likely first, one an image."""
+def _surprising(ws: Workspace, p: Predictions, heldout: JudgmentSet) -> list[dict[str, Any]]:
+    """Held-out judgments that the model disagrees with, the least probable first, one per image."""
     ordered = heldout.pick(
         torch.cat([torch.nonzero(heldout.kind == kind).flatten() for kind in heldout.kind.unique().tolist()])
     )
-    found: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     seen: set[int] = set()
     for place in np.argsort(p.probability, kind="stable"):
         row = int(ordered.rows_a[place])
-        if not p.correct[place] and row not in seen and len(found) < SURPRISING:
+        if not p.correct[place] and row not in seen and len(listed) < MAX_SURPRISING:
             seen.add(row)
-            found.append(
+            listed.append(
                 {
                     "image": str(ws.table.ids[row]),
                     "path": str(ws.table.paths[row]),
@@ -171,7 +174,7 @@ def _surprising(
                     "probability": float(p.probability[place]),
                 }
             )
-    return found
+    return listed
 
 
 def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
@@ -185,4 +188,4 @@ def card_html(ws: Workspace, card: dict[str, Any]) -> str:
     """The card as one self-contained page."""
     limit = ws.config.images.max_pixels
     pictures = {item["image"]: thumbnail(ws.table, item["image"], limit) for item in card["surprising"]}
-    return render(Path(__file__).parent, "card.html.jinja", card=card, drawn=drawn(card), thumbnails=pictures)
+    return render(Path(__file__).parent, "card.html.jinja", card=card, drawn=draw_card_plots(card), thumbnails=pictures)

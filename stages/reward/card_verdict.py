@@ -1,4 +1,4 @@
-"""The card's verdict in words, and about how many more judgments would make it another."""
+"""The card's verdict, and an estimate of how many more judgments would change it (docs/method.md 8)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.ui.html import percent
 
-WIDE = 0.10  # half-width of the accuracy's interval beyond which held-out judgments are too few to say anything
-GAIN = 0.005  # estimated gain of the next 100 judgments from which more of them are worth asking for
+MAX_HALF_WIDTH = 0.10  # of the accuracy's interval; beyond it, there are too few held-out judgments for a verdict
+MIN_GAIN = 0.005  # estimated gain of the next 100 judgments above which more are worth collecting
 
 READY, MORE, CHANCE = "ready", "needs more judgments", "no better than chance"
 
@@ -20,38 +20,36 @@ def verdict(heldout: dict[str, Any], gain: float | None, more: int | None = None
     """The verdict and its reason, from the thresholds above.
 
     Args:
-        more: about how many more judgments would settle it, as `more_judgments` estimates.
+        more: estimated number of judgments that would change the verdict, from `estimate_more_judgments`.
     """
     half = (heldout["high"] - heldout["low"]) / 2
     low, high, chance = percent(heldout["low"]), percent(heldout["high"]), percent(heldout["chance"])
     seen = f"it agrees with {percent(heldout['accuracy'])} [{low}, {high}] of {heldout['judgments']} held-out judgments"
     about = f"; about {more:,} more judgments" if more else ""
     if heldout["low"] <= heldout["chance"]:
-        if half <= WIDE:
-            outside = f"{about} would tell the two apart, if it stays as good as it is" if more else ""
-            why = f"{seen}, and chance would with {chance}, which lies within that interval{outside}"
+        if half <= MAX_HALF_WIDTH:
+            outside = f"{about} would tell the two apart if the accuracy stays the same" if more else ""
+            why = f"{seen}; chance ({chance}) is within that interval{outside}"
             return {"short": CHANCE, "why": why}
         known = f"{about} would make it narrow enough" if more else ""
         return {
             "short": MORE,
-            "why": f"{seen}; that cannot be told from chance ({chance}), the interval is too wide{known}",
+            "why": f"{seen}; the interval is too wide to tell that from chance ({chance}){known}",
         }
-    if half > WIDE:
-        known = (
-            f"{about} would make it so narrow: not for a better model, but to know how good this one is" if more else ""
-        )
-        why = f"{seen}, better than chance ({chance}), but the interval is wider than ±{percent(WIDE, 0)}{known}"
+    if half > MAX_HALF_WIDTH:
+        known = f"{about} would make it narrow enough: not for a better model, but to know its accuracy" if more else ""
+        why = f"{seen}, better than chance ({chance}), but the interval is wider than ±{percent(MAX_HALF_WIDTH, 0)}{known}"
         return {"short": MORE, "why": why}
-    if gain is not None and gain >= GAIN:
-        until = f"{about} bring that below {percent(GAIN)}" if more else ""
+    if gain is not None and gain >= MIN_GAIN:
+        until = f"{about} bring that below {percent(MIN_GAIN)}" if more else ""
         return {
             "short": MORE,
             "why": f"{seen}; the next 100 judgments should still gain {100 * gain:.1f} points{until}",
         }
-    return {"short": READY, "why": f"{seen}, and chance would with {chance}"}
+    return {"short": READY, "why": f"{seen}, better than chance ({chance})"}
 
 
-def next_hundred(curve: Sequence[dict[str, float]]) -> float | None:
+def estimate_gain(curve: Sequence[dict[str, float]]) -> float | None:
     """Estimated gain of the next 100 judgments: accuracy = a - b / sqrt(n), fitted to the learning curve."""
     slope = _slope(curve)
     n = curve[-1]["judgments"] if curve else 0.0
@@ -66,29 +64,30 @@ def _slope(curve: Sequence[dict[str, float]]) -> float | None:
     return -float(np.polyfit(n**-0.5, np.array([point["accuracy"] for point in curve]), 1)[0])
 
 
-def more_judgments(heldout: dict[str, Any], curve: Sequence[dict[str, float]], used: int) -> int | None:
-    """About how many more judgments, held-out share included, until the verdict would be another; None if it is ready,
-    or if no number would do.
+def estimate_more_judgments(heldout: dict[str, Any], curve: Sequence[dict[str, float]], used: int) -> int | None:
+    """About how many more judgments, held-out share included, would change the verdict; None if it is ready, or if no
+    number of them would.
 
-    An interval's half-width shrinks like 1 / sqrt(judgments): too wide a one is to become WIDE, one that has chance in
-    it so narrow that chance lies outside. Where only the gain is too large, its curve says when it falls below GAIN.
+    An interval's half-width shrinks like 1 / sqrt(judgments). An interval that is too wide must shrink to
+    MAX_HALF_WIDTH; one that contains chance must shrink until it does not. If only the gain is too large, the learning
+    curve gives the number of judgments from which it is below MIN_GAIN.
     """
     half, above = (heldout["high"] - heldout["low"]) / 2, heldout["accuracy"] - heldout["chance"]
-    if half > WIDE:
-        times = (half / WIDE) ** 2
+    if half > MAX_HALF_WIDTH:
+        times = (half / MAX_HALF_WIDTH) ** 2
     elif heldout["low"] <= heldout["chance"]:
         if above <= 0:
             return None
         times = ((heldout["accuracy"] - heldout["low"]) / above) ** 2
-    elif (gain := next_hundred(curve)) is not None and gain >= GAIN:
+    elif (gain := estimate_gain(curve)) is not None and gain >= MIN_GAIN:
         # a - b / sqrt(n) rises by about 50 b / (n + 50)^1.5 over the next 100.
-        times = ((50 * (_slope(curve) or 0.0) / GAIN) ** (2 / 3) - 50) / curve[-1]["judgments"]
+        times = ((50 * (_slope(curve) or 0.0) / MIN_GAIN) ** (2 / 3) - 50) / curve[-1]["judgments"]
     else:
         return None
     return _rounded_up(used * (times - 1))
 
 
 def _rounded_up(value: float) -> int:
-    """To two figures, and to tens at least: it is an estimate."""
+    """Rounded up to two significant digits and at least to tens, because it is an estimate."""
     step = 10 ** max(1, math.floor(math.log10(max(value, 1))) - 1)
     return max(step, math.ceil(round(value / step, 6)) * step)

@@ -1,4 +1,4 @@
-"""How good a reward model is on judgments it has not seen (METHOD 8)."""
+"""Evaluation of a reward model on held-out judgments (docs/method.md 8)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pipeline.learning.statistics import reliability
 from stages.reward.fit import Member
 from stages.reward.judgment_set import JudgmentSet
 
-CHUNK = 65_536  # judgments whose answers are looked at together: memory grows with images, not with judgments
-BINS = 10
+CHUNK = 65_536  # judgments evaluated at a time, so that memory grows with images, not with judgments
+CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What the model says of each judgment, one row each [M].
+    """The model's prediction for each judgment, one row each [M].
 
     Attributes:
         kind, answer, annotator, image: of the judgment.
-        predicted: the answer the model takes for the likeliest.
+        predicted: the most probable answer.
         confidence: its probability.
-        probability: that of the answer given.
+        probability: of the answer that was given.
     """
 
     kind: np.ndarray
@@ -53,33 +53,34 @@ def predict(
     utilities: Sequence[Tensor],
     images: Tensor,
     judgments: JudgmentSet,
+    *,
     temperature: float = 1.0,
 ) -> Predictions:
-    """The ensemble's mean probabilities of every judgment's answers.
+    """Predictions by the mean of the members' probabilities.
 
     Args:
-        utilities: [U, C] of the images given, one a member.
-        images: [U] rows, ascending.
-        temperature: utilities are divided by it.
+        utilities: [U, C] of `images`, one per member.
+        images: [U] row numbers, ascending.
+        temperature: divides the utilities.
     """
-    found: list[list[Tensor]] = []
+    parts: list[list[Tensor]] = []
     for number, _, own in judgments.by_likelihood():
-        for part in torch.arange(len(own)).split(CHUNK):
-            some = own.pick(part)
+        for chunk in torch.arange(len(own)).split(CHUNK):
+            some = own.pick(chunk)
             each = [
                 m.latent.log_p(number, u / temperature, images, some) for m, u in zip(members, utilities, strict=True)
             ]
-            p = torch.stack([torch.log_softmax(log_p, -1) for log_p in each]).exp().mean(0)  # densities become shares
+            p = torch.stack([torch.log_softmax(log_p, -1) for log_p in each]).exp().mean(0)  # normalised per member
             confidence, predicted = p.max(-1)
             given = p.gather(-1, some.answer[:, None])[:, 0]
-            found.append([some.kind, some.answer, some.annotator, some.rows_a, predicted, confidence, given])
-    return Predictions(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
+            parts.append([some.kind, some.answer, some.annotator, some.rows_a, predicted, confidence, given])
+    return Predictions(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
 
 def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, float, float]:
-    """Accuracy and its 95 % Wilson interval, with judgments of one image counted as the cluster they are.
+    """Accuracy and its 95 % Wilson interval, with the judgments of an image treated as a cluster.
 
-    The number of judgments is divided by the design effect, the variance of the mean by images over that by judgments.
+    The number of judgments is divided by the design effect: the variance of the mean with clusters over that without.
     """
     from scipy.stats import norm  # a second to import: only where it is needed
 
@@ -95,7 +96,7 @@ def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, fl
 
 
 def chance(judgments: JudgmentSet) -> float:
-    """Accuracy of always giving a kind's commonest answer; for comparisons, whose sides are a coin, one of the sides."""
+    """Accuracy of always giving a kind's most common answer; for comparisons, whose sides are random, of always one side."""
     right = sum(likelihood.correct_by_chance(own.answer) for _, likelihood, own in judgments.by_likelihood())
     return right / len(judgments)
 
@@ -118,12 +119,12 @@ def repeated_answers(judgments: JudgmentSet) -> pd.DataFrame:
 
 
 def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
-    """How well anybody could predict these judgments, from items that were judged more than once.
+    """The highest accuracy possible on these judgments (human ceiling), from items that were judged more than once.
 
     Returns:
-        `plug_in`: mean of max(p, 1 - p) with p the share of an answer (too high with few judgments an item);
+        `plug_in`: mean share of the most common answer of an item (too high with few judgments per item);
         `leave_one_out`: how often an answer is the majority of the others' (too low); `judgments` and `items` counted.
-        None where no item was judged twice.
+        None if no item was judged twice.
     """
     given = repeated_answers(judgments)
     if not len(given):
@@ -133,7 +134,7 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
     at_best = (count == best).groupby(given["item"]).transform("sum")
     second = count.where(count < best, 0).groupby(given["item"]).transform("max")
     at_second = ((count == second) & (second > 0)).groupby(given["item"]).transform("sum")
-    alone = (count == best) & (at_best == 1)  # the only commonest answer: without one of its judgments others may be
+    alone = (count == best) & (at_best == 1)  # a unique majority: without one of its judgments it may be lost
     rival = second.where(alone, best)
     rivals = at_second.where(alone, at_best - (count == best))
     right = np.where(count - 1 > rival, 1.0, np.where(count - 1 == rival, 1 / (1 + rivals), 0.0))
@@ -147,10 +148,12 @@ def ceiling(judgments: JudgmentSet) -> dict[str, float] | None:
 
 
 def calibration(p: Predictions) -> dict[str, Any]:
-    """ECE over ten equally wide bins of the likeliest answer's probability, and the bins for a reliability diagram."""
-    found = reliability(p.confidence, p.correct, BINS)
-    bins = [{"confidence": b["confidence"], "accuracy": b["accuracy"], "judgments": b["count"]} for b in found["bins"]]
-    return {"ece": found["ece"], "bins": bins}
+    """ECE over ten equal-width bins of the most probable answer's probability, and the bins for a reliability diagram."""
+    diagram = reliability(p.confidence, p.correct, CALIBRATION_BINS)
+    bins = [
+        {"confidence": b["confidence"], "accuracy": b["accuracy"], "judgments": b["count"]} for b in diagram["bins"]
+    ]
+    return {"ece": diagram["ece"], "bins": bins}
 
 
 def fit_temperature(
@@ -159,21 +162,25 @@ def fit_temperature(
     """The temperature of the utilities with the best log loss on these judgments, between 1/20 and 20."""
 
     def log_loss(log_t: float) -> float:
-        p = predict(members, utilities, images, judgments, float(np.exp(log_t))).probability
+        p = predict(members, utilities, images, judgments, temperature=float(np.exp(log_t))).probability
         return float(-np.log(np.maximum(p, 1e-12)).mean())
 
     return float(np.exp(minimize_scalar(log_loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-3}).x))
 
 
-def calibrated(
+def predict_calibrated(
     members: Sequence[Member],
     utilities: Sequence[Tensor],
     images: Tensor,
     judgments: JudgmentSet,
+    *,
     random: torch.Generator,
 ) -> tuple[Predictions, float, int]:
-    """Predictions of each half of the images at the temperature fitted on the other half, the mean temperature, and how
-    many judgments the smaller half has that one was fitted on: 0 if there was none.
+    """Two-fold calibration by image: each half is predicted at the temperature fitted on the other half.
+
+    Returns:
+        Predictions, the mean temperature, and the number of judgments of the smaller half that a temperature was fitted
+        on (0 if none was fitted).
     """
     distinct = judgments.images
     half = distinct[torch.randperm(len(distinct), generator=random)[: len(distinct) // 2]]
@@ -183,7 +190,7 @@ def calibrated(
         if own.any() and other.any():
             fitted_on.append(int(other.sum()))
             temperatures.append(fit_temperature(members, utilities, images, judgments.pick(other)))
-            parts.append(predict(members, utilities, images, judgments.pick(own), temperatures[-1]))
+            parts.append(predict(members, utilities, images, judgments.pick(own), temperature=temperatures[-1]))
     if not parts:
         return predict(members, utilities, images, judgments), 1.0, 0
     joined = [np.concatenate([getattr(part, name) for part in parts]) for name in Predictions.__dataclass_fields__]
@@ -191,13 +198,13 @@ def calibrated(
 
 
 def breakdown(p: Predictions, judgments: JudgmentSet, classes: Sequence[str]) -> dict[str, list[dict[str, object]]]:
-    """Accuracy with its interval by kind, by class (that was chosen) and by annotator."""
+    """Accuracy with its interval by kind, by chosen class and by annotator."""
 
     def row(name: str, mask: np.ndarray) -> dict[str, object]:
         accuracy, low, high = accuracy_interval(p.correct[mask], p.image[mask])
         return {"name": name, "judgments": int(mask.sum()), "accuracy": accuracy, "low": low, "high": high}
 
-    # Answers that are classes, in all likelihoods whose answers are.
+    # Likelihoods whose answers are classes.
     of_classes = [n for n, one in enumerate(judgments.likelihoods) if one.answers_are_classes]
     labels = np.isin(p.kind, of_classes)
     return {

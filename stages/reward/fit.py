@@ -22,9 +22,9 @@ from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
 
-# Keys of a checkpoint and the attributes of `Learner` they hold the state of; keys are those of earlier versions.
+# Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
 STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
-LATENT_LR = 0.2  # few parameters with much data each, which the network's learning rate would hardly change
+LATENT_LR = 0.2  # large: these are few parameters with much data each
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class Member:
         return score(self.pieces.suffix, self.features, rows)
 
 
-def resampled(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
-    """As many images as there are, drawn with replacement, each with all its judgments (bootstrap by image)."""
+def bootstrap_by_image(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
+    """A bootstrap sample of the images (same number, with replacement), each with all its judgments."""
     distinct, place = torch.unique(judgments.rows_a, return_inverse=True)
     drawn = torch.randint(len(distinct), (len(distinct),), generator=random)
     times = drawn.bincount(minlength=len(distinct))
@@ -52,17 +52,17 @@ def resampled(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
 
 @dataclass(eq=False)
 class Learner:
-    """Everything that changes while a reward network is trained, in one object, which a checkpoint holds.
+    """The training state of a reward network, as saved in a checkpoint.
 
     Attributes:
         pieces: the network, whose suffix is trained.
         latent: the likelihood parameters.
         optimiser, latent_optimiser: of the suffix, and of the likelihood parameters.
         random, views: streams of the order of images, and of their views.
-        step, epoch: how many were made.
+        step, epoch: number of completed ones.
         best: epoch and held-out log loss of the best weights.
-        kept: those weights.
-        rows: of metrics.csv.
+        best_weights: state dicts of the suffix and of the likelihood parameters at that epoch.
+        rows: rows of metrics.csv.
     """
 
     pieces: Split
@@ -74,12 +74,12 @@ class Learner:
     step: int = 0
     epoch: int = 0
     best: tuple[int, float] = (0, float("inf"))
-    kept: tuple[State, State] | None = None
+    best_weights: tuple[State, State] | None = None
     rows: list[Row] = field(default_factory=list)
 
     @classmethod
     def start(cls, ws: Workspace, pieces: Split, train: JudgmentSet, member: int) -> Learner:
-        """At the weights of `pieces`; `member` numbers the random streams."""
+        """Start at the weights of `pieces`; `member` numbers the random streams."""
         config, seed = ws.config.reward, ws.config.seed
         dropout = generator(seed, Stream.REWARD_DROPOUT, member)
         torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
@@ -94,12 +94,12 @@ class Learner:
         )
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:
-        """Count an epoch, and keep its weights if no held-out log loss was lower."""
+        """Count an epoch, and keep its weights if its held-out log loss is the lowest so far."""
         self.epoch += 1
         self.rows.append(row)
-        if log_loss < self.best[1] or self.kept is None:
+        if log_loss < self.best[1] or self.best_weights is None:
             self.best = (self.epoch, log_loss)
-            self.kept = copy.deepcopy((self.pieces.suffix.state_dict(), self.latent.state_dict()))
+            self.best_weights = copy.deepcopy((self.pieces.suffix.state_dict(), self.latent.state_dict()))
 
     def state(self) -> State:
         """A copy of all that `restore` needs to resume with the same results."""
@@ -107,36 +107,37 @@ class Learner:
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
-        return copy.deepcopy(state) | {"kept": self.kept}
+        return copy.deepcopy(state) | {"kept": self.best_weights}
 
     def restore(self, state: State, *, views: bool) -> None:
         """Resume from what `state` returned.
 
         Args:
-            views: take over the stream of views, too; it is that of the process that wrote the state.
+            views: also restore the stream of views; it belongs to the process that wrote the state.
         """
         self.pieces.suffix.load_state_dict(state["suffix"])
         for key, name in STATE_DICTS.items():
             getattr(self, name).load_state_dict(state[key])
         for name in ("random", "views") if views else ("random",):
             getattr(self, name).set_state(state[name])
-        for name in ("step", "epoch", "best", "rows", "kept"):
+        for name in ("step", "epoch", "best", "rows"):
             setattr(self, name, state[name])
+        self.best_weights = state["kept"]
 
 
 def fit(
     ws: Workspace,
     pieces: Split,
     features: Features,
+    *,
     train: JudgmentSet,
     heldout: JudgmentSet,
-    *,
     metrics: Metrics,
     member: int = 0,
     note: str = "",
     checkpoints: Checkpoints | None = None,
 ) -> Member:
-    """Train the suffix of `pieces`, for one epoch at least; it ends with the weights of the best held-out likelihood.
+    """Train the suffix of `pieces` for at least one epoch; it ends with the weights of the best held-out likelihood.
 
     Resumes from the newest checkpoint if there is one.
 
@@ -158,7 +159,7 @@ def fit(
         total=config.epochs, initial=learner.epoch, desc=f"reward model{note}", unit="epoch", leave=False, disable=None
     )
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
-        train_loss = train_epoch(ws, learner, suffix, features, train, start)
+        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
@@ -178,17 +179,17 @@ def fit(
             checkpoints.offer(learner.epoch, learner.state)
         bar.update()
     bar.close()
-    assert learner.kept is not None
-    pieces.suffix.load_state_dict(learner.kept[0])
-    learner.latent.load_state_dict(learner.kept[1])
+    assert learner.best_weights is not None
+    pieces.suffix.load_state_dict(learner.best_weights[0])
+    learner.latent.load_state_dict(learner.best_weights[1])
     pieces.suffix.eval()
     return Member(pieces, features, learner.latent.cpu(), *learner.best)
 
 
 def train_epoch(
-    ws: Workspace, learner: Learner, suffix: nn.Module, features: Features, train: JudgmentSet, start: list[Tensor]
+    ws: Workspace, learner: Learner, suffix: nn.Module, features: Features, *, train: JudgmentSet, start: list[Tensor]
 ) -> float:
-    """Train on every judgment once; returns the mean log loss, in nats per judgment, each before its own step.
+    """Train on every judgment once; returns the mean log loss before each step, in nats per judgment.
 
     Args:
         suffix: the trained part, as prepared for one process or several.
@@ -203,12 +204,12 @@ def train_epoch(
         set_lr(learner.latent_optimiser, LATENT_LR * factor)
         learner.step += 1
         part, weight = batch.share(runtime.rank, runtime.world), runtime.world
-        if not len(part):  # it takes part all the same, with weight 0: all processes must run the same operations
+        if not len(part):  # a placeholder with weight 0: all processes must run the same operations
             part, weight = batch.share(0, runtime.world), 0
         images = part.images
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
         utilities = suffix(features.augmented(images, ws.config.images.augment, learner.views))
-        log_p = log_likelihood(utilities, images, part, latent, config.label_smoothing)
+        log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
         loss = -log_p.sum() * weight / len(batch) - latent.log_prior() / len(train)
         learner.optimiser.zero_grad()
         learner.latent_optimiser.zero_grad()
@@ -229,6 +230,6 @@ def _trained(suffix: nn.Module) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def _decay_toward(parameters: list[nn.Parameter], start: list[Tensor], share: float) -> None:
-    """Decoupled weight decay toward the initial weights instead of zero: what the judgments do not determine stays."""
+    """Decoupled weight decay toward the initial weights, not zero: weights that the judgments do not determine stay."""
     for parameter, first in zip(parameters, start, strict=True):
         parameter.lerp_(first, min(1.0, share))

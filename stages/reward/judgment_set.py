@@ -1,4 +1,4 @@
-"""Stored judgments as one table of row and class numbers, split by image and batched by image."""
+"""Stored judgments as tensors of row and class numbers, split and batched by image (docs/method.md 1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.run import next_command
 
 Objective = Literal["bradley_terry", "supervised", "joint"]
 Where = Callable[[object], str]  # where a row is, for messages
-SIDES = 2  # columns of rows and classes at least
+MIN_COLUMNS = 2  # of `rows` and `classes`: a comparison has two sides
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class JudgmentSet:
     """Answers of all kinds, one row each; int64 tensors of M rows.
 
     Attributes:
-        likelihoods: of the answers; kinds that share one are told apart no further.
+        likelihoods: of the answers; kinds that share a likelihood are not distinguished.
         kind: [M] number of the answer's likelihood.
-        rows: [M, I] images asked about; the first one again where there are fewer.
-        classes: [M, L] labels asked about; 0 where there are fewer.
+        rows: [M, I] images asked about; padded with the first one.
+        classes: [M, L] labels asked about; padded with 0.
         answer: [M] number of the answer, as its likelihood numbers them.
         annotator: [M] number of the annotator in `annotators`.
         annotators: names.
@@ -75,7 +75,7 @@ class JudgmentSet:
             yield number, self.likelihoods[number], self.pick(self.kind == number)
 
     def among(self, images: Tensor) -> JudgmentSet:
-        """Judgments all of whose images are among those given: no image is on both sides of a split."""
+        """Judgments whose images are all in `images`, so that no image is on both sides of a split."""
         return self.pick(torch.isin(self.rows, images).all(1))
 
     def share(self, rank: int, world: int) -> JudgmentSet:
@@ -85,9 +85,9 @@ class JudgmentSet:
         return self.pick(torch.searchsorted(torch.unique(self.rows_a), self.rows_a) % world == rank)
 
     def batches(self, images: int, random: torch.Generator) -> Iterator[JudgmentSet]:
-        """All judgments in random order of their (first) image, those of about `images` images at a time.
+        """All judgments in random order of their (first) image, about `images` images per batch.
 
-        Judgments of one image stay together, so that the network sees it once an epoch however often it was judged.
+        Judgments of one image stay together, so that the network sees it once per epoch, however often it was judged.
         """
         distinct = torch.unique(self.rows_a)
         parts = -(-len(distinct) // images)
@@ -99,7 +99,7 @@ class JudgmentSet:
 
 
 def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:
-    """What to do where there is nothing that the objective trains on."""
+    """What the user can do if no judgment fits the objective."""
     pairs, singles = len(store.comparisons()), len(store.per_image_judgments())
     other, count = ("supervised", singles) if objective == "bradley_terry" else ("bradley_terry", pairs)
     if not count or objective == "joint":
@@ -118,26 +118,26 @@ def read_judgments(
         objective: bradley_terry takes comparisons, supervised per-image judgments, joint both.
 
     Raises:
-        UserError: a class that does not exist, or no answer of the kind needed.
+        UserError: an unknown class, or no answer of the kind needed.
     """
     pairs, singles = store.comparisons(), store.per_image_judgments()
     pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
     singles = singles[~singles["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else singles.iloc[:0]
     where_pair, where_single = partial(store.where, "pairwise"), partial(store.where, "per_image")
-    pairs, gone_pairs = _with_images(pairs, ("image_a", "image_b"), position, where_pair)
-    singles, gone_singles = _with_images(singles, ("image",), position, where_single)
-    unknown = gone_pairs + gone_singles
+    pairs, missing_pairs = _with_images(pairs, ("image_a", "image_b"), position, where_pair)
+    singles, missing_singles = _with_images(singles, ("image",), position, where_single)
+    unknown = missing_pairs + missing_singles
     if not len(pairs) + len(singles):
         wanted = {"bradley_terry": "comparisons", "supervised": "per-image judgments", "joint": "judgments"}[objective]
-        gone = f" ({unknown} are about images that are no longer there)" if unknown else ""
+        gone = f" ({unknown} are about images that no longer exist)" if unknown else ""
         advice = _nothing_to_train_on(store, objective)
         raise UserError(f"{store.location} holds no {wanted} of these images{gone}: {advice}")
     annotators = tuple(sorted({*pairs["annotator"], *singles["annotator"]}))
     number = {name: n for n, name in enumerate(annotators)}
-    found = likelihoods()
+    all_likelihoods = likelihoods()
     tables = {"pairwise": (pairs, where_pair), "per_image": (singles, where_single)}
     parts = []
-    for likelihood in found:
+    for likelihood in all_likelihoods:
         # Rows of a table in their own order, whatever their kind: kinds that share a likelihood share a table.
         sharing = [kind for kind in kinds if kind.likelihood is likelihood]
         frame, where = tables[sharing[0].schema.table]
@@ -145,7 +145,7 @@ def read_judgments(
         encoded = sharing[0].encode(_columns(own, position, classes, where))
         parts.append((*encoded, _tensor(own["annotator"].map(number))))
     return JudgmentSet(
-        likelihoods=found,
+        likelihoods=all_likelihoods,
         kind=torch.cat([torch.full_like(answer, n) for n, (_, _, answer, _) in enumerate(parts)]),
         rows=_padded([rows for rows, _, _, _ in parts], repeat=True),
         classes=_padded([of for _, of, _, _ in parts], repeat=False),
@@ -153,7 +153,8 @@ def read_judgments(
         annotator=torch.cat([who for _, _, _, who in parts]),
         annotators=annotators,
         answers=tuple(
-            likelihood.count_answers(part[2], len(classes)) for likelihood, part in zip(found, parts, strict=True)
+            likelihood.count_answers(part[2], len(classes))
+            for likelihood, part in zip(all_likelihoods, parts, strict=True)
         ),
         unknown=unknown,
     )
@@ -162,12 +163,12 @@ def read_judgments(
 def _with_images(
     frame: pd.DataFrame, columns: Sequence[str], position: dict[str, int], where: Where
 ) -> tuple[pd.DataFrame, int]:
-    """Rows whose images are all in the table, and how many others there are; warns of these."""
+    """Rows whose images are all in the table, and the number of other rows; warns about these."""
     known = np.logical_and.reduce([frame[column].isin(position) for column in columns])
     gone = int((~known).sum())
     if gone:
         warnings.warn(
-            f"{where(frame.index[~known][0])}: the image is not there (any more); {gone} such judgments are left out",
+            f"{where(frame.index[~known][0])}: the image does not exist (any more); {gone} such judgments are left out",
             FeedbackWarning,
             stacklevel=3,
         )
@@ -183,7 +184,7 @@ def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, 
             line = names.index[numbers.isna()][0]
             raise UserError(
                 f"{where(line)}: {column} is {names.loc[line]!r}, which is not one of the classes "
-                f"{', '.join(classes)}; correct images.classes or retract the judgment"
+                f"{', '.join(classes)}; fix images.classes or retract the judgment"
             )
         return _tensor(numbers)
 
@@ -195,8 +196,8 @@ def _tensor(column: pd.Series) -> Tensor:
 
 
 def _padded(parts: Sequence[Tensor], *, repeat: bool) -> Tensor:
-    """Tensors [M_i, K_i] as one of the largest width, at least SIDES: missing columns repeat the first one, or are 0."""
-    width = max(SIDES, *(part.shape[1] for part in parts))
+    """Tensors [M_i, K_i] as one of the largest width, at least MIN_COLUMNS: missing columns repeat the first one, or are 0."""
+    width = max(MIN_COLUMNS, *(part.shape[1] for part in parts))
     filled = []
     for part in parts:
         missing = width - part.shape[1]
@@ -216,11 +217,11 @@ def split_by_image(
     images = judgments.images
     if len(images) < 2:
         raise UserError(
-            f"judgments of at least two images are needed, one of them to be held out; run `{next_command.make('collect')}` for more"
+            f"too few judgments: two images are needed, one of them held out; run `{next_command.make('collect')}` for more"
         )
     held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
     order = images[torch.randperm(len(images), generator=random)]
     train, heldout = judgments.among(order[held:]), judgments.among(order[:held])
     if not len(train) or not len(heldout):
-        raise UserError(f"too few judgments to hold any out by image; run `{next_command.make('collect')}` for more")
+        raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     return train, heldout

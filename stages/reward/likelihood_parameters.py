@@ -1,4 +1,4 @@
-"""Learned parameters of the likelihoods (ties, thresholds, cut points) and of annotators (reliabilities); METHOD 1."""
+"""Learned parameters of the likelihoods (ties, thresholds, cut points) and of annotators (docs/method.md 1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.kinds import probabilities as p
 from pipeline.kinds.comparison import PAIR_LIKELIHOOD, DavidsonParameters
 from stages.reward.judgment_set import JudgmentSet
 
-PRIOR = 10.0  # eta ~ Beta(10, 1): as if each annotator had answered as the model nine times more than not
+ETA_PRIOR = 10.0  # eta ~ Beta(10, 1), with mean 10 / 11
 
 
 class AnnotatorParameters(nn.Module):
@@ -24,7 +24,7 @@ class AnnotatorParameters(nn.Module):
     def __init__(self, annotators: int, learned: bool) -> None:
         super().__init__()
         # Everyone starts at the prior's mean, 10 / 11.
-        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(PRIOR)), requires_grad=learned)
+        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(ETA_PRIOR)), requires_grad=learned)
 
 
 class LikelihoodParameters(nn.Module):
@@ -32,14 +32,14 @@ class LikelihoodParameters(nn.Module):
 
     Attributes:
         of: parameters of each likelihood, by its name.
-        reliability: whether annotators' reliabilities are learned: where there are several annotators.
+        reliability: whether reliabilities are learned; only with several annotators.
     """
 
     def __init__(self, judgments: JudgmentSet, config: RewardConfig) -> None:
-        """At their start.
+        """Initial values.
 
         Args:
-            judgments: the training set, which says whether ties occur.
+            judgments: the training set; it determines whether ties occur.
         """
         super().__init__()
         self.of = nn.ModuleDict(
@@ -72,22 +72,22 @@ class LikelihoodParameters(nn.Module):
 
     @property
     def nu(self) -> float:
-        """Davidson's nu, the propensity of ties in comparisons; 0 where none was seen."""
+        """Davidson's nu, the propensity of ties in comparisons; 0 without ties."""
         pairs = self.of[PAIR_LIKELIHOOD.name]
         assert isinstance(pairs, DavidsonParameters)
         return pairs.nu
 
     def log_prior(self) -> Tensor:
-        """log density of Beta(10, 1) at every annotator's eta, up to a constant; 0 where none is learned."""
-        return (PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
+        """log density of Beta(10, 1) at every annotator's eta, up to a constant; 0 if reliabilities are not learned."""
+        return (ETA_PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
 
     def log_p(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
-        """log P of every possible answer, [M, K], of judgments that all have one likelihood.
+        """log P of every possible answer, [M, K], for judgments of one likelihood.
 
         Args:
-            number: of the likelihood.
-            utilities: [U, C] of the images given.
-            images: [U] their rows, ascending.
+            number: index of the likelihood.
+            utilities: [U, C] of `images`.
+            images: [U] row numbers, ascending.
         """
         likelihood, device = judgments.likelihoods[number], self.logit_eta.device
         own, utilities = self.of[likelihood.name], utilities.to(device)  # those of held-out images come from the CPU
@@ -100,14 +100,19 @@ class LikelihoodParameters(nn.Module):
 
 
 def log_likelihood(
-    utilities: Tensor, images: Tensor, judgments: JudgmentSet, parameters: LikelihoodParameters, smoothing: float = 0.0
+    utilities: Tensor,
+    images: Tensor,
+    judgments: JudgmentSet,
+    parameters: LikelihoodParameters,
+    *,
+    smoothing: float = 0.0,
 ) -> Tensor:
-    """log P of every judgment, [len(judgments)], likelihood after likelihood.
+    """log P of every judgment, [len(judgments)], grouped by likelihood.
 
     Args:
-        utilities: [U, C] of the images given.
-        images: [U] their rows, ascending.
-        smoothing: probability with which a label choice is taken for one drawn uniformly from all classes.
+        utilities: [U, C] of `images`.
+        images: [U] row numbers, ascending.
+        smoothing: label smoothing of label choices: weight of the uniform distribution over classes.
     """
     parts = []
     for number, likelihood, own in judgments.by_likelihood():

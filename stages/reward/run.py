@@ -1,7 +1,7 @@
-"""Stage one, second half: the reward model, and a card that says how reliable it is.
+"""Stage 1b: the reward model, and the card with its evaluation.
 
-Maximum likelihood of the judgments under one utility, split by image, stopped where the held-out likelihood is best,
-then centred and scaled with the reference (docs/method.md 1, 2 and 8).
+Maximum likelihood of the judgments under one utility, with early stopping on judgments held out by image; the result is
+centred and scaled with the reference (docs/method.md 1, 2 and 8).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.data.feature_cache import Features
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.backbone import Split, build_network
@@ -29,7 +29,7 @@ from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.card import card_html, make_card
 from stages.reward.evaluate import accuracy_interval, predict
-from stages.reward.fit import Member, fit, resampled
+from stages.reward.fit import Member, bootstrap_by_image, fit
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 
 FIRST_CURVE_MEMBER = 1000  # member number, for random streams, of the learning curve's first network
@@ -37,7 +37,7 @@ FIRST_CURVE_MEMBER = 1000  # member number, for random streams, of the learning 
 
 @one_process("reward")
 def run(config: Config, force: bool = False) -> bool:
-    """Make runs/<name>/reward/. Returns whether there was anything to do."""
+    """Train runs/<name>/reward/; returns False if it is up to date."""
     stage = RunFolder(config).stage("reward")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
@@ -59,16 +59,25 @@ def run(config: Config, force: bool = False) -> bool:
     if ws.runtime.is_main:
         stage.begin()
     with stage.metrics(inputs, ws.runtime) as metrics:
-        members = train_members(ws, train, heldout, metrics, checkpoints)
-        curve = learning_curve(ws, train, heldout, members, metrics, checkpoints)
+        members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
+        curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
-    model = scaled(ws, members, utilities)
+    model = build_reward_model(ws, members, utilities)
     if ws.runtime.is_main:
         model.save(stage.path / "model.safetensors", ws.header("reward"))
-        gold = folder_labels(ws.table, ws.classes)
+        gold = read_gold_labels(ws.table, ws.classes)
         rewards = model.rewards(utilities, ws.log_reference)
         argmax = gold_accuracy(rewards, gold, ws.table.rows("evaluation"))
-        card = make_card(ws, model, members, utilities, heldout, judgments, curve, argmax)
+        card = make_card(
+            ws,
+            model,
+            members,
+            utilities,
+            heldout=heldout,
+            judgments=judgments,
+            curve=curve,
+            argmax_accuracy=argmax,
+        )
         write_json(stage.path / "card.json", card)
         write_atomically(stage.path / "card.html", card_html(ws, card).encode())
         stage.finish(inputs, ["model.safetensors", "metrics.csv", "card.json", "card.html"], {"reward": _summary(card)})
@@ -85,17 +94,26 @@ def start(ws: Workspace) -> tuple[Split, Features]:
 
 
 def train_members(
-    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, metrics: Metrics, checkpoints: Checkpoints
+    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints
 ) -> list[Member]:
-    """The ensemble; each member of several learns from a bootstrap of the images."""
+    """Train the ensemble; with several members, each on a bootstrap sample of the images."""
     count = ws.config.reward.members
     members = []
     for number in range(count):
-        own = train if count == 1 else resampled(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
+        own = train if count == 1 else bootstrap_by_image(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
         note = f" {number + 1}/{count}" if count > 1 else ""
         with checkpoints.of(f"member-{number}") as saved:
-            network = fit(ws, *start(ws), own, heldout, metrics=metrics, member=number, note=note, checkpoints=saved)
-            members.append(network)
+            member = fit(
+                ws,
+                *start(ws),
+                train=own,
+                heldout=heldout,
+                metrics=metrics,
+                member=number,
+                note=note,
+                checkpoints=saved,
+            )
+            members.append(member)
     return members
 
 
@@ -103,11 +121,12 @@ def learning_curve(
     ws: Workspace,
     train: JudgmentSet,
     heldout: JudgmentSet,
+    *,
     members: list[Member],
     metrics: Metrics,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
-    """Held-out accuracy with fewer judgments (those of a share of the images), and with all."""
+    """Held-out accuracy of networks trained on the judgments of a share of the images, and of all images."""
     points = []
     order = torch.unique(train.rows_a)
     order = order[torch.randperm(len(order), generator=generator(ws.config.seed, Stream.LEARNING_CURVE))]
@@ -116,9 +135,15 @@ def learning_curve(
         if len(some) and len(some) < len(train):
             note = f", {share:.0%} of judgments"
             with checkpoints.of(f"curve-{number}") as saved:
-                member = FIRST_CURVE_MEMBER + number
                 smaller = fit(
-                    ws, *start(ws), some, heldout, metrics=metrics, member=member, note=note, checkpoints=saved
+                    ws,
+                    *start(ws),
+                    train=some,
+                    heldout=heldout,
+                    metrics=metrics,
+                    member=FIRST_CURVE_MEMBER + number,
+                    note=note,
+                    checkpoints=saved,
                 )
             points.append(_point([smaller], some, heldout))
     points.append(_point(members, train, heldout))
@@ -126,19 +151,19 @@ def learning_curve(
 
 
 def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) -> int:
-    """Fit the suffix of `pieces` to the same judgments the reward model learns from, with the same split and settings.
+    """Fit the suffix of `pieces` to the reward model's judgments, with the same split and settings.
 
     Args:
         stream: member number for its random streams, different from those of the ensemble.
 
     Returns:
-        How many images it went through.
+        Number of images trained on, summed over epochs.
     """
     config = ws.config.reward
     judgments = read_judgments(ws.run.open_store(), ws.table.position, ws.classes, config.objective)
     train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
     metrics = Metrics(None)
-    fit(ws, pieces, features, train, heldout, metrics=metrics, member=stream, note=", as a policy")
+    fit(ws, pieces, features, train=train, heldout=heldout, metrics=metrics, member=stream, note=", as a policy")
     return len(metrics.rows) * len(train.images)
 
 
@@ -149,23 +174,28 @@ def _point(members: list[Member], train: JudgmentSet, heldout: JudgmentSet) -> d
     return {"judgments": len(train), "accuracy": accuracy, "low": low, "high": high}
 
 
-def scaled(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> RewardModel:
-    """The members with the scale of their rewards on the training images.
+def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> RewardModel:
+    """The reward model of these members, scaled on the training images.
 
     Raises:
         UserError: a member's utilities are NaN or Inf, or all equal.
     """
     rows = ws.rows("train")
     if not all(bool(torch.isfinite(u).all()) for u in utilities):
-        raise UserError("the reward model's utilities are not finite numbers; lower reward.lr")
+        raise UserError("reward.lr: training diverged (utilities are NaN or Inf); lower it")
     tie = sum(member.latent.nu for member in members) / len(members)
     networks = [member.pieces.network for member in members]
     model = RewardModel.fitted(
-        networks, [u[rows] for u in utilities], ws.log_reference[rows], tie, ws.config.reward.pessimism
+        networks,
+        [u[rows] for u in utilities],
+        ws.log_reference[rows],
+        tie=tie,
+        pessimism=ws.config.reward.pessimism,
     )
     if not model.scale > 0:
         raise UserError(
-            "the reward model gives every class of every image the same utility: the judgments do not tell classes apart"
+            "the reward model gives every class of every image the same utility: the judgments do not distinguish classes; "
+            f"run `{next_command.make('collect')}` for more"
         )
     return model
 

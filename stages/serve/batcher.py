@@ -1,4 +1,4 @@
-"""Images that arrive one by one are computed together: one thread, one forward pass for all that wait."""
+"""Dynamic batching: items that arrive one by one are computed together by one thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SMOOTHING = 0.2  # weight of the latest batch in the measured pace
+SMOOTHING = 0.2  # weight of the latest batch in the moving average of the pace
 
 
 @dataclass
@@ -27,12 +27,12 @@ class _Waiting(Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Gathers items until there are `size`, or the first has waited `wait` seconds, and computes them together.
 
-    While a batch is computed the next one gathers by itself, so that under load batches are full and nobody waits for
-    company. It holds what it is given: how much that may be is for the caller to say.
+    The next batch is gathered while one is computed, so that under load batches are full without waiting. The queue is
+    not bounded here; the caller limits it.
 
     Args:
-        compute: a result for each item, in their order; called from one thread only.
-        size: most items a batch.
+        compute: returns a result for each item, in order; called from one thread only.
+        size: maximum number of items per batch.
         wait: seconds.
     """
 
@@ -41,12 +41,12 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._seconds_an_item = 0.0
+        self._seconds_per_item = 0.0
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> Future[Result]:
-        """Compute this with whatever waits, too.
+        """Add an item to the next batch.
 
         Raises:
             RuntimeError: the batcher is closed.
@@ -64,17 +64,17 @@ class Batcher(Generic[Item, Result]):
         return self._thread.is_alive()
 
     def seconds_for(self, items: int) -> int:
-        """Whole seconds, at least one, that so many items take at the pace of the last batches."""
-        return max(1, math.ceil(items * self._seconds_an_item))
+        """Estimated seconds, at least 1, for so many items at the pace of the last batches."""
+        return max(1, math.ceil(items * self._seconds_per_item))
 
-    def hurry(self) -> None:
-        """From now on compute what is there without waiting for more."""
+    def stop_waiting(self) -> None:
+        """From now on compute items without waiting for a full batch."""
         with self._changed:
             self._wait = 0.0
             self._changed.notify()
 
     def close(self) -> None:
-        """Compute what was put, without waiting for more, and end the thread."""
+        """Compute the remaining items and end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -83,22 +83,22 @@ class Batcher(Generic[Item, Result]):
     def _work(self) -> None:
         while gathered := self._gather():
             batch = [waiting for waiting in gathered if waiting.future.set_running_or_notify_cancel()]
-            if not batch:  # whoever sent them gave up
+            if not batch:  # all were cancelled
                 continue
             started = time.monotonic()
             try:
                 results = self._compute([waiting.item for waiting in batch])
-            except BaseException as error:  # the thread serves everybody: it must outlive any batch
+            except BaseException as error:  # the thread must survive the error of a batch
                 for waiting in batch:
                     waiting.future.set_exception(error)
                 continue
             pace = (time.monotonic() - started) / len(batch)
-            self._seconds_an_item += (SMOOTHING if self._seconds_an_item else 1.0) * (pace - self._seconds_an_item)
+            self._seconds_per_item += (SMOOTHING if self._seconds_per_item else 1.0) * (pace - self._seconds_per_item)
             for waiting, result in zip(batch, results, strict=True):
                 waiting.future.set_result(result)
 
     def _gather(self) -> list[_Waiting[Item, Result]]:
-        """The next batch; empty when the batcher is closed and nothing waits any more."""
+        """The next batch; empty when the batcher is closed and no item is left."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()

@@ -1,4 +1,4 @@
-"""From an image's bytes to what the policy says of it: bounded, decoded in processes of their own, computed in batches."""
+"""From image bytes to predictions: a bounded queue, decoding in separate processes, and computation in batches."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from stages.serve.batcher import Batcher
 from stages.serve.metrics import Metrics
 
 
-class Full(Exception):
-    """There is no room for more now; `seconds` says when to come again."""
+class QueueFull(Exception):
+    """The queue is full; try again in `seconds`."""
 
     def __init__(self, what: str, seconds: int) -> None:
         super().__init__(f"{what}; try again in {seconds} s")
         self.seconds = seconds
 
 
-class Unusable(Exception):
-    """An image that cannot be classified; the message tells whoever sent it why, and what to do."""
+class UnusableImage(Exception):
+    """An image that cannot be classified; the message, for the sender, says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is said of one image; `reference` where it was asked for."""
+    """The predictions for one image; `reference` if it was asked for."""
 
     policy: Prediction
     reference: Prediction | None = None
@@ -40,18 +40,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """uint8 pixels [size, size, 3], and whether the reference is to see them, too."""
+    """uint8 pixels [size, size, 3], and whether the reference predicts them, too."""
 
     pixels: np.ndarray
     reference: bool
 
 
 class Engine:
-    """The policy, and the reference where the run has one, behind a bounded queue. For one event loop.
+    """The policy, and the reference if the run has one, behind a bounded queue. Belongs to one event loop.
 
-    Images are counted from when their request has been read until it is answered, bytes from when they are read
-    until it is answered. A place is not held while a body comes in: a few hundred slow connections could keep
-    everybody else out with that. `check` refuses a request before it is read when there is no place for it now.
+    Images are counted from the end of their request's body until the answer, bytes from when they are read until the
+    answer. An image has no place in the queue while its body is received: otherwise a few hundred slow connections
+    could block all others. `check` refuses a request before its body is read if the queue is full.
     """
 
     def __init__(self, policy: Predictor, reference: Predictor | None, settings: ServeConfig, metrics: Metrics) -> None:
@@ -64,7 +64,7 @@ class Engine:
 
     @property
     def healthy(self) -> bool:
-        """Whether it computes, and is not about to stop."""
+        """Whether it computes, and is not stopping."""
         return self._batcher.alive and not self._stopping
 
     def warm_up(self) -> None:
@@ -75,10 +75,10 @@ class Engine:
         self._compute([one] * self.settings.batch_size)
 
     def check(self) -> None:
-        """Whether an image could be taken now.
+        """Check that the queue has a place.
 
         Raises:
-            Full: it could not.
+            QueueFull: it has none.
         """
         if self._images >= self.settings.queue:
             raise self._full("too many images are waiting")
@@ -86,10 +86,10 @@ class Engine:
             raise self._full("too many bytes are waiting")
 
     def take_bytes(self, count: int) -> None:
-        """Hold so many bytes of a request; to be given back.
+        """Count so many bytes of a request as waiting, until `give_back_bytes`.
 
         Raises:
-            Full: there are too many already.
+            QueueFull: too many bytes are waiting.
         """
         if self._bytes + count > self.settings.waiting_megabytes * 2**20:
             raise self._full("too many bytes are waiting")
@@ -98,32 +98,32 @@ class Engine:
     def give_back_bytes(self, count: int) -> None:
         self._bytes -= count
 
-    async def predict(self, images: list[bytes], reference: bool) -> list[Outcome | Unusable]:
-        """What the policy says of each image's bytes, or why it cannot be used.
+    async def predict(self, images: list[bytes], reference: bool) -> list[Outcome | UnusableImage]:
+        """Predictions for each image's bytes, or the reason why it cannot be used.
 
         Args:
-            reference: ask the reference as well, if there is one.
+            reference: also return the reference's prediction, if there is a reference.
 
         Raises:
-            Full: there is no place for so many images.
+            QueueFull: the queue has no place for so many images.
         """
         reference = reference and self.reference is not None
         with self._places(len(images)):
-            found = await asyncio.gather(*(self._one(data, reference) for data in images))
-        self._metrics.answered(sum(isinstance(one, Outcome) for one in found), len(found))
-        return found
+            outcomes = await asyncio.gather(*(self._one(data, reference) for data in images))
+        self._metrics.answered(sum(isinstance(one, Outcome) for one in outcomes), len(outcomes))
+        return outcomes
 
     def stop(self) -> None:
-        """Say that the end is near: what was taken is finished without waiting for company. Callable from any thread."""
+        """Prepare to stop: accepted images are computed without waiting for full batches. Callable from any thread."""
         self._stopping = True
-        self._batcher.hurry()
+        self._batcher.stop_waiting()
 
     def abandon(self) -> None:
-        """Stop decoding, whatever an image may be doing; those who wait are told. Callable from any thread."""
+        """Kill the decoding processes; waiting requests get an error. Callable from any thread."""
         self._decoders.close()
 
     def close(self) -> None:
-        """End the decoding processes, finish what is being computed, and end its thread."""
+        """End the decoding processes, finish the current batches, and end their thread."""
         self._decoders.close()
         self._batcher.close()
 
@@ -137,33 +137,33 @@ class Engine:
         finally:
             self._images -= images
 
-    def _full(self, what: str) -> Full:
-        return Full(what, self._batcher.seconds_for(self._images))
+    def _full(self, what: str) -> QueueFull:
+        return QueueFull(what, self._batcher.seconds_for(self._images))
 
-    async def _one(self, data: bytes, reference: bool) -> Outcome | Unusable:
+    async def _one(self, data: bytes, reference: bool) -> Outcome | UnusableImage:
         try:
             transform = self.policy.header.transform
             pixels = await asyncio.wrap_future(self._decoders.submit_pixels(data, transform, self._limits))
         except DecodingStopped:
             raise self._full("the server is stopping") from None
         except TooSlow as slow:
-            return Unusable(f"{slow} (serve.decode_seconds); send a smaller or simpler image")
+            return UnusableImage(f"{slow} (serve.decode_seconds); send a smaller or simpler image")
         except TooCostly as costly:
-            return Unusable(f"{costly}; send a smaller or simpler image")
+            return UnusableImage(f"{costly}; send a smaller or simpler image")
         except TooManyPixels as large:
-            return Unusable(f"too large: {large.size}; send at most {large.limit} pixels (serve.max_pixels)")
+            return UnusableImage(f"too large: {large.size}; send at most {large.limit} pixels (serve.max_pixels)")
         except BadImage as bad:
-            return Unusable(f"{bad}; send a whole JPEG, PNG, WebP, BMP, GIF or TIFF")
+            return UnusableImage(f"{bad}; send a complete JPEG, PNG, WebP, BMP, GIF or TIFF")
         return await asyncio.wrap_future(self._batcher.put(_Prepared(pixels, reference)))
 
     def _compute(self, batch: list[_Prepared]) -> list[Outcome]:
         pixels = np.stack([one.pixels for one in batch])
-        said = _predictions(self.policy, pixels)
-        also: dict[int, Prediction] = {}
+        policy = _predictions(self.policy, pixels)
+        reference: dict[int, Prediction] = {}
         if self.reference is not None and (asked := [row for row, one in enumerate(batch) if one.reference]):
-            also = dict(zip(asked, _predictions(self.reference, pixels[asked]), strict=True))
+            reference = dict(zip(asked, _predictions(self.reference, pixels[asked]), strict=True))
         self._metrics.batch(len(batch))
-        return [Outcome(prediction, also.get(row)) for row, prediction in enumerate(said)]
+        return [Outcome(prediction, reference.get(row)) for row, prediction in enumerate(policy)]
 
 
 def _predictions(predictor: Predictor, pixels: np.ndarray) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""What the interface answers, as OpenAPI describes it."""
+"""Response schemas of the HTTP API, as OpenAPI describes them."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from pipeline.models.predictor import Prediction
-from stages.serve.engine import Outcome, Unusable
+from stages.serve.engine import Outcome, UnusableImage
 
 
-class Opinion(BaseModel):
-    """What one policy says of an image."""
+class PolicyPrediction(BaseModel):
+    """One policy's prediction for an image."""
 
-    label: str | None = Field(description="the likeliest class; null for a reference that takes all for equally likely")
+    label: str | None = Field(description="the most probable class; null for a uniform reference")
     confidence: float = Field(description="its probability")
-    entropy: float = Field(description="of the probabilities, in nats: 0 is certain, log C is no idea")
+    entropy: float = Field(description="of the probabilities, in nats: 0 is certain, log C is uniform over C classes")
     probabilities: dict[str, float] = Field(description="of every class, in the model's order")
 
 
-class Predicted(Opinion):
-    """What the aligned policy says of an image."""
+class ImagePrediction(PolicyPrediction):
+    """The aligned policy's prediction for an image."""
 
-    label: str = Field(description="the likeliest class")
+    label: str = Field(description="the most probable class")
     name: str = Field(description="the file's name, or `image` for a body that is one image")
-    reference: Opinion | None = Field(None, description="what the reference says, if it was asked for and there is one")
+    reference: PolicyPrediction | None = Field(
+        None, description="the reference's prediction, if it was asked for and there is a reference"
+    )
 
 
-class Refused(BaseModel):
-    """An image of several that cannot be used."""
+class ImageError(BaseModel):
+    """An image of a request with several that cannot be used."""
 
     name: str
     error: str = Field(description="why, and what to do")
 
 
-class Answer(BaseModel):
-    """One entry an image, in the order they were sent."""
+class PredictResponse(BaseModel):
+    """One entry per image, in the order they were sent."""
 
-    predictions: list[Predicted | Refused]
+    predictions: list[ImagePrediction | ImageError]
 
 
-class Problem(BaseModel):
-    """Why there is no answer, and what to do."""
+class ErrorResponse(BaseModel):
+    """Why the request failed, and what to do."""
 
     detail: str
 
@@ -57,7 +59,7 @@ class Limits(BaseModel):
 
 
 class Model(BaseModel):
-    """What answers."""
+    """The model that is served, and the limits of requests."""
 
     name: str = Field(description="of the run")
     classes: list[str] = Field(description="in the model's order")
@@ -66,7 +68,7 @@ class Model(BaseModel):
     limits: Limits
 
 
-def _opinion(prediction: Prediction) -> dict[str, object]:
+def _fields(prediction: Prediction) -> dict[str, object]:
     return {
         "label": prediction.label,
         "confidence": prediction.confidence,
@@ -75,11 +77,11 @@ def _opinion(prediction: Prediction) -> dict[str, object]:
     }
 
 
-def entry(name: str, outcome: Outcome | Unusable) -> Predicted | Refused:
-    """One image's entry in the answer."""
-    if isinstance(outcome, Unusable):
-        return Refused(name=name, error=str(outcome))
-    said = {"name": name, **_opinion(outcome.policy)}
+def entry(name: str, outcome: Outcome | UnusableImage) -> ImagePrediction | ImageError:
+    """One image's entry in the response."""
+    if isinstance(outcome, UnusableImage):
+        return ImageError(name=name, error=str(outcome))
+    fields = {"name": name, **_fields(outcome.policy)}
     if before := outcome.reference:
-        said["reference"] = _opinion(before) | {"label": None if before.is_uniform else before.label}
-    return Predicted.model_validate(said)
+        fields["reference"] = _fields(before) | {"label": None if before.is_uniform else before.label}
+    return ImagePrediction.model_validate(fields)

@@ -1,4 +1,4 @@
-"""A request's body to named images: as it is, or as the files of a form. Nothing is written to disk."""
+"""Images from a request's body: one image as it is, or the files of a form. Nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from stages.serve.engine import Engine
 
 FORM = "multipart/form-data"
 BYTES = "application/octet-stream"
-MAX_FIELDS = 8  # of a form, besides its files; they are not looked at
-# It warns of every malformed form, which is told its sender; in the terminal a stranger could write as much as he likes.
+MAX_FIELDS = 8  # of a form, besides its files; they are ignored
+# It logs every malformed form, so that a client could fill the terminal; the client gets the reason anyway.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MAX_NAME = 200  # characters of a file's name that the answer repeats
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One image as it came: the name its sender gave it, and its bytes."""
+    """One image: the name from its sender, and its bytes."""
 
     name: str
     data: bytes
 
 
 class _InMemory(MultiPartParser):
-    spool_max_size = 0  # never to disk: what is held in memory is counted
+    spool_max_size = 0  # never to disk: bytes in memory are counted
 
     @property
     def _charset(self) -> str:
-        """Names of files are UTF-8, as browsers send them: with another encoding a sender could make them unprintable."""
+        """File names are UTF-8, as browsers send them; another encoding could make them unprintable."""
         return "utf-8"
 
     @_charset.setter
@@ -47,11 +47,11 @@ class _InMemory(MultiPartParser):
 
     @property
     def begun(self) -> int:
-        """Files whose beginning has come in."""
+        """Number of files whose beginning was received."""
         return len(self._files_to_close_on_error)
 
     def close(self) -> None:
-        """Free all files; a form's own `close` leaves those that came in halfway."""
+        """Free all files; a form's own `close` leaves incomplete ones."""
         for file in self._files_to_close_on_error:
             file.close()
 
@@ -60,7 +60,7 @@ def _content_type(request: Request) -> str:
     """The body's content type, without parameters.
 
     Raises:
-        HTTPException: 415, it is none that holds images.
+        HTTPException: 415, not a content type of images.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in (FORM, BYTES) or kind.startswith("image/"):
@@ -74,11 +74,11 @@ def _content_type(request: Request) -> str:
 
 @asynccontextmanager
 async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> AsyncIterator[list[Upload]]:
-    """The images of a request; while the context lasts, its bytes are counted as waiting.
+    """The images of a request; inside the context its bytes are counted as waiting.
 
     Raises:
         HTTPException: 408 too slow, 413 too many images, 415 no images, 422 an empty or malformed body.
-        Full: too many bytes wait already.
+        QueueFull: too many bytes wait already.
     """
     kind = _content_type(request)
     held = 0
@@ -93,37 +93,38 @@ async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> As
     try:
         try:
             async with asyncio.timeout(settings.read_seconds):
-                found = await (_form if kind == FORM else _whole)(request, counted(), settings)
+                images = await (_form_files if kind == FORM else _single_image)(request, counted(), settings)
         except TimeoutError:
             raise too_slow(settings.read_seconds, "serve.read_seconds") from None
         except ClientDisconnect:
-            raise HTTPException(GONE, "the sender went away") from None
-        yield found
+            raise HTTPException(GONE, "the sender disconnected") from None
+        yield images
     finally:
         engine.give_back_bytes(held)
 
 
-async def _whole(request: Request, chunks: AsyncGenerator[bytes, None], settings: ServeConfig) -> list[Upload]:
+async def _single_image(request: Request, chunks: AsyncGenerator[bytes, None], settings: ServeConfig) -> list[Upload]:
     data = b"".join([chunk async for chunk in chunks])
     if not data:
         raise HTTPException(422, "the body is empty: send the bytes of an image")
     return [Upload("image", data)]
 
 
-async def _form(request: Request, chunks: AsyncGenerator[bytes, None], settings: ServeConfig) -> list[Upload]:
+async def _form_files(request: Request, chunks: AsyncGenerator[bytes, None], settings: ServeConfig) -> list[Upload]:
     parser = _InMemory(request.headers, chunks, max_files=settings.max_images, max_fields=MAX_FIELDS)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise HTTPException(
-                413, f"a request may have {settings.max_images} images (serve.max_images); send the others in another"
+                413,
+                f"too many images: a request may have {settings.max_images} (serve.max_images); send the rest in another",
             ) from None
         raise HTTPException(422, f"malformed form: {error.message}") from None
     files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
     try:
         if len(files) < parser.begun:
-            raise HTTPException(422, "malformed form: it ends in the middle of a file; send it whole")
+            raise HTTPException(422, "malformed form: it ends in the middle of a file; send it completely")
         found = [Upload((file.filename or "image")[:MAX_NAME], await file.read()) for file in files]
     finally:
         parser.close()

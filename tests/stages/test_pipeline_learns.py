@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.config import Config, load_config
 from pipeline.config.teachers import ReplayConfig
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
 from pipeline.models.serialization import load_model, weights_hash
@@ -158,7 +158,7 @@ def test_recorded_votes_of_real_people(shared: Path, tmp_path: Path) -> None:
     votes = ReplayConfig(csv=shared / "data" / "cifar10n" / "human_labels.csv", annotator_column="vote")
     found = read_recorded(votes, ws.table, ws.classes)
     assert len(found.rows) == 30_000
-    gold = folder_labels(ws.table, ws.classes)
+    gold = read_gold_labels(ws.table, ws.classes)
     assert (found.labels != gold.labels[found.rows]).mean() == pytest.approx(0.18, abs=0.01)
 
 

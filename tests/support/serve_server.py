@@ -13,10 +13,10 @@ import yaml
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, load_config
 from pipeline.ui.web.connections import Patience
-from stages.serve.app import Desk, make_app
+from stages.serve.app import ServerState, make_app
 from stages.serve.engine import Engine
 from stages.serve.metrics import Metrics
-from stages.serve.run import load, token_of
+from stages.serve.run import load, read_token
 
 SIZE = 32
 CLASSES = ("ant", "bee", "wasp")
@@ -39,17 +39,17 @@ def make_served(folder: Path, classes: tuple[str, ...] = CLASSES, reference: boo
     return config
 
 
-def desk_of(config: Config, token: str | None = None) -> Desk:
+def desk_of(config: Config, token: str | None = None) -> ServerState:
     """What the application works with; its engine is to be closed."""
     metrics = Metrics()
     engine = Engine(*load(config), config.serve, metrics)
-    return Desk(config.name, engine, metrics, config.serve, token or token_of())
+    return ServerState(config.name, engine, metrics, config.serve, token or read_token())
 
 
 class Live:
     """The application on a free port, in a thread of this process."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: ServerState) -> None:
         self.desk = desk
         self.patience = Patience(desk.settings.read_seconds, desk.settings.connections, desk.metrics.slow)
         listener = socket.socket()

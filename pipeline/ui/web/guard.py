@@ -68,7 +68,7 @@ class Rules:
         return f"a request may have {size}"
 
 
-def known_hosts(host: str, allowed: Iterable[str]) -> frozenset[str]:
+def accepted_hosts(host: str, allowed: Iterable[str]) -> frozenset[str]:
     """Names a server on `host` answers to: the local ones, its own, and those that the configuration allows."""
     return frozenset(name.lower() for name in {*LOCAL, host, *allowed})
 

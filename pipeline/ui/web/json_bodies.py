@@ -72,7 +72,7 @@ def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def say_problems(app: FastAPI) -> None:
+def handle_validation_errors(app: FastAPI) -> None:
     """Let an application answer malformed addresses and queries as `json_body` answers bodies."""
 
     @app.exception_handler(RequestValidationError)

@@ -15,7 +15,7 @@ import uvicorn
 
 from pipeline.errors import UserError
 
-EVERYWHERE = ("0.0.0.0", "::")
+ALL_INTERFACES = ("0.0.0.0", "::")
 BACKLOG = 1024
 # Shares of the grace after which what is under way is given up, so that it can still be answered, and after which
 # connections are cut, so that the application can still close in good order.
@@ -48,9 +48,9 @@ def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
         yield listener
 
 
-def reached_by(host: str) -> str:
+def reachable_name(host: str) -> str:
     """The name others reach a server by that listens on `host`."""
-    name = socket.gethostname() if host in EVERYWHERE else host
+    name = socket.gethostname() if host in ALL_INTERFACES else host
     return f"[{name}]" if ":" in name else name
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from feedback_store.errors import FeedbackError
 from pipeline.ui.web.error_lines import ErrorLines
 from pipeline.ui.web.guard import Guard, Rules
-from pipeline.ui.web.json_bodies import say_problems
+from pipeline.ui.web.json_bodies import handle_validation_errors
 from stages.collect.web.access import Access
 from stages.collect.web.annotator_routes import annotator_routes
 from stages.collect.web.group_commit import Committer
@@ -37,7 +37,7 @@ def make_app(context: PageContext) -> FastAPI:
 
     app = FastAPI(title="image-rlhf collect", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, rules=Rules(context.hosts, "collect.server.allowed_hosts", MAX_BODY))
-    say_problems(app)
+    handle_validation_errors(app)
 
     @app.exception_handler(FeedbackError)
     async def not_stored(request: Request, error: FeedbackError) -> Response:

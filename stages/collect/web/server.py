@@ -11,13 +11,13 @@ import uvicorn
 
 from feedback_store.store import FeedbackStore
 from pipeline.config.server import ServerConfig
-from pipeline.data.gold_labels import folder_labels
+from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.workspace import Workspace
 from pipeline.ui.web.connections import ACCEPTED_AT_ONCE, Patience
-from pipeline.ui.web.guard import LOCAL, known_hosts
-from pipeline.ui.web.listening import EVERYWHERE, allow_open_files, listening, reached_by, serve_until_stopped
+from pipeline.ui.web.guard import LOCAL, accepted_hosts
+from pipeline.ui.web.listening import ALL_INTERFACES, allow_open_files, listening, reachable_name, serve_until_stopped
 from pipeline.ui.web.tls import tls_context
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
@@ -48,14 +48,14 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
     leases = Leases(folder / "leases.sqlite")
     assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="web")
     links = Links(folder / "links.json", annotators_of(settings))
-    gold = folder_labels(ws.table, ws.classes).by_image(ws.table.ids)
+    gold = read_gold_labels(ws.table, ws.classes).by_image(ws.table.ids)
     context = PageContext(
         assignments,
         links,
         Presenter(assignments, links, ws.table, ws.classes, log_reference=ws.log_reference),
         Renditions.of(ws.table, ws.config),
         Overview(store, gold),
-        known_hosts(settings.server.host, settings.server.allowed_hosts),
+        accepted_hosts(settings.server.host, settings.server.allowed_hosts),
         settings.server.tls_key is not None,
         settings.server.read_seconds,
     )
@@ -91,18 +91,18 @@ def _base_url(server: ServerConfig, host: str, port: int) -> str:
 def _local_link(server: ServerConfig, links: Links, port: int) -> str:
     """The link to open on this machine: the only annotator's, or the owner's."""
     link = links.annotators[0] if len(links.annotators) == 1 else links.owner
-    return _base_url(server, "127.0.0.1" if server.host in EVERYWHERE else reached_by(server.host), port) + link.enter
+    return _base_url(server, "127.0.0.1" if server.host in ALL_INTERFACES else reachable_name(server.host), port) + link.enter
 
 
 def _link_lines(server: ServerConfig, links: Links, port: int) -> Iterator[str]:
     """The personal links and notes on how to reach them."""
-    host = reached_by(server.host)
+    host = reachable_name(server.host)
     base = _base_url(server, host, port)
     width = max(len(link.name) for link in links.annotators) + 2
     for link in links.annotators:
         yield f"  {link.name:{width}}{base}{link.enter}"
     yield f"  {'(owner)':{max(width, 9)}}{base}{links.owner.enter}  progress and agreement"
-    if server.host in EVERYWHERE:
+    if server.host in ALL_INTERFACES:
         yield f"  If these do not open, add this machine's name or address to collect.server.allowed_hosts ({host})"
     if os.environ.get("SSH_CONNECTION") and server.host in LOCAL:
         yield f"  From your own machine, first: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"

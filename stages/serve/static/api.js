@@ -1,6 +1,6 @@
-// The server's interface: a token where it asks for one, and patience when it is busy.
+// Client of the HTTP API: sends the token if the server requires one, and retries while it is busy.
 
-const TRIES = 6; // while the server says that it is full
+const MAX_ATTEMPTS = 6; // while the server's queue is full
 const KEY = "token";
 
 export class Problem extends Error {
@@ -10,7 +10,7 @@ export class Problem extends Error {
   }
 }
 
-// Kept for this tab only; the server is asked whether it is the right one.
+// Stored for this tab only; the server checks it.
 export const remember = (token) => sessionStorage.setItem(KEY, token);
 export const forget = () => sessionStorage.removeItem(KEY);
 export const hasToken = () => sessionStorage.getItem(KEY) !== null;
@@ -27,22 +27,22 @@ async function request(path, options = {}) {
   if (reply.ok) return reply.json();
   const body = await reply.json().catch(() => ({}));
   const problem = new Problem(typeof body.detail === "string" ? body.detail : reply.statusText, reply.status);
-  problem.again = Number(reply.headers.get("Retry-After")) || 1;
+  problem.retryAfter = Number(reply.headers.get("Retry-After")) || 1;
   throw problem;
 }
 
 export const model = () => request("model");
 
-// What is said of one file: {label, confidence, probabilities, reference?}.
+// The prediction for one file: {label, confidence, probabilities, reference?}.
 export async function classify(file, waiting = () => {}) {
   const options = { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } };
   for (let attempt = 1; ; attempt += 1) {
     try {
       return (await request("predict?reference=true", options)).predictions[0];
     } catch (problem) {
-      if (problem.status !== 503 || attempt === TRIES) throw problem;
+      if (problem.status !== 503 || attempt === MAX_ATTEMPTS) throw problem;
       waiting();
-      await new Promise((done) => setTimeout(done, 1000 * problem.again));
+      await new Promise((done) => setTimeout(done, 1000 * problem.retryAfter));
     }
   }
 }

@@ -1,8 +1,8 @@
-// One card an image: the picture, the verdict in words, and a bar a class, before and after alignment.
+// One card per image: the picture, the predicted label, and a bar per class, before and after alignment.
 
 import { element } from "./dom.js";
 
-const SHOWN = 10; // classes with a bar; the others share a line
+const MAX_BARS = 10; // classes with a bar of their own; the others share one
 
 export const percent = (p) => {
   const value = 100 * p;
@@ -35,7 +35,7 @@ export class Card {
     this.#done();
     const { label, confidence, reference } = prediction;
     this.verdict.replaceChildren(element("strong", { textContent: label }), element("span", { textContent: percent(confidence) }));
-    if (reference && reference.label === null) { // it was never given a labelled image
+    if (reference && reference.label === null) { // a reference without labelled images
       this.verdict.append(element("span", { className: "before", textContent: "uniform before alignment" }));
     } else if (reference) {
       const same = reference.label === label;
@@ -45,16 +45,16 @@ export class Card {
     this.detail.replaceChildren(table(prediction));
   }
 
-  fail(problem, again) {
+  fail(problem, retry) {
     this.#done();
     this.node.classList.add("failed");
     this.verdict.replaceChildren(element("span", { className: "bad", textContent: problem[0].toUpperCase() + problem.slice(1) }));
-    if (!again) return;
+    if (!retry) return;
     const button = element("button", { type: "button", className: "plain", textContent: "Try again" });
     button.addEventListener("click", () => {
       this.detail.replaceChildren();
       this.node.classList.remove("failed");
-      again();
+      retry();
     });
     this.detail.replaceChildren(button);
   }
@@ -69,8 +69,8 @@ function table({ label, probabilities, reference }) {
   const before = reference?.probabilities;
   const weight = (name) => Math.max(probabilities[name], before?.[name] ?? 0);
   const names = Object.keys(probabilities);
-  // A class that either of the two takes for likely is shown; the order is that of the aligned policy.
-  const shown = names.toSorted((a, b) => weight(b) - weight(a)).slice(0, SHOWN).sort((a, b) => probabilities[b] - probabilities[a]);
+  // Classes that are probable before or after alignment are shown, in the order of the aligned policy.
+  const shown = names.toSorted((a, b) => weight(b) - weight(a)).slice(0, MAX_BARS).sort((a, b) => probabilities[b] - probabilities[a]);
   const head = element("tr", {}, column("Class"), before ? column("Before alignment") : null, column("After alignment"));
   const rows = shown.map((name) => element("tr", { className: name === label ? "best" : "" },
     element("th", { scope: "row", textContent: name, title: name }), before ? bar(before[name], "was") : null, bar(probabilities[name], "is")));

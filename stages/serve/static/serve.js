@@ -1,10 +1,10 @@
-// The page: files that are dropped, chosen or pasted, a few at a time to the server, and a card for each.
+// The page: files are dropped, chosen or pasted, and sent to the server a few at a time; each gets a card.
 
 import { classify, forget, hasToken, model, remember } from "./api.js";
 import { Card, percent } from "./results.js";
 
-const AT_ONCE = 4; // requests under way
-const KEPT = 200; // cards; older ones make room
+const MAX_CONCURRENT = 4; // requests
+const MAX_CARDS = 200; // older ones are removed
 
 const $ = (id) => document.getElementById(id);
 const waiting = []; // {file, card, url}
@@ -15,12 +15,12 @@ let failed = 0;
 
 async function start() {
   try {
-    const found = await model();
-    limits = found.limits;
-    $("title").textContent = found.name;
-    document.title = `${found.name}: classify images`;
-    const many = `${found.classes.length} classes`;
-    $("sub").textContent = found.reference ? `${many}; what the network said before alignment, and what it says after` : many;
+    const served = await model();
+    limits = served.limits;
+    $("title").textContent = served.name;
+    document.title = `${served.name}: classify images`;
+    const many = `${served.classes.length} classes`;
+    $("sub").textContent = served.reference ? `${many}; predictions before and after alignment` : many;
     $("limits").textContent = `or paste one. Up to ${Math.floor(limits.bytes / 2 ** 20)} MiB and ${(limits.pixels / 1e6).toLocaleString("en")} megapixels each`;
     $("locked").hidden = true;
     $("drop").hidden = false;
@@ -32,7 +32,7 @@ async function start() {
 
 function askForToken() {
   $("sub").textContent = "";
-  $("locked-message").textContent = hasToken() ? "That was not the right one." : "";
+  $("locked-message").textContent = hasToken() ? "Wrong token." : "";
   forget();
   $("locked").hidden = false;
   $("drop").hidden = true;
@@ -48,18 +48,18 @@ function add(files) {
     const card = new Card(file.name, url);
     added.push(card.node);
     const one = { file, card, url };
-    if (file.size > limits.bytes) end(one, `${(file.size / 2 ** 20).toFixed(0)} MiB are too many: at most ${Math.floor(limits.bytes / 2 ** 20)}`);
+    if (file.size > limits.bytes) end(one, `${(file.size / 2 ** 20).toFixed(0)} MiB is too large: at most ${Math.floor(limits.bytes / 2 ** 20)}`);
     else if (!file.size) end(one, "The file is empty, or a folder: drop the images in it.");
     else waiting.push(one);
   }
   $("results").prepend(...added); // the newest set first, in its own order
-  for (const old of [...$("results").children].slice(KEPT)) old.remove();
+  for (const old of [...$("results").children].slice(MAX_CARDS)) old.remove();
   showSummary();
   work();
 }
 
 function work() {
-  while (underWay < AT_ONCE && waiting.length) {
+  while (underWay < MAX_CONCURRENT && waiting.length) {
     underWay += 1;
     send(waiting.shift()).finally(() => {
       underWay -= 1;
@@ -73,10 +73,10 @@ async function send(one) {
   const { file, card } = one;
   card.busy("Classifying …");
   try {
-    const said = await classify(file, () => card.busy("The server is busy; waiting for a place …"));
-    card.show(said);
+    const prediction = await classify(file, () => card.busy("The server is busy; waiting for a place …"));
+    card.show(prediction);
     answered += 1;
-    $("status").textContent = `${file.name}: ${said.label}, ${percent(said.confidence)}`;
+    $("status").textContent = `${file.name}: ${prediction.label}, ${percent(prediction.confidence)}`;
   } catch (problem) {
     const again = problem.status === 422 || problem.status === 413 ? null : () => {
       failed -= 1;

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decoder_pool import Decoders
-from pipeline.data.gold_labels import class_names, folder_labels
+from pipeline.data.gold_labels import class_names, read_gold_labels
 from pipeline.data.image_table import read_images
 from pipeline.errors import UserError
 
@@ -189,7 +189,7 @@ def test_flat_folder_needs_names(image_folder: Callable[..., Path], tmp_path: Pa
     with pytest.raises(UserError, match=r"images\.classes"):
         class_names(table, None)
     classes = class_names(table, ["ant", "bee"])
-    assert not folder_labels(table, classes).known.any()
+    assert not read_gold_labels(table, classes).known.any()
 
 
 def test_a_test_folder_may_be_added_beside_flat_images(tmp_path: Path) -> None:

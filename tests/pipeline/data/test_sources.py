@@ -13,7 +13,7 @@ from support.images import stripes
 
 from pipeline.config import ImagesConfig, parse_config
 from pipeline.data.decode import BadImage
-from pipeline.data.gold_labels import class_names, folder_labels
+from pipeline.data.gold_labels import class_names, read_gold_labels
 from pipeline.data.image_table import read_images
 from pipeline.data.sources import IMAGE_SOURCES, Entry, ImageSource
 from pipeline.errors import UserError
@@ -79,7 +79,7 @@ def test_a_source_that_has_no_files(tmp_path: Path) -> None:
     assert (len(table.rows("train")), len(table.rows("evaluation"))) == (10, 6)
     classes = class_names(table, None)
     assert classes == ("upright", "lying"), "in the source's order, not in that of the alphabet"
-    gold = folder_labels(table, classes)
+    gold = read_gold_labels(table, classes)
     assert [classes[label] for label in gold.labels] == [table.source.label(key) for key in table.paths]
     assert pixels.batch(torch.arange(len(table))).shape == (16, 16, 16, 3)
     address = thumbnail(table, table.ids[0], 10**6)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.learning.objective import entropy, kl, log_optimal_policy, measure_policy, objective, optimal_objective
+from pipeline.learning.objective import entropy, kl, log_optimal_policy, objective, optimal_objective, policy_metrics
 
 HALF = math.log(0.5)
 
@@ -48,8 +48,8 @@ def test_gap_to_the_optimum_is_beta_times_kl(seed: int, beta: float) -> None:
 
 def test_measure_policy_at_the_ends() -> None:
     _, log_ref, reward = random_problem(3)
-    assert abs(measure_policy(log_ref, log_ref, reward, 0.3).attained) < 1e-9
-    at_best = measure_policy(log_optimal_policy(log_ref, reward, 0.3), log_ref, reward, 0.3)
+    assert abs(policy_metrics(log_ref, log_ref, reward, 0.3).attained) < 1e-9
+    at_best = policy_metrics(log_optimal_policy(log_ref, reward, 0.3), log_ref, reward, 0.3)
     assert abs(at_best.attained - 1) < 1e-9
     assert math.isclose(at_best.kl, at_best.kl_star)
 
@@ -57,5 +57,5 @@ def test_measure_policy_at_the_ends() -> None:
 def test_nothing_to_attain() -> None:
     log_pi, log_ref, _ = random_problem(4)
     flat = torch.zeros_like(log_ref)
-    assert measure_policy(log_ref, log_ref, flat, 1.0).attained == 1
-    assert math.isnan(measure_policy(log_pi, log_ref, flat, 1.0).attained)
+    assert policy_metrics(log_ref, log_ref, flat, 1.0).attained == 1
+    assert math.isnan(policy_metrics(log_pi, log_ref, flat, 1.0).attained)

@@ -153,9 +153,9 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 
 
 def test_handlers_are_put_back() -> None:
-    from pipeline.run.signals import stoppable, uninterrupted
+    from pipeline.run.signals import defer_signals, stoppable
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with stoppable(), uninterrupted(), stoppable():
+    with stoppable(), defer_signals(), stoppable():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

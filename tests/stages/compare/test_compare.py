@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Config, dump_config
-from pipeline.learning.objective import log_optimal_policy, measure_policy
+from pipeline.learning.objective import log_optimal_policy, policy_metrics
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
 from pipeline.run.atomic_files import read_json, write_atomically
@@ -25,7 +25,7 @@ from pipeline.run.runtime import generator
 from stages.cli import main
 from stages.compare.report import conclusion, frontier_plot, paired
 from stages.compare.results import _is_cached
-from stages.compare.run import seeded, teacher_of
+from stages.compare.run import saved_teacher, seeded
 from stages.compare.trained_baselines import ImplicitReward, dpo_pieces
 
 
@@ -48,7 +48,7 @@ def test_dpo_reaches_the_same_optimum() -> None:
     found = log_policy(policy(x)).detach()
     best = log_optimal_policy(log_ref, utility / scale, beta)
     assert torch.allclose(found.exp(), best.exp(), atol=5e-3)
-    assert measure_policy(found, log_ref, utility / scale, beta).attained > 0.999
+    assert policy_metrics(found, log_ref, utility / scale, beta).attained > 0.999
 
 
 def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
@@ -155,10 +155,10 @@ def test_who_was_asked_is_known_to_the_collect_stage(
 ) -> None:
     """`make collect` asks people whatever the configuration says; compare must go by what was done."""
     config = stripes_config(image_folder(), tmp_path / "runs")
-    assert teacher_of(config) == "simulated"
+    assert saved_teacher(config) == "simulated"
     kept = config.model_copy(update={"collect": config.collect.model_copy(update={"teacher": "people"})})
     write_atomically(config.runs / config.name / "collect" / "config.yaml", dump_config(kept).encode())
-    assert teacher_of(config) == "people"
+    assert saved_teacher(config) == "people"
     own = seeded(config, 3)
     assert own.collect.folder == config.runs / config.name / "feedback", (
         "people's judgments are the same for every seed"

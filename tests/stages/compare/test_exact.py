@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.learning.objective import kl, measure_policy
+from pipeline.learning.objective import kl, policy_metrics
 from pipeline.run.runtime import generator
 from stages.compare.exact_optimum import best_of_n, greedy, n_of_kl
 
@@ -59,7 +59,7 @@ def test_greedy_stands_below_the_optimum() -> None:
     """A policy with probabilities of zero has finite figures, and J < J*."""
     log_ref = torch.log_softmax(torch.randn(9, 4, generator=generator(5)), -1)
     reward = torch.randn(9, 4, generator=generator(6))
-    stands = measure_policy(greedy(reward), log_ref, reward, 0.3)
+    stands = policy_metrics(greedy(reward), log_ref, reward, 0.3)
     assert stands.J_star > stands.J
     assert stands.kl > stands.kl_star
     assert stands.attained < 1

@@ -177,7 +177,7 @@ def test_no_usable_image_leaves_old_predictions_alone(tmp_path: Path) -> None:
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     images = noise_images(tmp_path / "some", 1)
-    with pytest.raises(UserError, match=r"predictions are .csv, .jsonl or .parquet"):
+    with pytest.raises(UserError, match=r"unknown format; use .csv, .jsonl or .parquet"):
         run(untrained_run(tmp_path), str(images), tmp_path / "o.xlsx")
 
 

@@ -66,7 +66,7 @@ def stopped_after(batches: int, config: Config, images: Path, monkeypatch: pytes
     assert stop.value.code == 130
 
 
-def uninterrupted(config: Config, images: Path, tmp_path: Path) -> bytes:
+def defer_signals(config: Config, images: Path, tmp_path: Path) -> bytes:
     return run(config, str(images), tmp_path / "whole.csv").path.read_bytes()
 
 
@@ -82,7 +82,7 @@ def test_goes_on_where_it_was(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config, images = place
-    expected = uninterrupted(config, images, tmp_path)
+    expected = defer_signals(config, images, tmp_path)
     computed.clear()
     stopped_after(2, config, images, monkeypatch)
     assert not (config.runs / config.name / "infer" / "predictions.csv").exists(), "whole or not at all"
@@ -90,7 +90,7 @@ def test_goes_on_where_it_was(
     caplog.set_level(logging.INFO, "stages")
     made = run(config, str(images))
     assert computed == [4, 3, 4, 4, 4, 2], "nothing twice, nothing left out"
-    assert "resumes after 8 images" in caplog.text
+    assert "resuming after 8 images" in caplog.text
     assert made.path.read_bytes() == expected
     assert made.bad == 1
     assert not journal_of(config).exists()
@@ -150,7 +150,7 @@ def test_what_changed_meanwhile_is_done_again(
     computed.clear()
     made = run(config, str(images)).path.read_bytes()
     assert len(computed) == batches
-    assert made == uninterrupted(config, images, tmp_path)
+    assert made == defer_signals(config, images, tmp_path)
 
 
 def test_settings_of_the_output_may_change_meanwhile(
@@ -178,7 +178,7 @@ def test_two_at_once_are_refused(place: tuple[Config, Path], tmp_path: Path) -> 
 def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path], tmp_path: Path) -> None:
     """The real command, ended as soon as the journal has grown by some batches; the last call is let be."""
     config, images = place
-    expected = uninterrupted(config, images, tmp_path)
+    expected = defer_signals(config, images, tmp_path)
     (tmp_path / "c.yaml").write_text(dump_config(config))
     arguments = ["infer", "--config", str(tmp_path / "c.yaml"), str(images)]
     slow = (

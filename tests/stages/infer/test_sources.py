@@ -66,5 +66,5 @@ def test_several_come_after_each_other(tmp_path: Path) -> None:
     assert source.count == 3
     with pytest.raises(UserError, match=r"gone\.png: no such file"):
         open_source([str(tmp_path / "b"), "gone.png"], io.StringIO())
-    with pytest.raises(UserError, match="goes with nothing else"):
+    with pytest.raises(UserError, match="cannot be combined"):
         open_source(["-", str(tmp_path / "b")], io.StringIO())

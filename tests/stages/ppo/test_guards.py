@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import measure_policy
+from pipeline.learning.objective import policy_metrics
 from pipeline.models.policy import log_policy
 from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence
@@ -112,14 +112,14 @@ def test_exploding_kl_is_noticed() -> None:
     """One class whatever the image: far from the reference for little reward."""
     log_ref = torch.tensor([[0.999, 0.001], [0.001, 0.999]]).log()
     reward = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
-    good = measure_policy(log_ref, log_ref, reward, 0.3)
+    good = policy_metrics(log_ref, log_ref, reward, 0.3)
     check_divergence(good, PPOConfig())
     collapsed = torch.tensor([[1 - 1e-7, 1e-7], [1 - 1e-7, 1e-7]]).log()
     with pytest.raises(Diverged, match="KL to the reference is"):
-        check_divergence(measure_policy(collapsed, log_ref, reward, 0.3), PPOConfig())
-    check_divergence(measure_policy(collapsed, log_ref, reward, 0.3), PPOConfig(max_kl=5.0))
+        check_divergence(policy_metrics(collapsed, log_ref, reward, 0.3), PPOConfig())
+    check_divergence(policy_metrics(collapsed, log_ref, reward, 0.3), PPOConfig(max_kl=5.0))
     with pytest.raises(Diverged, match="not finite"):
-        check_divergence(measure_policy(log_ref * float("nan"), log_ref, reward, 0.3), PPOConfig())
+        check_divergence(policy_metrics(log_ref * float("nan"), log_ref, reward, 0.3), PPOConfig())
 
 
 def test_iterate_selection() -> None:

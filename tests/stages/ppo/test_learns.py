@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.config import Config
 from pipeline.config.ppo import PPOConfig
 from pipeline.learning.environment import Inputs
-from pipeline.learning.objective import log_optimal_policy, measure_policy
+from pipeline.learning.objective import log_optimal_policy, policy_metrics
 from pipeline.run.runtime import generator
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
@@ -63,7 +63,7 @@ def test_identity_task(train: Callable[..., Tensor], settings: dict[str, Any], l
         **{"beta": 0.5, "iterations": 80, "lr": 0.02, "target_kl": None, "minibatch_size": 64} | settings
     )
     log_pi = train(zeros(4, 4), x, log_ref, 2 * x - 0.5, config)
-    assert measure_policy(log_pi, log_ref, 2 * x - 0.5, 0.5).attained > least
+    assert policy_metrics(log_pi, log_ref, 2 * x - 0.5, 0.5).attained > least
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "critic"])
@@ -120,7 +120,7 @@ def test_reaches_the_optimum_for_any_beta(train: Callable[..., Tensor], beta: fl
         policy.weight.copy_(log_ref.T)
     config = PPOConfig(beta=beta, iterations=300, lr=0.05, minibatch_size=6, target_kl=None)
     log_pi = train(policy, x, log_ref, reward, config)
-    reached = measure_policy(log_pi, log_ref, reward, beta)
+    reached = policy_metrics(log_pi, log_ref, reward, beta)
     assert reached.attained > 0.995
     assert reached.kl == pytest.approx(reached.kl_star, rel=0.05)
     assert (log_pi.exp() - log_optimal_policy(log_ref, reward, beta).exp()).abs().max() < 0.05
@@ -133,7 +133,7 @@ def test_the_old_policys_penalty_overshoots_where_beta_is_large(train: Callable[
     attained = {}
     for penalty in ("current", "old"):
         config = PPOConfig(penalty=penalty, beta=beta, iterations=1, epochs=200, lr=0.02, clip=None, target_kl=None)
-        attained[penalty] = measure_policy(train(zeros(4, 4), x, log_ref, 2 * x, config), log_ref, 2 * x, beta).attained
+        attained[penalty] = policy_metrics(train(zeros(4, 4), x, log_ref, 2 * x, config), log_ref, 2 * x, beta).attained
     assert attained["current"] > 0.99
     assert attained["old"] < 0
 
@@ -180,7 +180,7 @@ def test_entropy_bonus_flattens(train: Callable[..., Tensor]) -> None:
     x = torch.eye(3)
     log_ref = torch.full((3, 3), math.log(1 / 3))
     found = [
-        measure_policy(
+        policy_metrics(
             train(
                 zeros(3, 3),
                 x,

@@ -89,7 +89,9 @@ def test_a_run_that_is_not_there_is_one_sentence(finished: Config, tmp_path: Pat
 def test_names_too_long_for_a_file_name_are_hashed(finished: Config) -> None:
     report.run(finished)
     found = figures_of(finished)
-    made = report.side_by_side(finished.runs, [found | {"name": f"run-with-a-long-name-{n}"} for n in range(6)])
+    made = report.write_multi_run_report(
+        finished.runs, [found | {"name": f"run-with-a-long-name-{n}"} for n in range(6)]
+    )
     assert re.fullmatch(r"report-6-runs-[0-9a-f]{16}\.html", made.name)
 
 

@@ -39,11 +39,11 @@ def config(image_folder: Callable[..., Path], tmp_path: Path) -> Config:
 
 def answers(config: Config, answer: Callable[[str, int], str | list[str]], times: int = 1) -> CsvFeedbackStore:
     """A label choice (or several) of every training image, by what `answer` makes of its true class and its number."""
-    from pipeline.data.gold_labels import folder_labels
+    from pipeline.data.gold_labels import read_gold_labels
     from pipeline.run.workspace import open_workspace
 
     ws = open_workspace(config)
-    gold, store = folder_labels(ws.table, ws.classes), CsvFeedbackStore(ws.run.feedback)
+    gold, store = read_gold_labels(ws.table, ws.classes), CsvFeedbackStore(ws.run.feedback)
     made: list[Judgment] = []
     for number, row in enumerate(ws.table.rows("train")):
         given = answer(ws.classes[gold.labels[row]], number)

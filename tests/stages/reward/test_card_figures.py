@@ -11,8 +11,8 @@ from support.judgment_sets import COMPARISON, LABEL, judgment_set
 
 from pipeline.kinds.probabilities import TIE, A, B
 from pipeline.learning.statistics import wilson_interval
-from pipeline.ui.card_plots import drawn
-from stages.reward.card_verdict import CHANCE, MORE, READY, more_judgments, next_hundred, verdict
+from pipeline.ui.card_plots import draw_card_plots
+from stages.reward.card_verdict import CHANCE, MORE, READY, estimate_gain, estimate_more_judgments, verdict
 from stages.reward.evaluate import Predictions, accuracy_interval, calibration, ceiling, chance
 from stages.reward.judgment_set import JudgmentSet
 
@@ -126,32 +126,34 @@ def test_verdict(measured: dict[str, Any], gain: float | None, expected: str) ->
 def test_gain_of_the_next_hundred() -> None:
     """accuracy = 0.9 - 2 / sqrt(n) at 100, 400, 900: from 900 to 1,000 it gains 2 / 30 - 2 / sqrt(1000)."""
     curve = [{"judgments": float(n), "accuracy": 0.9 - 2 / n**0.5} for n in (100, 400, 900)]
-    assert next_hundred(curve) == pytest.approx(2 / 30 - 2 / 1000**0.5)
-    assert next_hundred(curve[:1]) is None
-    assert next_hundred([{"judgments": 10, "accuracy": 0.8}, {"judgments": 20, "accuracy": 0.7}]) == 0
+    assert estimate_gain(curve) == pytest.approx(2 / 30 - 2 / 1000**0.5)
+    assert estimate_gain(curve[:1]) is None
+    assert estimate_gain([{"judgments": 10, "accuracy": 0.8}, {"judgments": 20, "accuracy": 0.7}]) == 0
 
 
 def test_more_judgments_by_hand() -> None:
     """A half-width shrinks like 1 / sqrt(n): 15 points to 10 need 2.25 times as many, 1.25 times 400 more."""
-    assert more_judgments(heldout(0.80, 0.15), [], 400) == 500
+    assert estimate_more_judgments(heldout(0.80, 0.15), [], 400) == 500
     assert "about 500 more judgments" in verdict(heldout(0.80, 0.15), 0.0, 500)["why"]
     # 52 % [48 %, 56 %] beside 50 %: chance lies outside with half the half-width, so with four times as many.
-    assert more_judgments(heldout(0.52, 0.04), [], 1000) == 3000
-    assert more_judgments(heldout(0.40, 0.04), [], 1000) is None, "worse than chance: more of the same would not help"
-    assert more_judgments(heldout(0.80, 0.03), [], 1000) is None, "ready"
+    assert estimate_more_judgments(heldout(0.52, 0.04), [], 1000) == 3000
+    assert estimate_more_judgments(heldout(0.40, 0.04), [], 1000) is None, (
+        "worse than chance: more of the same would not help"
+    )
+    assert estimate_more_judgments(heldout(0.80, 0.03), [], 1000) is None, "ready"
 
 
 def test_more_judgments_until_the_gain_is_small() -> None:
     """accuracy = 0.9 - 2 / sqrt(n): after that many more (of which all train here), 100 gain less than half a point."""
     curve = [{"judgments": float(n), "accuracy": 0.9 - 2 / n**0.5} for n in (100, 200, 400)]
-    more = more_judgments(heldout(0.80, 0.03), curve, 400)
+    more = estimate_more_judgments(heldout(0.80, 0.03), curve, 400)
     assert more is not None
     n = 400 + more
     assert 2 * (n**-0.5 - (n + 100) ** -0.5) < 0.005 < 2 * ((n - 20) ** -0.5 - (n + 80) ** -0.5)
 
 
 def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[str, Any]:
-    """What `drawn` looks at, of a card."""
+    """What `draw_card_plots` looks at, of a card."""
     reliable = {"ece": 0.1, "bins": [{"confidence": 0.8, "accuracy": 0.7, "judgments": 9}]}
     return {
         "verdict": {"short": MORE},
@@ -180,7 +182,7 @@ def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[
 def test_calibration_that_is_no_improvement_is_not_shown_as_one(
     before: float, after: float, fitted_on: int, says: str | None
 ) -> None:
-    shown = drawn(small_card(before, after, fitted_on, 10))
+    shown = draw_card_plots(small_card(before, after, fitted_on, 10))
     assert (shown["doubts"] is None) == (says is None)
     assert says is None or says in shown["doubts"]
     assert ("after (ECE" in shown["reliability"]) == (says is None)
@@ -188,8 +190,8 @@ def test_calibration_that_is_no_improvement_is_not_shown_as_one(
 
 
 def test_a_ceiling_of_few_repeats_is_left_out() -> None:
-    assert [drawn(small_card(0.3, 0.2, 99, items))["ceiling"]["enough"] for items in (9, 10)] == [False, True]
+    assert [draw_card_plots(small_card(0.3, 0.2, 99, items))["ceiling"]["enough"] for items in (9, 10)] == [False, True]
     card = small_card(0.3, 0.2, 99, 4)
     del card["ceiling"]["items"]  # a card of an older run
-    assert drawn(card)["ceiling"]["items"] == 4
-    assert not drawn(card | {"ceiling": None})["ceiling"]["enough"]
+    assert draw_card_plots(card)["ceiling"]["items"] == 4
+    assert not draw_card_plots(card | {"ceiling": None})["ceiling"]["enough"]

@@ -32,7 +32,7 @@ from pipeline.kinds.probabilities import NO, TIE, YES, B
 from pipeline.models.backbone import Split
 from pipeline.run.runtime import generator, start
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward.fit import Member, _decay_toward, fit, resampled
+from stages.reward.fit import Member, _decay_toward, bootstrap_by_image, fit
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 from stages.reward.likelihood_parameters import log_likelihood, mean_nll
 
@@ -74,7 +74,7 @@ def test_answers_become_tensors(tmp_path: Path) -> None:
         rating("img-1", "bee", 4, **WHO),
         verdict("img-0", "ant", "bad_image", **WHO),
     )
-    with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image is not there .*; 1 such"):
+    with pytest.warns(FeedbackWarning, match=r"pairwise\.csv, line 6: the image does not exist .*; 1 such"):
         j = read_judgments(store, POSITION, CLASSES, "joint")
     assert j.kind.tolist() == [COMPARISON, COMPARISON, LABEL, VERDICT, VERDICT, RATING]
     assert j.rows.tolist() == [[row, row] for row in (1, 2, 3, 0, 0, 1)]
@@ -96,7 +96,7 @@ def test_judgments_that_cannot_be_used(tmp_path: Path) -> None:
         UserError, match=r"no per-image judgments .* 1 comparisons; set reward.objective to bradley_terry"
     ):
         read_judgments(store, POSITION, CLASSES, "supervised")
-    gone = pytest.raises(UserError, match="1 are about images that are no longer there")
+    gone = pytest.raises(UserError, match="1 are about images that no longer exist")
     with gone, pytest.warns(FeedbackWarning):
         read_judgments(store, {}, CLASSES, "bradley_terry")
 
@@ -135,7 +135,7 @@ def test_batches_hold_every_judgment_once_and_images_together() -> None:
 
 def test_a_bootstrap_draws_whole_images() -> None:
     judgments = many()
-    drawn = resampled(judgments, generator(3))
+    drawn = bootstrap_by_image(judgments, generator(3))
     counts, original = drawn.rows_a.bincount(minlength=40), judgments.rows_a.bincount(minlength=40)
     assert (counts % original == 0).all()
     assert int((counts // original).sum()) == 40
@@ -144,7 +144,7 @@ def test_a_bootstrap_draws_whole_images() -> None:
 
 def test_too_few_images_to_split(tmp_path: Path) -> None:
     alone = read_judgments(stored(tmp_path, pair("img-1", "ant", "bee", "a")), POSITION, CLASSES, "bradley_terry")
-    with pytest.raises(UserError, match="at least two images"):
+    with pytest.raises(UserError, match="two images are needed"):
         split_by_image(alone, 0.2, generator(0))
 
 
@@ -220,7 +220,11 @@ def fitted(judgments: JudgmentSet, images: int, **settings: object) -> tuple[Mem
     nn.init.zeros_(head.weight)
     train, heldout = split_by_image(judgments, 0.2, generator(6))
     with Metrics(None) as metrics:
-        return fit(ws, Split(head, nn.Identity(), head), features, train, heldout, metrics=metrics), features, train
+        return (
+            fit(ws, Split(head, nn.Identity(), head), features, train=train, heldout=heldout, metrics=metrics),
+            features,
+            train,
+        )
 
 
 def test_an_epoch_encodes_each_image_once_however_often_it_was_judged() -> None:

@@ -21,7 +21,7 @@ def test_label_smoothing_is_of_label_choices_alone() -> None:
     judgments = of_each_kind(40)
     images, utilities = judgments.images, torch.randn(40, 3)
     latent = start_parameters(ties=True)
-    plain, smooth = (log_likelihood(utilities, images, judgments, latent, s) for s in (0.0, 0.3))
+    plain, smooth = (log_likelihood(utilities, images, judgments, latent, smoothing=s) for s in (0.0, 0.3))
     sizes = judgments.kind.bincount().tolist()
     before, labels, after = plain.split([sizes[0], sizes[1], sizes[2] + sizes[3]])
     before_s, labels_s, after_s = smooth.split([sizes[0], sizes[1], sizes[2] + sizes[3]])

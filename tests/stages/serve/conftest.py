@@ -19,7 +19,7 @@ from PIL import Image
 from support.serve_server import Live, desk_of, make_served
 
 from pipeline.config import Config
-from stages.serve.app import Desk, make_app
+from stages.serve.app import ServerState, make_app
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESS = "http://127.0.0.1:8080"
@@ -36,11 +36,11 @@ def served(tmp_path: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture
-def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
+def desk(served: Callable[..., Config]) -> Iterator[Callable[..., ServerState]]:
     """What the application works with, closed after the test."""
-    made: list[Desk] = []
+    made: list[ServerState] = []
 
-    def make(*arguments: object, token: str | None = None, **settings: object) -> Desk:
+    def make(*arguments: object, token: str | None = None, **settings: object) -> ServerState:
         made.append(desk_of(served(*arguments, **settings), token))
         return made[-1]
 
@@ -50,7 +50,7 @@ def desk(served: Callable[..., Config]) -> Iterator[Callable[..., Desk]]:
 
 
 @pytest.fixture
-def client(desk: Callable[..., Desk]) -> Callable[..., TestClient]:
+def client(desk: Callable[..., ServerState]) -> Callable[..., TestClient]:
     """A client of the application, without a server between."""
 
     def make(*arguments: object, **settings: object) -> TestClient:
@@ -60,7 +60,7 @@ def client(desk: Callable[..., Desk]) -> Callable[..., TestClient]:
 
 
 @pytest.fixture
-def live(desk: Callable[..., Desk]) -> Iterator[Callable[..., Live]]:
+def live(desk: Callable[..., ServerState]) -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
     def make(*arguments: object, **settings: object) -> Live:

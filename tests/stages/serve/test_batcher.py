@@ -102,7 +102,7 @@ def test_a_sender_that_gave_up_does_not_stop_the_others() -> None:
 def test_the_time_to_come_again_follows_the_pace() -> None:
     batcher = Batcher(Recorder(), 4, 0.0)
     assert batcher.seconds_for(100) == 1, "nothing is known yet"
-    batcher._seconds_an_item = 0.5
+    batcher._seconds_per_item = 0.5
     assert batcher.seconds_for(7) == 4
     assert batcher.seconds_for(0) == 1
     batcher.close()

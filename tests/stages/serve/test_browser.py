@@ -12,7 +12,7 @@ from support.browser import CHROMIUM, shot, until
 from support.predict_page import bring, opened, percent, read
 
 from pipeline.models.policy import final_linear
-from stages.serve.run import TOKEN
+from stages.serve.run import TOKEN_VARIABLE
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: the page was not tested in a browser"
@@ -113,7 +113,7 @@ def test_names_are_text(page: Any, live: Any, picture: Callable[..., bytes]) -> 
 def test_the_page_asks_for_the_token(
     page: Any, live: Any, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(TOKEN, SECRET)
+    monkeypatch.setenv(TOKEN_VARIABLE, SECRET)
     server = live()
     page.goto(server.address)
     page.wait_for_selector("#locked")
@@ -122,7 +122,7 @@ def test_the_page_asks_for_the_token(
     shot(page, "serve-token")
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
-    until(page, "() => document.getElementById('locked-message').textContent.includes('not the right one')")
+    until(page, "() => document.getElementById('locked-message').textContent.includes('Wrong token')")
     page.keyboard.type(SECRET)
     page.keyboard.press("Enter")
     page.wait_for_selector("#drop")

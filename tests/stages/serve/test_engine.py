@@ -17,13 +17,13 @@ from pipeline.config import Config
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decoder_process import DecodingProcess
 from pipeline.models.predictor import Predictor
-from stages.serve.app import Desk
-from stages.serve.engine import Engine, Full, Outcome, Unusable
+from stages.serve.app import ServerState
+from stages.serve.engine import Engine, Outcome, QueueFull, UnusableImage
 from stages.serve.metrics import Metrics
 from stages.serve.run import load
 
 
-def test_the_answer_is_the_predictors(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+def test_the_answer_is_the_predictors(desk: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
     engine = desk().engine
     assert engine.reference is not None
     files = [picture(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"))]
@@ -39,7 +39,7 @@ def test_the_answer_is_the_predictors(desk: Callable[..., Desk], picture: Callab
 
 
 def test_the_reference_computes_only_what_it_is_asked(
-    desk: Callable[..., Desk], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    desk: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = desk(batch_size=4, batch_wait_ms=3_600_000).engine
     seen: list[tuple[bool, int]] = []
@@ -50,7 +50,7 @@ def test_the_reference_computes_only_what_it_is_asked(
         lambda self, pixels: seen.append((self is engine.policy, len(pixels))) or true(self, pixels),
     )
 
-    async def both() -> list[list[Outcome | Unusable]]:
+    async def both() -> list[list[Outcome | UnusableImage]]:
         return await asyncio.gather(engine.predict([picture(1)] * 3, False), engine.predict([picture(2)], True))
 
     plain, asked = run_coroutine(both())
@@ -66,22 +66,22 @@ def test_the_reference_computes_only_what_it_is_asked(
         (bomb(12_000), "12000 x 12000 pixels; send at most 25000000 pixels"),
         (b"hello, I am no picture", "not an image"),
         (b"", "empty file"),
-        (b"\xff\xd8\xff\xe0" + b"\x00" * 100, "send a whole JPEG"),
+        (b"\xff\xd8\xff\xe0" + b"\x00" * 100, "send a complete JPEG"),
     ],
     ids=["bomb", "smaller bomb", "text", "empty", "torn"],
 )
-def test_what_is_no_image_is_said(desk: Callable[..., Desk], data: bytes, says: str) -> None:
+def test_what_is_no_image_is_said(desk: Callable[..., ServerState], data: bytes, says: str) -> None:
     found = run_coroutine(desk().engine.predict([data], False))
-    assert isinstance(found[0], Unusable)
+    assert isinstance(found[0], UnusableImage)
     assert says in str(found[0])
 
 
 @pytest.mark.parametrize(
     "data", [bomb(), bomb(12_000), wide_webp(), largest(5001)], ids=["large", "smaller", "webp", "just over"]
 )
-def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+def test_a_bomb_is_not_decoded(desk: Callable[..., ServerState], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     said = run_coroutine(desk().engine.predict([data], False))[0]
-    assert isinstance(said, Unusable)
+    assert isinstance(said, UnusableImage)
     assert "too large" in str(said)
     for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
         monkeypatch.setattr(kind, "load", lambda self: pytest.fail("decoded"))
@@ -89,18 +89,20 @@ def test_a_bomb_is_not_decoded(desk: Callable[..., Desk], monkeypatch: pytest.Mo
         decode(data, 25_000_000)
 
 
-def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+def test_images_beyond_the_queue_are_refused_at_once(
+    desk: Callable[..., ServerState], picture: Callable[..., bytes]
+) -> None:
     engine = desk(queue=3, max_images=3, batch_size=3, batch_wait_ms=3_600_000).engine
 
     async def scene() -> None:
         first = asyncio.create_task(engine.predict([picture()] * 2, False))
         await asyncio.sleep(0)
-        with pytest.raises(Full, match="try again in 1 s"):
+        with pytest.raises(QueueFull, match="try again in 1 s"):
             await engine.predict([picture()] * 2, False)
         engine.check()
         second = asyncio.create_task(engine.predict([picture()], False))
         await asyncio.sleep(0)
-        with pytest.raises(Full):
+        with pytest.raises(QueueFull):
             engine.check()
         assert len(await first) + len(await second) == 3
         engine.check()
@@ -109,7 +111,7 @@ def test_images_beyond_the_queue_are_refused_at_once(desk: Callable[..., Desk], 
 
 
 def test_places_and_bytes_come_back_whatever_happens(
-    desk: Callable[..., Desk], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    desk: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = desk(queue=2, max_images=2).engine
 
@@ -128,13 +130,13 @@ def test_places_and_bytes_come_back_whatever_happens(
     assert (engine._images, engine._bytes) == (0, 0)
 
 
-def test_bytes_that_wait_are_bounded(desk: Callable[..., Desk]) -> None:
+def test_bytes_that_wait_are_bounded(desk: Callable[..., ServerState]) -> None:
     engine = desk(max_megabytes=1, waiting_megabytes=2).engine
     engine.take_bytes(2**20)
     engine.take_bytes(2**20)
-    with pytest.raises(Full, match="bytes"):
+    with pytest.raises(QueueFull, match="bytes"):
         engine.take_bytes(1)
-    with pytest.raises(Full, match="bytes"):
+    with pytest.raises(QueueFull, match="bytes"):
         engine.check()
     engine.give_back_bytes(2**20)
     engine.take_bytes(1)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.adversarial_images import bomb
 from pipeline.models.policy import final_linear
-from stages.serve.app import Desk, make_app
+from stages.serve.app import ServerState, make_app
 
 HOST = "http://127.0.0.1:8080"
 SECRET = "a-token-of-enough-letters"
@@ -44,7 +44,7 @@ def test_many_images_and_a_bad_one_among_them(client: Client, picture: Callable[
 
 
 def test_a_reference_without_an_opinion_names_no_class(
-    desk: Callable[..., Desk], picture: Callable[..., bytes]
+    desk: Callable[..., ServerState], picture: Callable[..., bytes]
 ) -> None:
     one = desk()
     final_linear(one.engine.reference.network).requires_grad_(False).weight.zero_()
@@ -66,7 +66,7 @@ def test_without_a_reference_there_is_none(client: Client, picture: Callable[...
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"just text", "not an image, or a format that is not supported; send a whole JPEG"),
+        (b"just text", "not an image, or a format that is not supported; send a complete JPEG"),
         (bomb(), "send at most 25000000 pixels"),
         (b"", "the body is empty"),
     ],
@@ -150,7 +150,7 @@ def test_metrics_count_what_happened(client: Client, picture: Callable[..., byte
     assert "process_resident_memory_bytes" in text
 
 
-def test_health_is_over_when_it_stops(desk: Callable[..., Desk]) -> None:
+def test_health_is_over_when_it_stops(desk: Callable[..., ServerState]) -> None:
     one = desk()
     with TestClient(make_app(one), base_url=HOST) as site:
         assert (site.get("/healthz").status_code, site.get("/healthz").json()) == (200, {"status": "ok"})

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 from support.coroutines import run_coroutine
 
-from stages.serve.app import Desk, make_app
+from stages.serve.app import ServerState, make_app
 
 HOST = "http://127.0.0.1:8080"
 RAW = {"Content-Type": "application/octet-stream"}
@@ -45,7 +45,7 @@ def test_a_large_body_is_refused_before_it_is_read(client: Client) -> None:
     assert reply.status_code == 413, "by its announced length alone"
 
 
-def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., Desk]) -> None:
+def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., ServerState]) -> None:
     one, taken, sent = desk(max_megabytes=1), [], []
 
     async def receive() -> dict[str, Any]:
@@ -61,17 +61,17 @@ def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., 
     assert one.engine._bytes == 0
 
 
-def test_a_full_queue_answers_503(desk: Callable[..., Desk]) -> None:
+def test_a_full_queue_answers_503(desk: Callable[..., ServerState]) -> None:
     one = desk(queue=2, max_images=2)
     one.engine._images = 2
-    one.engine._batcher._seconds_an_item = 3.5
+    one.engine._batcher._seconds_per_item = 3.5
     reply = TestClient(make_app(one), base_url=HOST).post("/predict", content=b"x", headers=RAW)
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
     assert "try again in 7 s" in reply.json()["detail"]
     one.engine._images = 0
 
 
-def test_a_full_queue_reads_nothing(desk: Callable[..., Desk]) -> None:
+def test_a_full_queue_reads_nothing(desk: Callable[..., ServerState]) -> None:
     one, sent = desk(queue=2, max_images=2), []
     one.engine._images = 2
 
@@ -86,7 +86,7 @@ def test_a_full_queue_reads_nothing(desk: Callable[..., Desk]) -> None:
     one.engine._images = 0
 
 
-def test_bytes_beyond_the_budget_answer_503(desk: Callable[..., Desk], picture: Callable[..., bytes]) -> None:
+def test_bytes_beyond_the_budget_answer_503(desk: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
     one = desk(max_megabytes=1, waiting_megabytes=1)
     site = TestClient(make_app(one), base_url=HOST)
     one.engine.take_bytes(2**20 - 10)

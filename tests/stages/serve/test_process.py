@@ -77,7 +77,7 @@ def test_what_it_says_and_what_memory_it_stays_below(
     served()
     server = process(tmp_path / "served.yaml")
     said = "".join(server.lines)
-    assert "served: 3 classes, the reference beside it" in said
+    assert "served: 3 classes, with the reference" in said
     stated = int(re.search(r"memory stays below (\d+) MiB", said)[1]) << 20  # type: ignore[index]
     assert abs(figure(server.address, "image_rlhf_memory_limit_bytes") - stated) < 2**20
     for content in (bomb(), b"just text", picture(), bytes(19 * 2**20)):

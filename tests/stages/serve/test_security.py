@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from pipeline.config.serve import ServeConfig
 from pipeline.errors import UserError
 from stages.serve.app import FILES
-from stages.serve.run import TOKEN, token_of
+from stages.serve.run import TOKEN_VARIABLE, read_token
 
 HOST = "http://127.0.0.1:8080"
 SECRET = "a-token-of-enough-letters"
@@ -21,7 +21,7 @@ Client = Callable[..., TestClient]
 
 
 def test_a_token_is_asked_for(client: Client, picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOKEN, SECRET)
+    monkeypatch.setenv(TOKEN_VARIABLE, SECRET)
     one = client()
     for path in ("/", "/static/serve.js", "/healthz", "/openapi.json"):
         assert one.get(path).status_code == 200, path
@@ -56,14 +56,14 @@ def test_tokens_are_compared_in_constant_time(client: Client, monkeypatch: pytes
 def test_where_the_token_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment alone: a configuration is saved with every run and shown in reports."""
     assert "token" not in ServeConfig.model_fields
-    monkeypatch.delenv(TOKEN, raising=False)
-    assert token_of() is None
-    monkeypatch.setenv(TOKEN, SECRET)
-    assert token_of() == SECRET
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    assert read_token() is None
+    monkeypatch.setenv(TOKEN_VARIABLE, SECRET)
+    assert read_token() == SECRET
     for bad in ("short", "with spaces in it, long enough", "ünprintable-letters"):
-        monkeypatch.setenv(TOKEN, bad)
+        monkeypatch.setenv(TOKEN_VARIABLE, bad)
         with pytest.raises(UserError, match="at least 16"):
-            token_of()
+            read_token()
 
 
 def test_a_foreign_host_is_refused(client: Client, picture: Callable[..., bytes]) -> None:

@@ -11,7 +11,7 @@ from support.coroutines import run_coroutine
 
 from pipeline.config.serve import ServeConfig
 from pipeline.config.server import ServerConfig
-from pipeline.ui.web.guard import ANY, Guard, Rules, known_hosts
+from pipeline.ui.web.guard import ANY, Guard, Rules, accepted_hosts
 
 LOCALHOST = (b"host", b"localhost")
 
@@ -33,7 +33,7 @@ def answered(
         await send({"type": "http.response.body", "body": b'{"detail": "asked"}'})
 
     scope = {"type": "http", "method": method, "scheme": "http", "headers": list(headers)}
-    rules = Rules(hosts or known_hosts("127.0.0.1", []), "serve.allowed_hosts", 1000, origin_needed=False)
+    rules = Rules(hosts or accepted_hosts("127.0.0.1", []), "serve.allowed_hosts", 1000, origin_needed=False)
     run_coroutine(Guard(app, rules)(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"])
 
@@ -81,14 +81,14 @@ def test_a_host_is_sent_once(headers: tuple[tuple[bytes, bytes], ...]) -> None:
 
 
 def test_an_empty_host_is_nobodys_even_if_a_setting_names_it() -> None:
-    assert answered((b"host", b""), hosts=known_hosts("", [""]))[0] == 400
+    assert answered((b"host", b""), hosts=accepted_hosts("", [""]))[0] == 400
 
 
 @pytest.mark.parametrize(
     "host", [b"localhost", b"LOCALHOST:65535", b"127.0.0.1:1", b"[::1]", b"[0:0:0:0:0:0:0:1]:80", b"my_machine.lan."]
 )
 def test_ones_own_names_are_accepted_in_every_spelling(host: bytes) -> None:
-    assert answered((b"host", host), hosts=known_hosts("127.0.0.1", ["my_machine.lan."]))[0] == 200
+    assert answered((b"host", host), hosts=accepted_hosts("127.0.0.1", ["my_machine.lan."]))[0] == 200
 
 
 @pytest.mark.parametrize(
