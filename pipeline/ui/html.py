@@ -1,4 +1,4 @@
-"""Self-contained pages: one look for all of them, text from outside always escaped, pictures and plots inside the file."""
+"""Self-contained HTML pages: shared styles, escaped text, and embedded pictures and plots."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from pipeline.run.atomic_files import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
 THUMBNAIL = 160  # pixels of the longer side
-MAX_BYTES = 2**30  # of a file that a thumbnail is made of
+MAX_BYTES = 2**30  # of an image file with a thumbnail
 
 
 def percent(value: float | None, places: int = 1) -> str:
-    """0.123 as 12.3 %, which no line break parts; a dash for nothing."""
+    """0.123 as 12.3 % with a non-breaking space; a dash for None."""
     return "–" if value is None else f"{100 * value:.{places}f}\u00a0%"
 
 
 def points(value: float | None, places: int = 1) -> str:
-    """A difference of two shares, 0.123 as +12.3; a dash for nothing."""
+    """A difference of two shares, 0.123 as +12.3; a dash for None."""
     return "–" if value is None else f"{100 * value:+.{places}f}".replace("-", "−")
 
 
 def number(value: float | None, places: int = 3) -> str:
-    """0.1234 as 0.123; a dash for nothing."""
+    """0.1234 as 0.123; a dash for None."""
     return "–" if value is None else f"{value:.{places}f}".replace("-", "−")
 
 
 def render(folder: Path, template: str, **values: object) -> str:
-    """A page from a template in `folder`, which may extend or import those in pipeline/templates.
+    """A page from a template in `folder`, which may extend or import those in pipeline/ui/templates.
 
     Args:
-        values: what the template reads; text in it is escaped, `Markup` (plots) is not.
+        values: the template's variables; text is escaped, `Markup` (plots) is not.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
@@ -58,12 +58,12 @@ def render(folder: Path, template: str, **values: object) -> str:
 
 
 def data_address(data: bytes, kind: str) -> str:
-    """Bytes as an address that holds them; `kind` is their media type, as image/png."""
+    """A data URL with these bytes; `kind` is their media type, e.g. image/png."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def thumbnail(table: ImageTable, image: str, max_pixels: int) -> str | None:
-    """A small JPEG or PNG of an image of a table as a data address; None if it is gone or cannot be read.
+    """A small JPEG or PNG of an image of a table as a data URL; None if it is missing or cannot be read.
 
     Args:
         max_pixels: a larger image is not decoded.

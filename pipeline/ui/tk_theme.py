@@ -1,4 +1,4 @@
-"""What desktop windows share: the pages' colours, and pictures that fit."""
+"""Shared parts of desktop windows: the colours of the pages, and scaled pictures."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ GROUND, PANEL, INK, QUIET, LINE, ACCENT, PRESS = (
 )
 
 
-SMALL, ENLARGED = 64, 320  # pictures up to SMALL pixels are drawn at ENLARGED: larger, blocks hide the picture
+SMALL, ENLARGED = 64, 320  # pictures up to SMALL pixels are enlarged to at most ENLARGED; beyond it they look blocky
 
 
 def open_window(instead: str) -> tk.Tk:
-    """A window of this program.
+    """Open a window.
 
     Args:
-        instead: what a user without a screen can do, for the message.
+        instead: alternative for users without a display, for the message.
 
     Raises:
-        UserError: there is no screen.
+        UserError: there is no display.
     """
     try:
         return tk.Tk(className="image-rlhf")
     except tk.TclError as error:
-        raise UserError(f"the window needs a screen ({error}); {instead}") from error
+        raise UserError(f"no display for the window ({error}); {instead}") from error
 
 
 def dress(root: tk.Tk) -> None:
-    """Give a window the page's look."""
+    """Apply the theme of the pages to a window."""
     root.configure(background=GROUND)
     style = ttk.Style(root)
     style.theme_use("clam")
@@ -53,7 +53,7 @@ def dress(root: tk.Tk) -> None:
 
 
 def fitted(picture: Image.Image, width: int, height: int, enlarged: int) -> ImageTk.PhotoImage:
-    """The picture as large as fits; a tiny one no larger than `enlarged`."""
+    """The picture scaled to fit; one of at most SMALL pixels is no larger than `enlarged`."""
     limit = enlarged if max(picture.size) <= SMALL else max(width, height)
     scale = min(width / picture.width, height / picture.height, limit / max(picture.size))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))

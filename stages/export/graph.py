@@ -1,6 +1,6 @@
 """The policy as a graph for other programs: uint8 pixels in, probabilities out, any number of images at once.
 
-Normalisation is inside, since a caller who forgets it gets wrong answers without an error.
+Normalisation is part of the graph, since a caller who forgets it gets wrong predictions without an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.models.predictor import Predictor
 from pipeline.models.serialization import ModelHeader
 
 INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
-EXTRA = "image_rlhf.json"  # of a .pt2: what the ONNX file has as metadata
+EXTRA = "image_rlhf.json"  # file in a .pt2 with the metadata
 Outputs = tuple[np.ndarray, np.ndarray]
 PredictFunction = Callable[[np.ndarray], Outputs]  # uint8 [B, size, size, 3] to probabilities [B, C] and logits [B, C]
 
@@ -42,7 +42,7 @@ class PixelsToClasses(nn.Module):
 
 
 def metadata(header: ModelHeader, weights: str) -> dict[str, str]:
-    """What a user of the graph has to know, as strings.
+    """What is needed to use the graph, as strings.
 
     Args:
         weights: hash of the weights the graph was made from.
@@ -61,7 +61,7 @@ def metadata(header: ModelHeader, weights: str) -> dict[str, str]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporters' remarks on their own workings: what they made is held against PyTorch afterwards."""
+    """Silence the exporters' logs and warnings; their output is compared with PyTorch afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -79,7 +79,7 @@ def trace(predictor: Predictor) -> ExportedProgram:
         UserError: this torch cannot trace this network.
     """
     size = predictor.header.size
-    # Two images: torch takes a dimension of one for a constant.
+    # Two images: torch specialises a dimension of size one.
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=predictor.device)
     try:
         with _quietly(), torch.no_grad():
@@ -89,10 +89,10 @@ def trace(predictor: Predictor) -> ExportedProgram:
                 dynamic_shapes={INPUT: {0: Dim("batch", min=1)}},
             )
     except Exception as error:  # what the tracer raises is not documented
-        raise _impossible(predictor, "torch.export", error) from error
+        raise _export_error(predictor, "torch.export", error) from error
 
 
-def _impossible(predictor: Predictor, what: str, error: Exception) -> UserError:
+def _export_error(predictor: Predictor, what: str, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(
         f"{what} of torch {torch.__version__} cannot export {predictor.header.network} ({reason}); FORMAT=huggingface "
@@ -101,7 +101,7 @@ def _impossible(predictor: Predictor, what: str, error: Exception) -> UserError:
 
 
 def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) -> PredictFunction:
-    """model.pt2 for `torch.export.load`; returns what the file answers."""
+    """Write model.pt2 for `torch.export.load`; returns a function that runs the file."""
     path = folder / "model.pt2"
     facts = json.dumps(metadata(predictor.header, predictor.weights), ensure_ascii=False)
     with _quietly():
@@ -117,13 +117,13 @@ def write_torch(predictor: Predictor, program: ExportedProgram, folder: Path) ->
 
 
 def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> PredictFunction:
-    """model.onnx (and model.onnx.data beside it, above 2 GB); returns what onnxruntime answers."""
+    """Write model.onnx (and model.onnx.data, above 2 GB); returns a function that runs it with onnxruntime."""
     import onnxruntime
 
     path = folder / "model.onnx"
     try:
         with _quietly():
-            made = torch.onnx.export(
+            exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 verbose=False,
@@ -131,11 +131,11 @@ def write_onnx(predictor: Predictor, program: ExportedProgram, folder: Path) -> 
                 output_names=list(OUTPUTS),
                 dynamic_shapes={INPUT: {0: "batch"}},
             )
-            assert made is not None
-            made.model.metadata_props.update(metadata(predictor.header, predictor.weights))
-            made.save(path)
-    except Exception as error:  # nor is what the converter raises
-        raise _impossible(predictor, "torch.onnx", error) from error
+            assert exported is not None
+            exported.model.metadata_props.update(metadata(predictor.header, predictor.weights))
+            exported.save(path)
+    except Exception as error:  # what the converter raises is not documented either
+        raise _export_error(predictor, "torch.onnx", error) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()

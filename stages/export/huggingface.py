@@ -19,7 +19,7 @@ LIBRARY = "image-rlhf"
 
 
 def model_config(header: ModelHeader) -> dict[str, Any]:
-    """config.json, under the hub's usual names where there are some."""
+    """config.json, with the hub's usual keys where they exist."""
     return {
         "library_name": LIBRARY,
         "architecture": header.backbone,
@@ -39,8 +39,7 @@ def model_config(header: ModelHeader) -> dict[str, Any]:
 def preprocessor_config(header: ModelHeader) -> dict[str, Any]:
     """preprocessor_config.json.
 
-    It names no class of transformers: those round the longer side otherwise, and a crop that is a pixel off would be
-    taken for ours.
+    It names no class of transformers: those round the longer side differently, so that the crop could be a pixel off.
     """
     return {
         "do_convert_rgb": True,
@@ -58,10 +57,10 @@ def preprocessor_config(header: ModelHeader) -> dict[str, Any]:
 
 
 def write_folder(folder: Path, ws: Workspace, policy: Path, predictor: Predictor) -> None:
-    """Make the folder, which must not be there yet.
+    """Write the folder, which must not exist.
 
     Args:
-        policy: the run's model file; its header lets `Predictor.load` read the copy as it is.
+        policy: the run's model file; with its header `Predictor.load` can read the copy.
     """
     folder.mkdir()
     shutil.copyfile(policy, folder / EXPORTED)

@@ -1,4 +1,4 @@
-"""README.md of an exported folder: metadata that the Hugging Face hub reads, and the card in words."""
+"""README.md of an exported folder: metadata for the Hugging Face hub, and the model card."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ TEMPLATE = Path(__file__).with_name("README.md.jinja")
 
 
 def percent(value: float | None) -> str:
-    """0.123 as 12.3 %; a dash for nothing."""
+    """0.123 as 12.3 %; a dash for None."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def share(value: Any) -> str:
-    """A proportion with its interval; a dash for nothing."""
+    """A proportion with its interval; a dash for None."""
     return "–" if value is None else f"{percent(value.value)} [{percent(value.low)}, {percent(value.high)}]"
 
 
 def number(value: float | None, places: int = 3) -> str:
-    """With so many decimals; a dash for nothing."""
+    """With so many decimals; a dash for None."""
     return "–" if value is None else f"{value:.{places}f}"
 
 
 def plain(text: object) -> str:
-    """A name as text that Markdown takes for nothing else, on one line."""
+    """A name on one line, with Markdown and HTML escaped."""
     one_line = " ".join(str(text).split())
     return re.sub(r"([\\`*_{}\[\]()#|~!])", r"\\\1", html.escape(one_line, quote=False))
 
 
 def metadata(facts: dict[str, Any]) -> dict[str, Any]:
-    """The front matter; the accuracy as the hub's model index, where it is known. The licence is the user's to choose."""
+    """The front matter, with the accuracy as the hub's model index if it is known. The user chooses the licence."""
     front: dict[str, Any] = {
         "library_name": "image-rlhf",
         "pipeline_tag": "image-classification",
@@ -54,7 +54,7 @@ def metadata(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def render(facts: dict[str, Any]) -> str:
-    """The whole file, from what `facts.gather` found."""
+    """The complete file, from the result of `model_facts.gather`."""
     environment = jinja2.Environment(
         autoescape=False,  # Markdown: names go through `plain`
         undefined=jinja2.StrictUndefined,
@@ -66,4 +66,4 @@ def render(facts: dict[str, Any]) -> str:
     environment.filters.update(filters)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     front = yaml.safe_dump(metadata(facts), sort_keys=False, allow_unicode=True)
-    return template.render(facts, front=front, kinds_in_words={schema.name: schema.asks for schema in schemas})
+    return template.render(facts, front=front, question_texts={schema.name: schema.asks for schema in schemas})

@@ -1,4 +1,4 @@
-"""What the model card says, gathered from what the run left behind; nothing is measured a second time."""
+"""The facts in the model card, gathered from the results of the run's stages; nothing is evaluated again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.models.policy import log_policy
 from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import calibration_doubts
 
-AUTOMATIC_SOURCES = ("simulated", "replay")  # sources of judgments that nobody gave to this project
+AUTOMATIC_SOURCES = ("simulated", "replay")  # sources of judgments that no person gave for this run
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Share:
 
 
 def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
-    """All that the template is given.
+    """The variables of the template.
 
     Args:
         policy: the policy's file.
@@ -77,31 +77,31 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
 
 
 def origin(ws: Workspace, labelled: int) -> str:
-    """Where the reference came from, as its stage's manifest has it."""
+    """The origin of the reference, from its stage's manifest, as a part of a sentence."""
     if labelled:
         return f"trained on {labelled} labelled images"
     if "checkpoint" in ws.run.read("reference", "manifest.json", "inputs")["inputs"]:
-        return "that was trained elsewhere and given to it"
+        return "that was trained elsewhere (reference.checkpoint)"
     return "that is uniform (every class equally probable)"
 
 
 def accuracies(results: dict[str, Any], total: int) -> dict[str, Share]:
-    """Accuracy on the evaluation images of reference, reward model's best class, and policy, from the stages' results."""
-    found = {
+    """Accuracy on the evaluation images of the reference, the argmax of the reward and the policy, from the stages' results."""
+    values = {
         "reference": results["reference"]["accuracy"],
         "reward": results["reward"]["argmax_accuracy"],
         "policy": results["ppo"]["accuracy"],
     }
-    return {name: Share.of(round(value * total), total) for name, value in found.items() if value is not None}
+    return {name: Share.of(round(value * total), total) for name, value in values.items() if value is not None}
 
 
 def policy_scores(ws: Workspace, policy: Path) -> Tensor:
-    """log pi [N, C] of every image: from the cache, where PPO's own evaluation left it."""
+    """log pi [N, C] of every image, from the cache that PPO's evaluation filled."""
     return log_policy(ws.scores(*ws.cut(ws.load_policy(policy))))
 
 
 def on_gold(log_pi: Tensor, gold: GoldLabels, known: np.ndarray) -> dict[str, Any]:
-    """The policy's calibration error, and its accuracy on the images of each class that has some.
+    """The policy's calibration error, and its accuracy per class.
 
     Args:
         known: rows of the evaluation images whose class is known.
@@ -117,7 +117,7 @@ def on_gold(log_pi: Tensor, gold: GoldLabels, known: np.ndarray) -> dict[str, An
 
 
 def judgments(store: FeedbackStore) -> dict[str, Any]:
-    """How many of which kind by how many people, how far they agree, and where they came from. No names: the card is public."""
+    """Counts, agreement and sources of the judgments. Without annotators' names, since the card may be published."""
     pairs, per_image = store.comparisons(), store.per_image_judgments()
     sources = [*pairs["source"], *per_image["source"]]
     return {
@@ -125,5 +125,5 @@ def judgments(store: FeedbackStore) -> dict[str, Any]:
         "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
         "kinds": agreement.as_json(store.quality())["questions"],
         "sources": {name: sources.count(name) for name in sorted(set(sources))},
-        "stand_ins": sum(source in AUTOMATIC_SOURCES for source in sources),
+        "automatic": sum(source in AUTOMATIC_SOURCES for source in sources),
     }

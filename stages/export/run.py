@@ -1,6 +1,6 @@
-"""The policy for other programs: ONNX, torch.export, and a folder in the Hugging Face layout.
+"""`make export`: the policy for other programs, as ONNX, torch.export and a folder in the Hugging Face layout.
 
-Everything is made in a folder nobody sees, checked against PyTorch on real images, and only then put in its place.
+Files are written to a temporary folder, compared with PyTorch on real images, and only then moved to their place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript")}
 
 @dataclass(frozen=True)
 class Exported:
-    """What was made: the place of each format with its largest difference to PyTorch, and on how many images."""
+    """The path of each format with its largest difference to PyTorch, and the number of images compared."""
 
     differences: dict[Path, float]
     images: int
@@ -37,10 +37,10 @@ class Exported:
 
 @one_process("export")
 def run(config: Config, formats: Sequence[str] = FORMATS) -> Exported:
-    """Make runs/<name>/export/{model.onnx, model.pt2, huggingface/}, as many of them as are asked for.
+    """Write runs/<name>/export/{model.onnx, model.pt2, huggingface/}, those of `formats`.
 
     Raises:
-        UserError: no policy yet, a package is missing, or an export does not agree with PyTorch; nothing is changed then.
+        UserError: no policy yet, a package is missing, or an export does not agree with PyTorch; no file changes then.
     """
     formats = [name for name in FORMATS if name in formats]
     require_packages(formats)
@@ -48,7 +48,7 @@ def run(config: Config, formats: Sequence[str] = FORMATS) -> Exported:
     policy = ws.run.require(*POLICY.split("/"))
     cpu = config.runtime.model_copy(
         update={"device": "cpu"}
-    )  # a graph remembers its device, and others may have no GPU
+    )  # a graph stores its device, and other machines may have no GPU
     predictor = Predictor.load(policy, cpu)
     sample = Sample.of(ws, predictor)
     program = trace(predictor) if {"onnx", "torch"} & set(formats) else None
@@ -56,16 +56,18 @@ def run(config: Config, formats: Sequence[str] = FORMATS) -> Exported:
     target.mkdir(parents=True, exist_ok=True)
     differences: dict[Path, float] = {}
     try:
-        with tempfile.TemporaryDirectory(dir=target, prefix=".making-") as made:
-            folder = Path(made)
+        with tempfile.TemporaryDirectory(dir=target, prefix=".making-") as temporary:
+            folder = Path(temporary)
             if program and "onnx" in formats:
                 differences[target / "model.onnx"] = check("model.onnx", write_onnx(predictor, program, folder), sample)
             if program and "torch" in formats:
                 differences[target / "model.pt2"] = check("model.pt2", write_torch(predictor, program, folder), sample)
             if "huggingface" in formats:
                 write_folder(folder / "huggingface", ws, policy, predictor)
-                differences[target / "huggingface"] = check("huggingface/", loaded(folder / "huggingface", cpu), sample)
-            put_in_place(folder, target)
+                differences[target / "huggingface"] = check(
+                    "huggingface/", load_exported(folder / "huggingface", cpu), sample
+                )
+            move_into_place(folder, target)
     finally:
         if not any(target.iterdir()):
             target.rmdir()
@@ -83,8 +85,8 @@ def require_packages(formats: Sequence[str]) -> None:
             )
 
 
-def loaded(folder: Path, runtime: RuntimeConfig) -> PredictFunction:
-    """What an exported folder answers, loaded as its users do."""
+def load_exported(folder: Path, runtime: RuntimeConfig) -> PredictFunction:
+    """The outputs of an exported folder, loaded as its users do."""
     predictor = Predictor.load(folder, runtime)
 
     def answer(pixels: np.ndarray) -> Outputs:
@@ -94,19 +96,19 @@ def loaded(folder: Path, runtime: RuntimeConfig) -> PredictFunction:
     return answer
 
 
-def put_in_place(made: Path, target: Path) -> None:
-    """Replace what stands in `target` by what was made, each file or folder whole."""
-    if (made / "model.onnx").is_file():
-        (target / "model.onnx.data").unlink(missing_ok=True)  # of a larger model that stood here before
-    for new in sorted(made.iterdir()):
+def move_into_place(new_folder: Path, target: Path) -> None:
+    """Replace the files and folders in `target` by those in `new_folder`, each in one step."""
+    if (new_folder / "model.onnx").is_file():
+        (target / "model.onnx.data").unlink(missing_ok=True)  # of an earlier, larger model
+    for new in sorted(new_folder.iterdir()):
         old = target / new.name
-        if old.is_dir():  # a folder cannot be replaced in one step: it goes aside first, and with `made` in the end
-            old.replace(made / f".old-{new.name}")
+        if old.is_dir():  # a folder cannot be replaced: it is moved away first, and deleted with `new_folder`
+            old.replace(new_folder / f".old-{new.name}")
         new.replace(old)
 
 
 def describe(exported: Exported) -> str:
-    """What was made, for the terminal."""
+    """A summary for the terminal."""
     width = max(len(str(path)) for path in exported.differences)
     lines = [f"{path!s:{width}}  {found:.1e}" for path, found in exported.differences.items()]
     head = f"      largest difference of a probability to PyTorch's, on {exported.images} evaluation images:"

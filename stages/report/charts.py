@@ -1,4 +1,4 @@
-"""The report's plots: every line has a colour, a dash and a mark of its own, so that a grey print can be read, too."""
+"""The report's plots. Every line has its own colour, dash and marker, so that grey prints are readable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from markupsafe import Markup
 
 from pipeline.tracking.metrics_log import Row
 from pipeline.ui.plots import BLUE, COLOURS, GREY, ORANGE, figure, reliability, svg
-from pipeline.ui.reward_kl_plot import DISTANCE, draw_gold, draw_proxy, measured
+from pipeline.ui.reward_kl_plot import DISTANCE, curve, draw_gold, draw_proxy
 
 DASHES, MARKS = ("-", "--", "-.", ":"), "osD^vP"
-CLASSES = 20  # classes shown one by one; of more, those whose accuracy changed most
+MAX_CLASSES = 20  # classes shown; of more, those whose accuracy changed most
 
 
 class Line(NamedTuple):
@@ -34,7 +34,7 @@ def by_iteration(lines: Sequence[Line], ylabel: str, about: str) -> Markup | Non
     found = [(line, [row for row in line.rows if line.column in row]) for line in lines]
     if not any(rows for _, rows in found):
         return None
-    made, axes = figure()
+    plot_figure, axes = figure()
     for line, rows in found:
         if rows:
             x, y = [row["iteration"] for row in rows], [row[line.column] for row in rows]
@@ -42,11 +42,11 @@ def by_iteration(lines: Sequence[Line], ylabel: str, about: str) -> Markup | Non
     axes.set(xlabel="iteration", ylabel=ylabel)
     if len(lines) > 1:
         axes.legend(frameon=False)
-    return Markup(svg(made, about))
+    return Markup(svg(plot_figure, about))
 
 
-def decided(rows: Sequence[Row]) -> list[Row]:
-    """Rows without the accuracy of iteration 0, where the policy is the uniform reference: it is the first class's."""
+def drop_uniform_accuracy(rows: Sequence[Row]) -> list[Row]:
+    """Rows without the accuracy of iteration 0: the policy is still the uniform reference, so that its argmax is arbitrary."""
     return [{k: v for k, v in row.items() if k != "accuracy_heldout" or row["iteration"] > 0} for row in rows]
 
 
@@ -89,35 +89,35 @@ def ppo_plots(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
 
 
 def over_optimisation(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
-    """Proxy and, where classes are known, gold on held-out images against the distance from the reference."""
-    made, axes = figure()
+    """Proxy reward and, if labels are known, gold on held-out images, against the distance from the reference."""
+    plot_figure, axes = figure()
     draw_proxy(axes, rows)
     if any("spread_heldout" in row for row in rows):
         axes.legend(frameon=False)
-    title = "Over-optimisation: what the reward model sees"
-    plots = [(title, Markup(svg(made, f"{title}, held-out images, against the {DISTANCE}")))]
-    if measured(rows, "gold_heldout")[0]:
-        made, axes = figure()
+    title = "Over-optimisation: reward model"
+    plots = [(title, Markup(svg(plot_figure, f"{title}, held-out images, against the {DISTANCE}")))]
+    if curve(rows, "gold_heldout")[0]:
+        plot_figure, axes = figure()
         draw_gold(axes, rows)
-        title = "Over-optimisation: what is true"
-        plots.append((title, Markup(svg(made, f"{title}, held-out images, against the {DISTANCE}"))))
+        title = "Over-optimisation: gold"
+        plots.append((title, Markup(svg(plot_figure, f"{title}, held-out images, against the {DISTANCE}"))))
     return plots
 
 
 def shown_classes(classes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most CLASSES of them, in their own order: those whose accuracy changed most, or is lowest if there is one only."""
+    """At most MAX_CLASSES classes, in their order: those whose accuracy changed most (or is lowest, without a policy)."""
 
     def change(row: Mapping[str, Any]) -> float:
         sides = [row[name]["accuracy"] for name in ("before", "after") if name in row]
         return float(abs(sides[1] - sides[0]) if len(sides) == 2 else 1 - sides[0])
 
-    chosen = sorted(range(len(classes)), key=lambda n: -change(classes[n]))[:CLASSES]
+    chosen = sorted(range(len(classes)), key=lambda n: -change(classes[n]))[:MAX_CLASSES]
     return [classes[n] for n in sorted(chosen)]
 
 
 def class_plot(classes: Sequence[Mapping[str, Any]], chance: float | None = None) -> Markup:
-    """Accuracy of each class with its 95 % interval, before and after; beside chance where that is given."""
-    made, axes = figure(5.2, 1.0 + 0.36 * len(classes))
+    """Accuracy of each class with its 95 % interval, before and after, and chance if it is given."""
+    plot_figure, axes = figure(5.2, 1.0 + 0.36 * len(classes))
     for name, shift, look in (
         ("before", -0.14, {"color": ORANGE, "marker": "s", "mfc": "white"}),
         ("after", 0.14, {"color": BLUE, "marker": "o"}),
@@ -147,18 +147,20 @@ def class_plot(classes: Sequence[Mapping[str, Any]], chance: float | None = None
     axes.set_yticks(range(len(classes)), names, parse_math=False)
     axes.grid(False, axis="y")
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    beside = "policy and chance" if chance is not None else "reference and policy"
-    return Markup(svg(made, f"accuracy of each class with its 95 % interval, {beside}; the table has the figures"))
+    compared = "policy and chance" if chance is not None else "reference and policy"
+    return Markup(
+        svg(plot_figure, f"accuracy of each class with its 95 % interval, {compared}; the table has the numbers")
+    )
 
 
 def calibration_plot(found: Mapping[str, Any]) -> Markup:
-    """Reliability before and after, on images whose class is known."""
+    """Reliability diagram before and after, on labelled images."""
     names = {} if found["before"] and found["after"] else {"before": "reference", "after": "policy"}
     return Markup(reliability(found, "probability of the predicted class", "share that is right", names))
 
 
-def overlaid(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Markup]]:
-    """One line a run: held-out objective, attained and KL by iteration, reward and gold by distance."""
+def overlay_runs(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Markup]]:
+    """One line per run: held-out objective, attained and KL by iteration; reward and gold by distance."""
     looks = [
         {"color": COLOURS[n % len(COLOURS)], "ls": DASHES[n % len(DASHES)], "marker": MARKS[n % len(MARKS)]}
         for n in range(len(runs))
@@ -175,18 +177,18 @@ def overlaid(runs: Sequence[tuple[str, Sequence[Row]]]) -> list[tuple[str, Marku
         if plot := by_iteration(lines, unit, f"{title}, by iteration of PPO, one line per run"):
             plots.append((title, plot))
     for title, column, unit in (
-        ("What the reward model sees", "reward_heldout", "mean reward"),
-        ("What is true", "gold_heldout", "probability of the true class"),
+        ("Reward model", "reward_heldout", "mean reward"),
+        ("Gold", "gold_heldout", "probability of the true class"),
     ):
-        found = [(name, measured(rows, column), look) for (name, rows), look in zip(runs, looks, strict=True)]
+        found = [(name, curve(rows, column), look) for (name, rows), look in zip(runs, looks, strict=True)]
         if any(x for _, (x, _), _ in found):
-            made, axes = figure()
+            plot_figure, axes = figure()
             for name, (x, y), look in found:
                 if x:
                     axes.plot(x, y, label=name, ms=5, markevery=max(1, len(x) // 10), **look)
             axes.set(xlabel=DISTANCE, ylabel=unit)
             axes.legend(frameon=False)
             plots.append(
-                (title, Markup(svg(made, f"{title}, held-out images, against the {DISTANCE}, one line per run")))
+                (title, Markup(svg(plot_figure, f"{title}, held-out images, against the {DISTANCE}, one line per run")))
             )
     return plots

@@ -1,4 +1,4 @@
-"""What was asked and answered, by whom, and how far it can be trusted."""
+"""The judgments of a run: counts by question, label and annotator, and their quality."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCES = {
 
 
 def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | None:
-    """Counts and quality of the judgments that stand; None if there is none.
+    """Counts and quality of the current judgments; None without judgments.
 
     Args:
         gold: true class of each image whose class is known.
@@ -57,7 +57,7 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
 
 
 def _seconds(frame: pd.DataFrame) -> dict[str, Any]:
-    """Median and 90th percentile of the time an answer took; None where it was not measured."""
+    """Median and 90th percentile of the response time, in seconds; None if it was not measured."""
     taken = pd.to_numeric(frame["response_ms"]).dropna() / 1000
     if not len(taken):
         return {"median_seconds": None, "p90_seconds": None}

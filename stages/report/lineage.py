@@ -1,4 +1,4 @@
-"""What every stage was made from, by hash, and whether that still is what is there."""
+"""The inputs and outputs of every stage, by hash, and whether they are unchanged."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pipeline.run.run_folder import SECTIONS, TARGETS, StageFolder
 from pipeline.run.workspace import Workspace
 
 CHOSEN_BY_COMMAND = {"collect.teacher", "collect.annotators", "collect.ui"}  # `make collect` sets these, not the file
-SAME, CHANGED, GONE = "as it is now", "another now", "gone"
-LISTED = 20  # files left out that are named
+UNCHANGED, CHANGED, MISSING = "unchanged", "changed", "missing"
+MAX_LISTED = 20  # files left out that are listed
 
 
 def lineage(ws: Workspace) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def lineage(ws: Workspace) -> dict[str, Any]:
     done = [name for name in TARGETS if finished(ws.run.stage(name))]
     present = present_inputs(ws)
     stages = [_stage(ws, ws.run.stage(name), present) for name in done]
-    _pass_on(stages)
+    _propagate(stages)
     # Judgments that were imported need no stage that collects them.
     missing = [name for name in TARGETS if name not in done and not (name == "collect" and _judgments(ws))]
     return {
@@ -40,12 +40,12 @@ def lineage(ws: Workspace) -> dict[str, Any]:
     }
 
 
-def _pass_on(stages: Sequence[dict[str, Any]]) -> None:
-    """A stage made from one that is not up to date is not, either, although the file it read is still the same."""
+def _propagate(stages: Sequence[dict[str, Any]]) -> None:
+    """Mark a stage as stale if one of its inputs is from a stale stage, even if that file is unchanged."""
     stale: set[str] = set()
     for stage in stages:
-        behind = [one["name"] for one in stage["inputs"] if one["name"] in stale and one["now"] == SAME]
-        stage["reasons"] += [f"{name}, which it was made from, is not up to date" for name in behind]
+        stale_inputs = [one["name"] for one in stage["inputs"] if one["name"] in stale and one["now"] == UNCHANGED]
+        stage["reasons"] += [f"its input {name} is not up to date" for name in stale_inputs]
         if stage["reasons"]:
             stale.add(stage["stage"])
 
@@ -62,7 +62,7 @@ def _images(ws: Workspace) -> dict[str, Any]:
         "splits": dict(Counter(ws.table.splits.tolist())),
         "left_out": len(skipped),
         "reasons": dict(Counter(file.reason.split(":")[0] for file in skipped)),
-        "listed": [{"path": file.path, "reason": file.reason} for file in skipped[:LISTED]],
+        "listed": [{"path": file.path, "reason": file.reason} for file in skipped[:MAX_LISTED]],
     }
 
 
@@ -72,25 +72,26 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
     inputs = [
         {
             "name": name,
-            "hash": made,
-            "now": SAME if present.get(name) == made else CHANGED if present.get(name) else GONE,
+            "hash": digest,
+            "now": UNCHANGED if present.get(name) == digest else CHANGED if present.get(name) else MISSING,
         }
-        for name, made in manifest["inputs"].items()
+        for name, digest in manifest["inputs"].items()
     ]
     outputs = [
-        {"name": name, "hash": made, "now": _now(stage.path / name, made)} for name, made in manifest["outputs"].items()
+        {"name": name, "hash": digest, "now": _state(stage.path / name, digest)}
+        for name, digest in manifest["outputs"].items()
     ]
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    reasons = [_said(what["name"], what["now"]) for what in (*inputs, *outputs) if what["now"] != SAME]
+    reasons = [_reason(file["name"], file["now"]) for file in (*inputs, *outputs) if file["now"] != UNCHANGED]
     reasons += [
-        f"{name} was {made}, now it is {versions.get(name)}"
-        for name, made in manifest["versions"].items()
-        if versions.get(name) != made
+        f"{name} was {version}, now it is {versions.get(name)}"
+        for name, version in manifest["versions"].items()
+        if versions.get(name) != version
     ]
     if stage.name == "reward":
-        reasons += [f"{name} has come since" for name in _judgments(ws) if name not in manifest["inputs"]]
+        reasons += [f"{name} is new" for name in _judgments(ws) if name not in manifest["inputs"]]
     reasons += changed_settings(stage, manifest["settings"])
-    # What people answered stays true of the images it is about: it does not go out of date, and is never asked again.
+    # People's answers stay valid for their images: they are never stale, and never asked again.
     answered = stage.name == "collect" and by_people(ws)
     return {
         "stage": stage.name,
@@ -107,12 +108,14 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
     }
 
 
-def _said(name: str, now: str) -> str:
-    return "the images, or which of them are held out, are others now" if name == "images" else f"{name} is {now}"
+def _reason(name: str, now: str) -> str:
+    if name == "images":
+        return "the images or their splits have changed"
+    return f"{name} is missing" if now == MISSING else f"{name} has changed"
 
 
 def _weights(ws: Workspace, stage: StageFolder) -> str | None:
-    """The name of a policy's weights: what /model, the model card and ONNX's metadata call it. A file's hash is another."""
+    """Hash of a policy's tensors, as in /model, the model card and ONNX's metadata; it differs from the file's hash."""
     path = stage.path / "model.safetensors"
     if stage.name not in ("reference", "ppo") or not path.is_file():
         return None
@@ -120,22 +123,22 @@ def _weights(ws: Workspace, stage: StageFolder) -> str | None:
 
 
 def collected_with(ws: Workspace) -> dict[str, Any]:
-    """The settings of `collect` that the stage itself kept: `make collect` chooses some, whatever the file says."""
-    kept = ws.run.path / "collect" / "config.yaml"
-    tree = read_saved_tree(kept) if kept.is_file() else {}
+    """The settings that the stage `collect` saved: `make collect` overrides some of the file's."""
+    saved = ws.run.path / "collect" / "config.yaml"
+    tree = read_saved_tree(saved) if saved.is_file() else {}
     settings = tree.get("collect")
     return settings if isinstance(settings, dict) else {}
 
 
 def by_people(ws: Workspace) -> bool:
-    """Whether people answered: where the stage never ran, judgments were imported."""
+    """Whether people answered; also true for imported judgments, where the stage never ran."""
     return bool(collected_with(ws).get("teacher", "people") == "people")
 
 
-def _now(path: Path, made: str) -> str:
+def _state(path: Path, digest: str) -> str:
     if not path.is_file():
-        return GONE
-    return SAME if sha256_of(path) == made else CHANGED
+        return MISSING
+    return UNCHANGED if sha256_of(path) == digest else CHANGED
 
 
 def _judgments(ws: Workspace) -> dict[str, str]:
@@ -143,7 +146,7 @@ def _judgments(ws: Workspace) -> dict[str, str]:
 
 
 def present_inputs(ws: Workspace) -> dict[str, str]:
-    """The present hash of everything a manifest may name as an input; what is not there has none."""
+    """The present hash of every possible input of a stage; missing inputs are left out."""
     config = ws.config
     files = {stage: ws.run.path / stage / "model.safetensors" for stage in ("reference", "reward")}
     files |= {
@@ -151,12 +154,12 @@ def present_inputs(ws: Workspace) -> dict[str, str]:
         for name, path in (("checkpoint", config.reference.checkpoint), ("replay", config.collect.replay.csv))
         if path
     }
-    found = {name: sha256_of(path) for name, path in files.items() if path.is_file()}
-    return found | {"images": ws.table.fingerprint} | _labelled(ws) | _judgments(ws) | ws.weights_input()
+    hashes = {name: sha256_of(path) for name, path in files.items() if path.is_file()}
+    return hashes | {"images": ws.table.fingerprint} | _labelled(ws) | _judgments(ws) | ws.weights_input()
 
 
 def _labelled(ws: Workspace) -> dict[str, str]:
-    """The hash of the reference's labelled images and of the classes their folders give them now, as stage 0 makes it."""
+    """The hash of the reference's labelled images and their present labels, as stage 0 computes it."""
     path = ws.run.path / "reference" / "labelled.csv"
     if not path.is_file():
         return {}
@@ -171,21 +174,25 @@ def _labelled(ws: Workspace) -> dict[str, str]:
     return {"labelled": hashlib.sha256(pairs.encode()).hexdigest()}
 
 
-def changed_settings(stage: StageFolder, made: str) -> list[str]:
-    """What the stage was set to and is no longer, one sentence a setting; nothing if the settings' hash is `made`."""
-    if made == stage.settings:
+def changed_settings(stage: StageFolder, settings: str) -> list[str]:
+    """The settings that changed since the stage ran, one sentence each.
+
+    Args:
+        settings: hash of the settings that the stage ran with.
+    """
+    if settings == stage.settings:
         return []
-    kept = stage.path / "config.yaml"
-    # A setting that did not exist yet was at what is its default now.
+    saved = stage.path / "config.yaml"
+    # A setting that did not exist yet had today's default.
     defaults = settings_of(parse_config({"images": {"source": "digits"}}, "defaults"))
-    old = defaults | dict(flat(read_saved_tree(kept))) if kept.is_file() else {}
+    old = defaults | dict(flat(read_saved_tree(saved))) if saved.is_file() else {}
     new = settings_of(stage.run.config)
     relevant = ("seed", *SECTIONS[stage.name])
     keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]
-    told = [f"{key} was {old.get(key)}, now it is {new.get(key)}" for key in keys]
+    sentences = [f"{key} was {old.get(key)}, now it is {new.get(key)}" for key in keys]
     if stage.name == "collect":
-        return [text for key, text in zip(keys, told, strict=True) if key not in CHOSEN_BY_COMMAND]
-    return told or ["its settings were others"]
+        return [text for key, text in zip(keys, sentences, strict=True) if key not in CHOSEN_BY_COMMAND]
+    return sentences or ["its settings have changed"]
 
 
 def settings_of(config: Config) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Several runs as one table: their figures, and the settings in which they differ."""
+"""Several runs as one table: their results, and the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pipeline.ui.html import number, percent, points
 from stages.report.lineage import flat
 from stages.report.report_data import Figures
 
-NOT_COMPARED = ("name", "runs")  # every run has its own; its name heads its column
+IGNORED_SETTINGS = ("name", "runs")  # every run has its own name; it heads the column
 
 
-def comparison_table(found: Sequence[Figures]) -> dict[str, Any]:
-    """What the page of several runs shows.
+def comparison_table(runs: Sequence[Figures]) -> dict[str, Any]:
+    """The content of the page of several runs.
 
     Returns:
-        `runs`: names; `headlines`: verdict of each; `rows`: (figure, a cell a run); `settings`: (key, a cell a run) of those
-        that differ; `same_images`: whether all were measured on the same images.
+        `runs`: names; `headlines`: verdict of each; `rows`: metric and one cell per run; `settings`: key and one cell per
+        run, of settings that differ; `same_images`: whether all were evaluated on the same images.
     """
-    fingerprints = {one["lineage"]["images"]["fingerprint"] for one in found}
+    fingerprints = {one["lineage"]["images"]["fingerprint"] for one in runs}
     return {
-        "runs": [one["name"] for one in found],
-        "headlines": [one["headline"]["short"] for one in found],
-        "tones": [one["headline"]["tone"] for one in found],
-        "rows": [{"name": name, "cells": [_cell(cell, one) for one in found]} for name, cell in ROWS],
-        "settings": differing(found),
+        "runs": [one["name"] for one in runs],
+        "headlines": [one["headline"]["short"] for one in runs],
+        "tones": [one["headline"]["tone"] for one in runs],
+        "rows": [{"name": name, "cells": [_cell(cell, one) for one in runs]} for name, cell in ROWS],
+        "settings": differing(runs),
         "same_images": len(fingerprints) == 1,
     }
 
 
-def differing(found: Sequence[Figures]) -> list[dict[str, Any]]:
+def differing(runs: Sequence[Figures]) -> list[dict[str, Any]]:
     """The settings that are not the same in all runs, by dotted key."""
-    each = [dict(flat(yaml.safe_load(one["config"]))) for one in found]
+    each = [dict(flat(yaml.safe_load(one["config"]))) for one in runs]
     keys = list(dict.fromkeys(key for settings in each for key in settings))
     return [
         {"key": key, "cells": [_shown(settings.get(key)) for settings in each]}
         for key in keys
-        if key not in NOT_COMPARED and any(settings.get(key) != each[0].get(key) for settings in each)
+        if key not in IGNORED_SETTINGS and any(settings.get(key) != each[0].get(key) for settings in each)
     ]
 
 
@@ -48,7 +48,7 @@ def _shown(value: Any) -> str:
 
 
 def _cell(cell: Callable[[Figures], str], one: Figures) -> str:
-    """A figure of one run; a dash where the run has not got so far, or nothing is known."""
+    """A metric of one run; a dash if its stage is missing or the metric is unknown."""
     try:
         return cell(one)
     except (KeyError, TypeError):  # None where a stage is missing or there is no gold
@@ -59,9 +59,9 @@ def _accuracy(side: dict[str, Any]) -> str:
     return f"{percent(side['accuracy'])} [{percent(side['low'])}, {percent(side['high'])}]"
 
 
-def _before(found: dict[str, Any], cell: Callable[[dict[str, Any]], str]) -> str:
-    """A figure of the reference, or that it has none because no class is likelier to it than another."""
-    return "uniform" if found["uniform_reference"] else cell(found["before"])
+def _before(runs: dict[str, Any], cell: Callable[[dict[str, Any]], str]) -> str:
+    """A metric of the reference; "uniform" if it is uniform and has no metrics of its own."""
+    return "uniform" if runs["uniform_reference"] else cell(runs["before"])
 
 
 def _difference(paired: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The reference beside the policy on the evaluation images: accuracy, confusion, calibration, and what changed."""
+"""Reference and policy compared on the evaluation images: accuracy, confusion, calibration and changed predictions."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from pipeline.learning.statistics import (
     wilson_interval,
 )
 
-SHOWN = 48  # changed images on the page
+MAX_SHOWN = 48  # changed images on the page
 LOST, GAINED, OTHER, UNKNOWN = "right to wrong", "wrong to right", "wrong to another wrong", "true class not known"
 CHANGES = (LOST, GAINED, OTHER, UNKNOWN)  # in the order they are shown
 WRONG, RIGHT = "wrong", "right"
-CONFUSED = 20  # most confused pairs listed where there are more classes than that
+MAX_CONFUSED_PAIRS = 20
 
 
-def compared(
-    table: ImageTable, gold: GoldLabels, log_before: Tensor, log_after: Tensor | None, rows: np.ndarray
+def compare_predictions(
+    table: ImageTable, gold: GoldLabels, log_before: Tensor, log_after: Tensor | None, *, rows: np.ndarray
 ) -> dict[str, Any]:
-    """All figures about predictions for the images `rows`.
+    """All metrics of the predictions for the images `rows`.
 
     Args:
-        log_before, log_after: [N, C] log-probabilities of reference and policy; no policy gives figures of the reference.
+        log_before, log_after: [N, C] log-probabilities of reference and policy; None without a policy.
 
     Returns:
-        `images`, `known` (how many have a gold label), `uniform_reference` (the reference gives all classes the same), `chance`
-        (1 / C) and `commonest` (the share of the commonest class); `before`, `after` (share right with its interval, ECE
-        and bins) and `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
-        A uniform reference has no most probable class: then there is no `before`, no `paired` and no `changed`,
-        but `first_predictions`, the policy's.
+        `images`, `known` (how many have a gold label), `uniform_reference`, `chance` (1 / C) and
+        `commonest` (the share of the most common class); `before`, `after` (accuracy with its interval, ECE and bins)
+        and `paired`, None without gold or policy; `classes`, `confusion`; `changed`, None without a policy.
+        A uniform reference has no most probable class: then `before`, `paired` and `changed` are None, and
+        `first_predictions` has the policy's predictions.
     """
     known = rows[gold.known[rows]]
     labels = gold.labels[known]
     uniform_reference = is_uniform(log_before[rows])
     tables = ({} if uniform_reference else {"before": log_before}) | ({} if log_after is None else {"after": log_after})
     probabilities = {name: log_pi.exp().numpy() for name, log_pi in tables.items()}
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "images": len(rows),
         "known": len(known),
         "uniform_reference": uniform_reference,
@@ -63,20 +63,20 @@ def compared(
     if len(known):
         right = {name: p[known].argmax(-1) == labels for name, p in probabilities.items()}
         for name, p in probabilities.items():
-            made[name] = share(right[name]) | reliability(p[known].max(-1), right[name], CALIBRATION_BINS)
-            made["confusion"][name] = confusion(labels, p[known].argmax(-1), len(gold.classes)).tolist()
-        made["classes"] = by_class(gold.classes, labels, right) if right else []
+            result[name] = share(right[name]) | reliability(p[known].max(-1), right[name], CALIBRATION_BINS)
+            result["confusion"][name] = confusion(labels, p[known].argmax(-1), len(gold.classes)).tolist()
+        result["classes"] = by_class(gold.classes, labels, right) if right else []
         if len(right) == 2:
-            made["paired"] = asdict(paired_difference(right["before"], right["after"]))
+            result["paired"] = asdict(paired_difference(right["before"], right["after"]))
     if uniform_reference and "after" in probabilities:
-        made["first_predictions"] = first_predictions(table, gold, probabilities["after"], rows)
+        result["first_predictions"] = first_predictions(table, gold, probabilities["after"], rows)
     elif "after" in probabilities:
-        made["changed"] = changed(table, gold, probabilities["before"], probabilities["after"], rows)
-    return made
+        result["changed"] = changed_predictions(table, gold, probabilities["before"], probabilities["after"], rows=rows)
+    return result
 
 
 def share(right: np.ndarray) -> dict[str, Any]:
-    """How many of [n > 0] bool are true, with the 95 % Wilson interval of the share."""
+    """Accuracy of [n > 0] bool (whether right), with its 95 % Wilson interval."""
     low, high = wilson_interval(int(right.sum()), len(right))
     return {"right": int(right.sum()), "images": len(right), "accuracy": float(right.mean()), "low": low, "high": high}
 
@@ -97,11 +97,11 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 
 def most_confused(matrices: dict[str, list[list[int]]], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The pairs of true class and wrong prediction that are commonest before or after, the commonest first."""
+    """The most frequent pairs of true class and wrong prediction, before or after, in descending order."""
     stacked = np.stack([np.array(m) for m in matrices.values()])
     worst = stacked.max(0)
     np.fill_diagonal(worst, 0)
-    order = np.argsort(-worst, axis=None, kind="stable")[:CONFUSED]
+    order = np.argsort(-worst, axis=None, kind="stable")[:MAX_CONFUSED_PAIRS]
     pairs = [divmod(int(place), len(classes)) for place in order if worst.flat[place]]
     return [
         {"true": classes[t], "predicted": classes[p]} | {name: matrices[name][t][p] for name in matrices}
@@ -109,22 +109,22 @@ def most_confused(matrices: dict[str, list[list[int]]], classes: Sequence[str]) 
     ]
 
 
-def changed(
-    table: ImageTable, gold: GoldLabels, before: np.ndarray, after: np.ndarray, rows: np.ndarray
+def changed_predictions(
+    table: ImageTable, gold: GoldLabels, before: np.ndarray, after: np.ndarray, *, rows: np.ndarray
 ) -> dict[str, Any]:
-    """The images whose likeliest class is another: in the order of CHANGES, within each the most confident first.
+    """The images whose most probable class changed, in the order of CHANGES, within each the most confident first.
 
     Args:
         before, after: [N, C] probabilities.
 
     Returns:
-        `counts` of each kind of change; `images`: at most SHOWN of them, with id, path, the true class (None where it is
+        `counts` of each kind of change; `images`: at most MAX_SHOWN of them, with id, path, the true class (None if it is
         not known), both classes and each side's probability of both; `rest`: how many more there are.
     """
     old, new = before.argmax(-1), after.argmax(-1)
-    found = [int(row) for row in rows if old[row] != new[row]]
-    kind = {row: _kind(int(gold.labels[row]), int(old[row]), int(new[row])) for row in found}
-    found.sort(key=lambda row: (CHANGES.index(kind[row]), -after[row, new[row]], table.ids[row]))
+    changed = [int(row) for row in rows if old[row] != new[row]]
+    kind = {row: _kind(int(gold.labels[row]), int(old[row]), int(new[row])) for row in changed}
+    changed.sort(key=lambda row: (CHANGES.index(kind[row]), -after[row, new[row]], table.ids[row]))
     listed = [
         {
             "image": str(table.ids[row]),
@@ -136,10 +136,10 @@ def changed(
             "before_probability": float(before[row, old[row]]),
             "after_probability": float(after[row, new[row]]),
         }
-        for row in found[:SHOWN]
+        for row in changed[:MAX_SHOWN]
     ]
     counts = {name: sum(k == name for k in kind.values()) for name in CHANGES}
-    return {"all": len(found), "counts": counts, "images": listed, "rest": len(found) - len(listed)}
+    return {"all": len(changed), "counts": counts, "images": listed, "rest": len(changed) - len(listed)}
 
 
 def first_predictions(table: ImageTable, gold: GoldLabels, after: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def first_predictions(table: ImageTable, gold: GoldLabels, after: np.ndarray, ro
         after: [N, C] probabilities.
 
     Returns:
-        `counts` of wrong, right and unknown; `images`: at most SHOWN of them; `rest`: how many more there are.
+        `counts` of wrong, right and unknown; `images`: at most MAX_SHOWN of them; `rest`: how many more there are.
     """
     best, labels = after.argmax(-1), gold.labels
     kind = {int(row): UNKNOWN if labels[row] < 0 else RIGHT if labels[row] == best[row] else WRONG for row in rows}
@@ -163,7 +163,7 @@ def first_predictions(table: ImageTable, gold: GoldLabels, after: np.ndarray, ro
             "after": gold.classes[best[row]],
             "after_probability": float(after[row, best[row]]),
         }
-        for row in order[:SHOWN]
+        for row in order[:MAX_SHOWN]
     ]
     counts = {name: sum(k == name for k in kind.values()) for name in (WRONG, RIGHT, UNKNOWN)}
     return {"all": len(order), "counts": counts, "images": listed, "rest": len(order) - len(listed)}

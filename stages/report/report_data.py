@@ -1,4 +1,4 @@
-"""All figures of one run, read from what its stages left; nothing is trained, and nothing scored that was scored before."""
+"""All results of one run, read from its stages' files; nothing is trained or scored again."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Row
 from stages.report.judgment_summary import summarise_judgments
 from stages.report.lineage import by_people, finished, lineage
-from stages.report.predictions import compared
+from stages.report.predictions import compare_predictions
 from stages.report.reproduce import commands
 
 Figures = dict[str, Any]
 
 
 def figures(ws: Workspace) -> Figures:
-    """Everything the report shows but pictures, as it is saved in report.json.
+    """The content of the report except pictures, as saved in report.json.
 
     Raises:
         UserError: there is no reference yet, or a model was made for other classes.
     """
     gold = read_gold_labels(ws.table, ws.classes)
     before = ws.log_reference
-    after, made = None, finished(ws.run.stage("ppo"))
-    if made:
+    after, has_policy = None, finished(ws.run.stage("ppo"))
+    if has_policy:
         after = log_policy(ws.scores(*ws.cut(ws.load_policy(ws.run.require("ppo", "model.safetensors")))))
     rows = ws.table.rows("evaluation")
-    found = {
+    report = {
         "name": ws.config.name,
         "seed": ws.config.seed,
         "classes": list(ws.classes),
         "evaluation": "test" if (ws.table.splits == "test").any() else "val",
-        "predictions": compared(ws.table, gold, before, after, rows),
+        "predictions": compare_predictions(ws.table, gold, before, after, rows=rows),
         "judged": summarise_judgments(ws.run.open_store(), gold.by_image(ws.table.ids)),
         "reference": ws.run.read("reference", "result.json", "reference")["reference"],
-        "card": _of(ws, "reward", "card.json"),
-        "ppo": _ppo(ws) if made else None,
+        "card": _read_if_finished(ws, "reward", "card.json"),
+        "ppo": _ppo(ws) if has_policy else None,
         "compare": comparison(ws.run.path / "compare" / "compare.md"),
         "lineage": lineage(ws),
         "config": dump_config(ws.config),
         "commands": commands(ws),
         "by_people": by_people(ws),
     }
-    plain: Figures = _plain(found)
+    plain: Figures = _plain(report)
     return plain
 
 
-def _of(ws: Workspace, stage: str, file: str) -> Any:
+def _read_if_finished(ws: Workspace, stage: str, file: str) -> Any:
     return ws.run.read(stage, file) if finished(ws.run.stage(stage)) else None
 
 
 def _ppo(ws: Workspace) -> dict[str, Any]:
-    """What PPO ended with, and its metrics by iteration."""
+    """PPO's result, and its metrics by iteration."""
     return {
         "result": ws.run.read("ppo", "result.json", "policy")["policy"],
         "rows": metrics(ws.run.require("ppo", "metrics.csv")),
@@ -68,13 +68,13 @@ def _ppo(ws: Workspace) -> dict[str, Any]:
 
 
 def metrics(path: Path) -> list[Row]:
-    """Rows of a metrics.csv, each without the cells that are empty or no finite number."""
+    """Rows of a metrics.csv, without empty, NaN and infinite cells."""
     frame = pd.read_csv(path)
     return [{str(k): float(v) for k, v in row.items() if np.isfinite(v)} for row in frame.to_dict("records")]
 
 
 def comparison(path: Path) -> dict[str, Any] | None:
-    """The table that `make compare` wrote: what it is about, its cells, its verdict; None if there is none."""
+    """The table that `make compare` wrote: description, cells and conclusion; None if there is none."""
     if not path.is_file():
         return None
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -86,7 +86,7 @@ def comparison(path: Path) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Python's own numbers, None for those that are none: JSON knows neither NumPy's nor NaN."""
+    """The value with NumPy numbers as Python's, and None for NaN and Inf, which JSON does not have."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

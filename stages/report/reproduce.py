@@ -1,4 +1,4 @@
-"""The commands that make a run again, with what its judgments were really collected with."""
+"""The commands that reproduce a run, with the options its judgments were collected with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stages.report.lineage import CHOSEN_BY_COMMAND, collected_with, flat
 
 
 def commands(ws: Workspace) -> list[str]:
-    """What makes this run again, given its config.yaml under the name of the run."""
+    """The commands that reproduce this run from its config.yaml, saved under the name of the run."""
     config = f"CONFIG={ws.config.name}.yaml"
     collect = ["make collect", config, *collect_options(collected_with(ws), ws.config.collect.model_dump(mode="json"))]
     return [
@@ -21,28 +21,28 @@ def commands(ws: Workspace) -> list[str]:
     ]
 
 
-def collect_options(kept: Mapping[str, Any], written: Mapping[str, Any]) -> list[str]:
-    """The variables that `make collect` needs to collect as the run did.
+def collect_options(saved: Mapping[str, Any], configured: Mapping[str, Any]) -> list[str]:
+    """The variables for `make collect` to collect as the run did.
 
     Args:
-        kept: the settings the stage kept; empty where it never ran, as with judgments that were imported.
-        written: those of the configuration that is saved beside the report.
+        saved: settings that the stage saved; empty if it never ran, as with imported judgments.
+        configured: settings of the configuration that is saved with the report.
     """
-    if not kept:
+    if not saved:
         return []
     options = []
-    if kept.get("teacher", "people") != "people":  # the target asks people unless it is told otherwise
-        options.append(_variable("TEACHER", str(kept["teacher"])))
-    if kept.get("annotators") and kept["annotators"] != written["annotators"]:
-        options.append(_variable("ANNOTATORS", ",".join(kept["annotators"])))
-    if kept.get("ui", written["ui"]) != written["ui"]:
-        options.append(_variable("UI", str(kept["ui"])))
-    old, new = dict(flat(kept, "collect.")), dict(flat(written, "collect."))
+    if saved.get("teacher", "people") != "people":  # the default of the target
+        options.append(_variable("TEACHER", str(saved["teacher"])))
+    if saved.get("annotators") and saved["annotators"] != configured["annotators"]:
+        options.append(_variable("ANNOTATORS", ",".join(saved["annotators"])))
+    if saved.get("ui", configured["ui"]) != configured["ui"]:
+        options.append(_variable("UI", str(saved["ui"])))
+    old, new = dict(flat(saved, "collect.")), dict(flat(configured, "collect."))
     plain = {key: value for key, value in old.items() if isinstance(value, str | int | float) and " " not in str(value)}
     changed = [f"{k}={v}" for k, v in plain.items() if k in new and k not in CHOSEN_BY_COMMAND and new[k] != v]
     return options + ([_variable("SET", " ".join(changed))] if changed else [])
 
 
 def _variable(name: str, value: str) -> str:
-    """A variable for make, whatever is in it: make reads a dollar sign, the shell much else."""
+    """A variable for make, quoted for the shell and with dollar signs escaped for make."""
     return f"{name}={shlex.quote(value.replace('$', '$$'))}"

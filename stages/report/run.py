@@ -1,4 +1,4 @@
-"""`make report`: one self-contained page of a run, or of several side by side."""
+"""`make report`: a self-contained page about a run, or about several runs in comparison."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from stages.report.predictions import most_confused
 from stages.report.report_data import Figures, figures
 
 TEMPLATES = Path(__file__).with_name("templates")
-MATRIX = 20  # classes up to which a whole confusion matrix can be read
-MAX_FILE_NAME = 100  # characters of a file name made of runs' names
+MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is not readable
+MAX_FILE_NAME = 100  # characters of a file name that joins runs' names
 
 
 def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
-    """Make runs/<name>/report/: report.html, report.json and the configuration; with several names one page of them all.
+    """Write runs/<name>/report/: report.html, report.json and the configuration; with several names also a comparison page.
 
     Args:
-        config: of the run; with `names` only its `runs` folder counts.
-        names: runs to report on, by name or by path, each with the configuration its stages kept; none means the run of `config`.
+        config: of the run; with `names` only its `runs` folder is used.
+        names: runs to report on, by name or path, each with the configuration its stages saved; empty for the run of
+            `config`.
 
     Returns:
-        The pages made; of several runs the one that has them side by side last.
+        The pages; the comparison page is last.
 
     Raises:
         UserError: a run does not exist, or has no reference yet.
@@ -48,69 +49,69 @@ def run(config: Config, names: Sequence[str] = ()) -> list[Path]:
     ]
     for one in configs:
         if not (one.runs / one.name).is_dir():
-            raise UserError(
-                f"{one.runs / one.name}: there is no such run yet; run `make reference` first, or `make demo`"
-            )
-    made = [write_report(one) for one in configs]
-    pages = [page for _, page in made]
-    if len(made) > 1:
-        pages.append(write_multi_run_report(config.runs, [found for found, _ in made]))
+            raise UserError(f"{one.runs / one.name}: no such run; run `make reference` first, or `make demo`")
+    reports = [write_report(one) for one in configs]
+    pages = [page for _, page in reports]
+    if len(reports) > 1:
+        pages.append(write_multi_run_report(config.runs, [results for results, _ in reports]))
     return pages
 
 
 def run_name(runs: Path, given: str) -> str:
-    """The name of a run that was given by name, or as the path of its folder, as a shell completes it."""
+    """The name of a run, given by name or as the path of its folder."""
     path = Path(given)
     below = len(path.parts) == 1 or os.path.abspath(path.parent) == os.path.abspath(runs)
     return path.name if below else given
 
 
 def load_run_config(config: Config, name: str) -> Config:
-    """The configuration of a run by its name, as its newest stage kept it, in the folder of runs that `config` names.
+    """The configuration of a run, as its newest stage saved it; `config` names the folder of runs.
 
     Raises:
         UserError: there is no such run.
     """
     folder = config.runs / name
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such run; RUNS names folders in {config.runs}")
-    kept = [folder / stage / "config.yaml" for stage in reversed(TARGETS)]
-    kept = [path for path in kept if path.is_file() and path.with_name("manifest.json").is_file()]
-    if not kept:
-        raise UserError(f"{folder}: no stage of this run is finished; run `make reference` for it first")
-    tree = load_saved_config(kept[0]).model_dump(mode="json")
-    return parse_config(tree | {"name": name, "runs": str(config.runs)}, str(kept[0]))
+        raise UserError(f"{folder}: no such run; RUNS takes names of folders in {config.runs}")
+    saved = [folder / stage / "config.yaml" for stage in reversed(TARGETS)]
+    saved = [path for path in saved if path.is_file() and path.with_name("manifest.json").is_file()]
+    if not saved:
+        raise UserError(f"{folder}: no stage of this run is finished; run `make reference` first")
+    tree = load_saved_config(saved[0]).model_dump(mode="json")
+    return parse_config(tree | {"name": name, "runs": str(config.runs)}, str(saved[0]))
 
 
 @one_process("report")
 def write_report(config: Config) -> tuple[Figures, Path]:
-    """The figures of one run, and its report.html."""
+    """Write the report of one run; returns its results and the path of report.html."""
     ws = open_workspace(config)
     folder = ws.run.path / "report"
-    found = figures(ws)
-    found["headline"] = headline(found)
-    write_json(folder / "report.json", found)
+    results = figures(ws)
+    results["headline"] = headline(results)
+    write_json(folder / "report.json", results)
     write_atomically(folder / "config.yaml", dump_config(config).encode())
-    write_atomically(folder / "report.html", page(ws, found).encode())
-    return found, folder / "report.html"
+    write_atomically(folder / "report.html", page(ws, results).encode())
+    return results, folder / "report.html"
 
 
-def page(ws: Workspace, found: Figures) -> str:
-    """report.html."""
-    predictions, card = found["predictions"], found["card"]
-    small = len(ws.classes) <= MATRIX
+def page(ws: Workspace, results: Figures) -> str:
+    """The HTML of report.html."""
+    predictions, card = results["predictions"], results["card"]
+    small = len(ws.classes) <= MAX_MATRIX_CLASSES
     shown = charts.shown_classes(predictions["classes"])
-    looked_at = predictions["first_predictions"] or predictions["changed"] or {"images": []}
-    listed = [*looked_at["images"], *(card or {"surprising": []})["surprising"]]
-    rows = found["ppo"]["rows"] if found["ppo"] else []
+    shown_images = predictions["first_predictions"] or predictions["changed"] or {"images": []}
+    listed = [*shown_images["images"], *(card or {"surprising": []})["surprising"]]
+    rows = results["ppo"]["rows"] if results["ppo"] else []
     plot = ws.run.path / "compare" / "frontier.svg"
     return render(
         TEMPLATES,
         "report.html.jinja",
-        made=found,
-        where=where(found),
+        report=results,
+        where=where(results),
         card_drawn=card_plots.draw_card_plots(card) if card else None,
-        ppo_plots=charts.ppo_plots(charts.decided(rows) if predictions["uniform_reference"] else rows) if rows else [],
+        ppo_plots=charts.ppo_plots(charts.drop_uniform_accuracy(rows) if predictions["uniform_reference"] else rows)
+        if rows
+        else [],
         shown=shown,
         class_plot=charts.class_plot(shown, predictions["chance"] if predictions["uniform_reference"] else None)
         if shown
@@ -124,7 +125,7 @@ def page(ws: Workspace, found: Figures) -> str:
 
 
 def shade_matrices(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:
-    """Each cell of the confusion matrices as its count, its share of its row, and its style: right blue, wrong orange."""
+    """Cells of the confusion matrices with count, share of the row, and style: right is blue, wrong is orange."""
 
     def cell(count: int, total: int, right: bool) -> dict[str, Any]:
         part = count / total if total else 0.0
@@ -138,19 +139,19 @@ def shade_matrices(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[
     }
 
 
-def write_multi_run_report(runs: Path, found: Sequence[Figures]) -> Path:
-    """The page of several runs, and its figures as JSON beside it."""
-    stem = "report-" + "-".join(one["name"] for one in found)
+def write_multi_run_report(runs: Path, results: Sequence[Figures]) -> Path:
+    """Write the comparison page of several runs, and its results as JSON; returns the page's path."""
+    stem = "report-" + "-".join(one["name"] for one in results)
     if len(stem) > MAX_FILE_NAME:
-        stem = f"report-{len(found)}-runs-{short_hash(stem)}"
-    made = comparison_table(found)
-    plots = charts.overlaid([(one["name"], one["ppo"]["rows"]) for one in found if one["ppo"]])
-    write_json(runs / f"{stem}.json", made)
+        stem = f"report-{len(results)}-runs-{short_hash(stem)}"
+    table = comparison_table(results)
+    plots = charts.overlay_runs([(one["name"], one["ppo"]["rows"]) for one in results if one["ppo"]])
+    write_json(runs / f"{stem}.json", table)
     path = runs / f"{stem}.html"
-    write_atomically(path, render(TEMPLATES, "multi_run.html.jinja", made=made, plots=plots).encode())
+    write_atomically(path, render(TEMPLATES, "multi_run.html.jinja", table=table, plots=plots).encode())
     return path
 
 
 def describe(pages: Sequence[Path]) -> str:
-    """A line a page for the terminal."""
+    """One line per page, for the terminal."""
     return "\n".join(f"report in {page}" for page in pages)

@@ -120,8 +120,8 @@ def requests(draw: st.DrawFn) -> Sent:
 
 
 def test_requests_to_the_server_of_predictions(tmp_path: Path) -> None:
-    desk = desk_of(make_served(tmp_path, batch_wait_ms=0, max_images=3, max_megabytes=1, read_seconds=WAIT))
-    server = Live(desk)
+    state = desk_of(make_served(tmp_path, batch_wait_ms=0, max_images=3, max_megabytes=1, read_seconds=WAIT))
+    server = Live(state)
     health = httpx.Client(base_url=server.address)
 
     @fuzz
@@ -136,7 +136,7 @@ def test_requests_to_the_server_of_predictions(tmp_path: Path) -> None:
                     one["name"].encode()
                     assert ("label" in one) != ("error" in one)
         assert health.get("/healthz").json() == {"status": "ok"}
-        assert (desk.engine._images, desk.engine._bytes) == (0, 0)
+        assert (state.engine._images, state.engine._bytes) == (0, 0)
 
     try:
         with nothing_logged():

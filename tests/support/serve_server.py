@@ -49,16 +49,16 @@ def desk_of(config: Config, token: str | None = None) -> ServerState:
 class Live:
     """The application on a free port, in a thread of this process."""
 
-    def __init__(self, desk: ServerState) -> None:
-        self.desk = desk
-        self.patience = Patience(desk.settings.read_seconds, desk.settings.connections, desk.metrics.slow)
+    def __init__(self, state: ServerState) -> None:
+        self.state = state
+        self.patience = Patience(state.settings.read_seconds, state.settings.connections, state.metrics.slow)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.server = uvicorn.Server(
             uvicorn.Config(
-                make_app(desk),
+                make_app(state),
                 log_level="error",
                 access_log=False,
                 ws="none",

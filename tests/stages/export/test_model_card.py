@@ -79,8 +79,8 @@ def test_without_gold_labels_it_claims_nothing(without_gold: Config) -> None:
     hub = pytest.importorskip("huggingface_hub")
     card = card_of(without_gold)
     assert hub.ModelCard(card).data.eval_results is None
-    assert "**Not measured**" in card
-    assert "never held against the truth" in card
+    assert "**Not evaluated**" in card
+    assert "never tested on labelled images" in card
     assert "a reference policy\nthat is uniform (every class equally probable), a reward model" in card
     results = card.split("## Results")[1]
     assert "accuracy" not in results
@@ -97,7 +97,7 @@ def test_what_the_reference_was_is_known(finished: Config, without_gold: Config)
     manifest = ws.run.path / "reference" / "manifest.json"
     kept = read_json(manifest)
     write_json(manifest, kept | {"inputs": kept["inputs"] | {"checkpoint": "0" * 64}})
-    assert origin(ws, 0) == "that was trained elsewhere and given to it"
+    assert origin(ws, 0) == "that was trained elsewhere (reference.checkpoint)"
     write_json(manifest, kept)
     facts = facts_of(finished)
     assert not facts["uniform_reference"]
@@ -139,16 +139,16 @@ def test_names_in_the_card(finished: Config) -> None:
 
 def test_what_gives_pause_is_said(finished: Config) -> None:
     facts = facts_of(finished)
-    assert "was not found ready" not in render(facts | {"reward": with_verdict(facts["reward"], "ready")})
+    assert "verdict is not" not in render(facts | {"reward": with_verdict(facts["reward"], "ready")})
     facts["reward"] = with_verdict(facts["reward"], "needs more judgments")
     facts["policy"] = facts["policy"] | {"stopped": "KL 9.1 is above ppo.max_kl"}
-    facts["judgments"] = facts["judgments"] | {"stand_ins": 10, "sources": {"simulated": 10, "web": 50}}
+    facts["judgments"] = facts["judgments"] | {"automatic": 10, "sources": {"simulated": 10, "web": 50}}
     text = render(facts)
-    assert "**The reward model was not found ready** (needs more judgments)" in text
+    assert '**The reward model\'s verdict is not "ready"** but "needs more judgments"' in text
     assert "it **stopped early**: KL 9.1 is above" in text
     assert "10 of them are a simulated teacher's" in text
     assert "None of them was given by a person" not in text
-    facts["judgments"] = facts["judgments"] | {"total": 0, "kinds": [], "sources": {}, "stand_ins": 0}
+    facts["judgments"] = facts["judgments"] | {"total": 0, "kinds": [], "sources": {}, "automatic": 0}
     assert "no longer beside the run" in render(facts)
 
 

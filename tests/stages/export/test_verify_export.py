@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from pipeline.errors import UserError
 from pipeline.models.predictor import Predictor
 from pipeline.models.serialization import ModelHeader
-from stages.export.graph import Answer, Outputs, trace
+from stages.export.graph import Outputs, PredictFunction, trace
 from stages.export.verify_export import Sample, check, difference
 
 
-def answering(sample: Sample, wrong: float = 0.0, at: int | None = None, shape: int = 2) -> Answer:
+def answering(sample: Sample, wrong: float = 0.0, at: int | None = None, shape: int = 2) -> PredictFunction:
     """The right answer; `wrong` is added to one probability, in batches of `at` images only if that is given."""
 
     def answer(pixels: np.ndarray) -> Outputs:

@@ -16,10 +16,10 @@ from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.image_table import ImageTable
 from pipeline.data.sources.folder import FolderSource
 from pipeline.learning.statistics import is_uniform, paired_difference, reliability
-from stages.report.charts import decided, shown_classes
+from stages.report.charts import drop_uniform_accuracy, shown_classes
 from stages.report.judgment_summary import summarise_judgments
 from stages.report.multi_run import differing
-from stages.report.predictions import GAINED, LOST, OTHER, SHOWN, UNKNOWN, compared, most_confused
+from stages.report.predictions import GAINED, LOST, MAX_SHOWN, OTHER, UNKNOWN, compare_predictions, most_confused
 
 
 def table(count: int) -> ImageTable:
@@ -68,7 +68,7 @@ def test_predictions_by_hand() -> None:
     gold = GoldLabels(("a", "b", "c"), np.array([0, 0, 1, 1, 2, -1]))
     before = says((0, 0.9), (1, 0.8), (1, 0.7), (2, 0.6), (2, 0.5), (0, 0.5))
     after = says((1, 0.6), (0, 0.7), (0, 0.9), (0, 0.8), (2, 0.9), (1, 0.7))
-    found = compared(table(6), gold, before, after, np.arange(6))
+    found = compare_predictions(table(6), gold, before, after, rows=np.arange(6))
     assert (found["images"], found["known"]) == (6, 5)
     assert (found["before"]["right"], found["after"]["right"]) == (3, 2)
     assert (found["paired"]["gained"], found["paired"]["lost"]) == (1, 2)
@@ -103,17 +103,17 @@ def test_predictions_by_hand() -> None:
 
 
 def test_more_changes_than_fit_are_counted() -> None:
-    count = SHOWN + 7
+    count = MAX_SHOWN + 7
     gold = GoldLabels(("a", "b"), np.zeros(count, dtype=np.int64))
     before, after = says(*[(0, 0.9)] * count, classes=2), says(*[(1, 0.9)] * count, classes=2)
-    changed = compared(table(count), gold, before, after, np.arange(count))["changed"]
-    assert (len(changed["images"]), changed["rest"], changed["all"]) == (SHOWN, 7, count)
+    changed = compare_predictions(table(count), gold, before, after, rows=np.arange(count))["changed"]
+    assert (len(changed["images"]), changed["rest"], changed["all"]) == (MAX_SHOWN, 7, count)
 
 
 def test_without_gold_changes_are_neither_right_nor_wrong() -> None:
     gold = GoldLabels(("a", "b", "c"), np.full(3, -1))
-    found = compared(
-        table(3), gold, says((0, 0.9), (1, 0.8), (2, 0.7)), says((0, 0.9), (2, 0.8), (2, 0.9)), np.arange(3)
+    found = compare_predictions(
+        table(3), gold, says((0, 0.9), (1, 0.8), (2, 0.7)), says((0, 0.9), (2, 0.8), (2, 0.9)), rows=np.arange(3)
     )
     assert (found["known"], found["before"], found["after"], found["paired"]) == (0, None, None, None)
     assert (found["classes"], found["confusion"]) == ([], {})
@@ -129,7 +129,7 @@ def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
         torch.full((6, 2), 0.5).log(),
         says((0, 0.9), (1, 0.8), (1, 0.7), (1, 0.6), (1, 0.99), (0, 0.55), classes=2),
     )
-    found = compared(table(6), gold, even, after, np.arange(6))
+    found = compare_predictions(table(6), gold, even, after, rows=np.arange(6))
     assert found["uniform_reference"]
     assert (found["before"], found["paired"], found["changed"]) == (None, None, None)
     assert (found["chance"], found["commonest"]) == (0.5, 0.6)
@@ -143,7 +143,7 @@ def test_a_reference_without_an_opinion_is_held_against_nothing() -> None:
         ("img-000", "right"),
         ("img-004", "right"),
     ]
-    alone = compared(table(6), gold, even, None, np.arange(6))
+    alone = compare_predictions(table(6), gold, even, None, rows=np.arange(6))
     assert (alone["classes"], alone["confusion"], alone["first_predictions"]) == ([], {}, None)
 
 
@@ -156,7 +156,7 @@ def test_uniform_on_nearly_every_image_is_uniform() -> None:
 
 def test_a_reference_without_an_opinion_has_no_accuracy_in_the_curve_either() -> None:
     rows = [{"iteration": float(n), "gold_heldout": 0.5, "accuracy_heldout": 0.4} for n in (0, 1)]
-    assert decided(rows) == [{"iteration": 0.0, "gold_heldout": 0.5}, rows[1]]
+    assert drop_uniform_accuracy(rows) == [{"iteration": 0.0, "gold_heldout": 0.5}, rows[1]]
 
 
 def test_of_many_classes_those_that_changed_most_are_shown() -> None:
@@ -199,7 +199,7 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     assert (labels["judgments"], labels["annotators"], labels["agreement"]) == (4, 2, 0.5)
     assert labels["median_seconds"] is None
     by_name = {row["name"]: row for row in found["classes"]}
-    assert by_name["x"] == {"name": "x", "compared": 2, "preferred": 1, "chosen": 3}
+    assert by_name["x"] == {"name": "x", "compare_predictions": 2, "preferred": 1, "chosen": 3}
     assert summarise_judgments(CsvFeedbackStore(tmp_path / "empty"), {}) is None
 
 

@@ -19,7 +19,7 @@ from pipeline.models.predictor import Predictor
 from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.workspace import open_workspace
 from stages.report import run as report
-from stages.report.predictions import compared
+from stages.report.predictions import compare_predictions
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
@@ -44,7 +44,7 @@ def test_a_finished_run_from_the_command_line(finished: Config, tmp_path: Path) 
     assert [stage["stage"] for stage in made["lineage"]["stages"]] == ["reference", "collect", "reward", "ppo"]
     for stage in made["lineage"]["stages"]:
         for one in (*stage["inputs"], *stage["outputs"]):
-            assert one["now"] == "as it is now"
+            assert one["now"] == "unchanged"
             assert one["hash"] in text
     assert outside(text) == []
     again = parse_config(yaml.safe_load((finished.runs / "small" / "report" / "config.yaml").read_text()), "test")
@@ -86,8 +86,8 @@ def test_settings_and_inputs_that_changed_are_named(finished: Config) -> None:
     report.run(parse_config(tree, "test"))
     stages = {stage["stage"]: stage["reasons"] for stage in figures_of(other)["lineage"]["stages"]}
     assert stages["reference"] == stages["collect"] == []
-    assert stages["reward"] == ["model.safetensors is another now"]
-    assert stages["ppo"] == ["reward is another now", "ppo.lr was 0.003, now it is 0.5"]
+    assert stages["reward"] == ["model.safetensors has changed"]
+    assert stages["ppo"] == ["reward has changed", "ppo.lr was 0.003, now it is 0.5"]
     assert "Not up to date: reward, ppo" in page_of(other).read_text()
 
 
@@ -112,7 +112,7 @@ def test_judgments_of_people_never_go_out_of_date(finished: Config) -> None:
     made, text = figures_of(other), page_of(other).read_text()
     (stage,) = [one for one in made["lineage"]["stages"] if one["stage"] == "collect"]
     assert stage["reasons"] == []
-    assert stage["notes"][0] == "the images, or which of them are held out, are others now"
+    assert stage["notes"][0] == "the images or their splits have changed"
     assert made["lineage"]["up_to_date"]
     assert "nothing has to be judged again" in text
     assert "TEACHER" not in " ".join(made["commands"])
@@ -128,8 +128,8 @@ def test_new_answers_make_what_depends_on_them_stale(finished: Config) -> None:
     write_json(manifest, made | {"inputs": made["inputs"] | {file.name: "another"}})
     report.run(other)
     stages = {stage["stage"]: stage["reasons"] for stage in figures_of(other)["lineage"]["stages"]}
-    assert stages["reward"] == ["pairwise.csv is another now"]
-    assert stages["ppo"] == ["reward, which it was made from, is not up to date"]
+    assert stages["reward"] == ["pairwise.csv has changed"]
+    assert stages["ppo"] == ["its input reward is not up to date"]
     assert "Not up to date: reward, ppo" in page_of(other).read_text()
 
 
@@ -156,7 +156,7 @@ def test_of_many_classes_the_most_confused_pairs_are_listed(finished: Config, op
     gold = GoldLabels(names, np.arange(len(ws.table)) % 40)
     random = np.random.default_rng(0)
     before, after = (torch.from_numpy(random.normal(size=(len(ws.table), 40))).log_softmax(-1) for _ in range(2))
-    found["predictions"] = compared(ws.table, gold, before, after, rows)
+    found["predictions"] = compare_predictions(ws.table, gold, before, after, rows=rows)
     text = report.page(dataclasses.replace(ws, classes=names), found | {"classes": list(names)})
     (tmp_path / "many.html").write_text(text)
     page = opened(tmp_path / "many.html", 390)

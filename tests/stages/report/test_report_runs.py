@@ -204,9 +204,9 @@ def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     assert cells["paired difference, points [95 %]"] == ["–"] * 2
     reasons = {stage["stage"]: stage["reasons"] for stage in made["lineage"]["stages"]}
     assert reasons["ppo"] == [
-        "the images, or which of them are held out, are others now",
-        "reference, which it was made from, is not up to date",
-        "reward, which it was made from, is not up to date",
+        "the images or their splits have changed",
+        "its input reference is not up to date",
+        "its input reward is not up to date",
     ]
 
 

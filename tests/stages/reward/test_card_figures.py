@@ -175,7 +175,7 @@ def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[
             "did not help: a temperature fitted on 15 judgments, one half of the held-out ones, which are too few",
         ),
         (0.185, 0.955, 500, "0.185 became 0.955"),
-        (0.300, 0.200, 15, "says nothing (at least 50 are needed)"),
+        (0.300, 0.200, 15, "is not reliable (at least 50 are needed)"),
         (0.300, 0.200, 500, None),
     ],
 )
@@ -186,7 +186,7 @@ def test_calibration_that_is_no_improvement_is_not_shown_as_one(
     assert (shown["doubts"] is None) == (says is None)
     assert says is None or says in shown["doubts"]
     assert ("after (ECE" in shown["reliability"]) == (says is None)
-    assert ("as it is (ECE" in shown["reliability"]) == (says is not None)
+    assert ("uncalibrated (ECE" in shown["reliability"]) == (says is not None)
 
 
 def test_a_ceiling_of_few_repeats_is_left_out() -> None:

@@ -36,7 +36,7 @@ def served(tmp_path: Path) -> Callable[..., Config]:
 
 
 @pytest.fixture
-def desk(served: Callable[..., Config]) -> Iterator[Callable[..., ServerState]]:
+def state(served: Callable[..., Config]) -> Iterator[Callable[..., ServerState]]:
     """What the application works with, closed after the test."""
     made: list[ServerState] = []
 
@@ -50,21 +50,21 @@ def desk(served: Callable[..., Config]) -> Iterator[Callable[..., ServerState]]:
 
 
 @pytest.fixture
-def client(desk: Callable[..., ServerState]) -> Callable[..., TestClient]:
+def client(state: Callable[..., ServerState]) -> Callable[..., TestClient]:
     """A client of the application, without a server between."""
 
     def make(*arguments: object, **settings: object) -> TestClient:
-        return TestClient(make_app(desk(*arguments, **settings)), base_url=ADDRESS)
+        return TestClient(make_app(state(*arguments, **settings)), base_url=ADDRESS)
 
     return make
 
 
 @pytest.fixture
-def live(desk: Callable[..., ServerState]) -> Iterator[Callable[..., Live]]:
+def live(state: Callable[..., ServerState]) -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
     def make(*arguments: object, **settings: object) -> Live:
-        started.append(Live(desk(*arguments, **settings)))
+        started.append(Live(state(*arguments, **settings)))
         return started[-1]
 
     yield make

@@ -24,7 +24,7 @@ SECRET = "a-token-of-enough-letters"
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_an_image_is_dropped_and_the_answer_read(page: Any, live: Any, picture: Callable[..., bytes], how: str) -> None:
     server = live()
-    policy, reference = server.desk.engine.policy, server.desk.engine.reference
+    policy, reference = server.state.engine.policy, server.state.engine.reference
     opened(page, server)
     bring(page, {"ä photo.png": picture(3)}, how)
     (card,) = read(page, 1)
@@ -66,7 +66,7 @@ def test_a_set_with_a_bad_one_among_it(page: Any, live: Any, picture: Callable[.
 def test_a_reference_without_an_opinion_named_no_class(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
     """Its classes are equally likely: the label is not said to have changed from whichever comes first."""
     server = live()
-    network = server.desk.engine.reference.network
+    network = server.state.engine.reference.network
     with torch.no_grad():
         final_linear(network).weight.zero_()
         final_linear(network).bias.zero_()
@@ -136,10 +136,10 @@ def test_the_page_asks_for_the_token(
 def test_a_busy_server_is_asked_again(page: Any, live: Any, picture: Callable[..., bytes]) -> None:
     server = live()
     opened(page, server)
-    server.desk.engine._images = server.desk.settings.queue
+    server.state.engine._images = server.state.settings.queue
     bring(page, {"a.png": picture()})
     until(page, "() => document.querySelector('.verdict')?.textContent.includes('busy')")
-    server.desk.engine._images = 0
+    server.state.engine._images = 0
     assert read(page, 1)[0]["rows"]
 
 

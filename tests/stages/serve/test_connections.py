@@ -106,7 +106,7 @@ def test_an_endless_body_is_stopped_early(live: Server) -> None:
             connection.sendall(chunk)
             sent += len(chunk)
     assert sent < 64 * 2**20, "a gigabyte was on its way"
-    assert server.desk.engine._bytes == 0
+    assert server.state.engine._bytes == 0
     assert httpx.get(f"{server.address}/healthz").status_code == 200
 
 
@@ -132,4 +132,4 @@ def test_a_sender_that_goes_away_leaves_nothing(live: Server, picture: Callable[
     reply = httpx.post(f"{server.address}/predict", content=picture(), headers={"Content-Type": "image/png"})
     assert reply.status_code == 200
     server.stop()
-    assert (server.desk.engine._images, server.desk.engine._bytes) == (0, 0)
+    assert (server.state.engine._images, server.state.engine._bytes) == (0, 0)

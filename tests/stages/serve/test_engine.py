@@ -23,8 +23,8 @@ from stages.serve.metrics import Metrics
 from stages.serve.run import load
 
 
-def test_the_answer_is_the_predictors(desk: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
-    engine = desk().engine
+def test_the_answer_is_the_predictors(state: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
+    engine = state().engine
     assert engine.reference is not None
     files = [picture(seed, kind=kind) for seed, kind in enumerate(("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"))]
     found = run_coroutine(engine.predict(files, reference=True))
@@ -39,9 +39,9 @@ def test_the_answer_is_the_predictors(desk: Callable[..., ServerState], picture:
 
 
 def test_the_reference_computes_only_what_it_is_asked(
-    desk: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    state: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = desk(batch_size=4, batch_wait_ms=3_600_000).engine
+    engine = state(batch_size=4, batch_wait_ms=3_600_000).engine
     seen: list[tuple[bool, int]] = []
     true = Predictor.log_probs
     monkeypatch.setattr(
@@ -70,8 +70,8 @@ def test_the_reference_computes_only_what_it_is_asked(
     ],
     ids=["bomb", "smaller bomb", "text", "empty", "torn"],
 )
-def test_what_is_no_image_is_said(desk: Callable[..., ServerState], data: bytes, says: str) -> None:
-    found = run_coroutine(desk().engine.predict([data], False))
+def test_what_is_no_image_is_said(state: Callable[..., ServerState], data: bytes, says: str) -> None:
+    found = run_coroutine(state().engine.predict([data], False))
     assert isinstance(found[0], UnusableImage)
     assert says in str(found[0])
 
@@ -79,8 +79,8 @@ def test_what_is_no_image_is_said(desk: Callable[..., ServerState], data: bytes,
 @pytest.mark.parametrize(
     "data", [bomb(), bomb(12_000), wide_webp(), largest(5001)], ids=["large", "smaller", "webp", "just over"]
 )
-def test_a_bomb_is_not_decoded(desk: Callable[..., ServerState], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    said = run_coroutine(desk().engine.predict([data], False))[0]
+def test_a_bomb_is_not_decoded(state: Callable[..., ServerState], monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    said = run_coroutine(state().engine.predict([data], False))[0]
     assert isinstance(said, UnusableImage)
     assert "too large" in str(said)
     for kind in (Image.Image, ImageFile.ImageFile, WebPImagePlugin.WebPImageFile):
@@ -90,9 +90,9 @@ def test_a_bomb_is_not_decoded(desk: Callable[..., ServerState], monkeypatch: py
 
 
 def test_images_beyond_the_queue_are_refused_at_once(
-    desk: Callable[..., ServerState], picture: Callable[..., bytes]
+    state: Callable[..., ServerState], picture: Callable[..., bytes]
 ) -> None:
-    engine = desk(queue=3, max_images=3, batch_size=3, batch_wait_ms=3_600_000).engine
+    engine = state(queue=3, max_images=3, batch_size=3, batch_wait_ms=3_600_000).engine
 
     async def scene() -> None:
         first = asyncio.create_task(engine.predict([picture()] * 2, False))
@@ -111,9 +111,9 @@ def test_images_beyond_the_queue_are_refused_at_once(
 
 
 def test_places_and_bytes_come_back_whatever_happens(
-    desk: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    state: Callable[..., ServerState], picture: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = desk(queue=2, max_images=2).engine
+    engine = state(queue=2, max_images=2).engine
 
     def broken(self: Predictor, pixels: np.ndarray) -> None:
         raise MemoryError("no memory")
@@ -130,8 +130,8 @@ def test_places_and_bytes_come_back_whatever_happens(
     assert (engine._images, engine._bytes) == (0, 0)
 
 
-def test_bytes_that_wait_are_bounded(desk: Callable[..., ServerState]) -> None:
-    engine = desk(max_megabytes=1, waiting_megabytes=2).engine
+def test_bytes_that_wait_are_bounded(state: Callable[..., ServerState]) -> None:
+    engine = state(max_megabytes=1, waiting_megabytes=2).engine
     engine.take_bytes(2**20)
     engine.take_bytes(2**20)
     with pytest.raises(QueueFull, match="bytes"):

@@ -44,9 +44,9 @@ def test_many_images_and_a_bad_one_among_them(client: Client, picture: Callable[
 
 
 def test_a_reference_without_an_opinion_names_no_class(
-    desk: Callable[..., ServerState], picture: Callable[..., bytes]
+    state: Callable[..., ServerState], picture: Callable[..., bytes]
 ) -> None:
-    one = desk()
+    one = state()
     final_linear(one.engine.reference.network).requires_grad_(False).weight.zero_()
     final_linear(one.engine.reference.network).bias.zero_()
     reply = TestClient(make_app(one), base_url=HOST).post("/predict?reference=true", content=picture(), headers=RAW)
@@ -150,8 +150,8 @@ def test_metrics_count_what_happened(client: Client, picture: Callable[..., byte
     assert "process_resident_memory_bytes" in text
 
 
-def test_health_is_over_when_it_stops(desk: Callable[..., ServerState]) -> None:
-    one = desk()
+def test_health_is_over_when_it_stops(state: Callable[..., ServerState]) -> None:
+    one = state()
     with TestClient(make_app(one), base_url=HOST) as site:
         assert (site.get("/healthz").status_code, site.get("/healthz").json()) == (200, {"status": "ok"})
         one.engine.stop()

@@ -45,8 +45,8 @@ def test_a_large_body_is_refused_before_it_is_read(client: Client) -> None:
     assert reply.status_code == 413, "by its announced length alone"
 
 
-def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., ServerState]) -> None:
-    one, taken, sent = desk(max_megabytes=1), [], []
+def test_reading_a_body_without_a_length_stops_at_the_limit(state: Callable[..., ServerState]) -> None:
+    one, taken, sent = state(max_megabytes=1), [], []
 
     async def receive() -> dict[str, Any]:
         taken.append(2**16)
@@ -61,8 +61,8 @@ def test_reading_a_body_without_a_length_stops_at_the_limit(desk: Callable[..., 
     assert one.engine._bytes == 0
 
 
-def test_a_full_queue_answers_503(desk: Callable[..., ServerState]) -> None:
-    one = desk(queue=2, max_images=2)
+def test_a_full_queue_answers_503(state: Callable[..., ServerState]) -> None:
+    one = state(queue=2, max_images=2)
     one.engine._images = 2
     one.engine._batcher._seconds_per_item = 3.5
     reply = TestClient(make_app(one), base_url=HOST).post("/predict", content=b"x", headers=RAW)
@@ -71,8 +71,8 @@ def test_a_full_queue_answers_503(desk: Callable[..., ServerState]) -> None:
     one.engine._images = 0
 
 
-def test_a_full_queue_reads_nothing(desk: Callable[..., ServerState]) -> None:
-    one, sent = desk(queue=2, max_images=2), []
+def test_a_full_queue_reads_nothing(state: Callable[..., ServerState]) -> None:
+    one, sent = state(queue=2, max_images=2), []
     one.engine._images = 2
 
     async def receive() -> dict[str, Any]:
@@ -86,8 +86,8 @@ def test_a_full_queue_reads_nothing(desk: Callable[..., ServerState]) -> None:
     one.engine._images = 0
 
 
-def test_bytes_beyond_the_budget_answer_503(desk: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
-    one = desk(max_megabytes=1, waiting_megabytes=1)
+def test_bytes_beyond_the_budget_answer_503(state: Callable[..., ServerState], picture: Callable[..., bytes]) -> None:
+    one = state(max_megabytes=1, waiting_megabytes=1)
     site = TestClient(make_app(one), base_url=HOST)
     one.engine.take_bytes(2**20 - 10)
     reply = site.post("/predict", content=picture(), headers=RAW)

@@ -116,7 +116,7 @@ def test_millions_of_tiny_chunks_keep_nobody_waiting(live: Server, extension: by
     status, said = answered(server, CHUNKED, many)
     assert status == 400
     assert said["detail"] == f"the body comes in too many small chunks; send {MIN_CHUNK} bytes or more in each"
-    assert server.desk.engine._bytes == 0
+    assert server.state.engine._bytes == 0
 
 
 def test_a_body_that_turns_malformed_ends_the_request(live: Server) -> None:
@@ -125,7 +125,7 @@ def test_a_body_that_turns_malformed_ends_the_request(live: Server) -> None:
     status, _ = answered(server, CHUNKED, b"5\r\nhello\r\nnot a length\r\n")
     assert status == 400
     server.stop()
-    assert (server.desk.engine._images, server.desk.engine._bytes) == (0, 0)
+    assert (server.state.engine._images, server.state.engine._bytes) == (0, 0)
 
 
 @pytest.mark.parametrize("twice", [b"", b"Content-Length: 1\r\nContent-Length: 1\r\n"])
