@@ -32,8 +32,12 @@ MAX_LISTED = 20  # rejected lines in a message; the file of rejects has all of t
 def _open(config: Config) -> tuple[RunFolder, FeedbackStore, ImageTable, tuple[str, ...]]:
     run = RunFolder(config)
     run.prepare()
-    seconds = config.runtime.decode_seconds
-    table, _ = read_images(config.images, run.cache, config.model.cache_limit_mb, seconds)
+    table, _ = read_images(
+        config.images,
+        run.cache,
+        limit_mb=config.model.cache_limit_mb,
+        decode_seconds=config.runtime.decode_seconds,
+    )
     return run, run.open_store(), table, class_names(table, config.images.classes)
 
 

@@ -179,7 +179,7 @@ def test_a_run_where_no_folder_can_be_made(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stages.cli", "reference", "--config", str(ROOT / "configs" / "digits.yaml")]
     made = subprocess.run([*command, "--set", "runs=/proc/x"], capture_output=True, text=True, check=False)
     assert made.returncode == 2
-    assert made.stderr.startswith("error: runs: the folder /proc/x/digits cannot be made (")
+    assert made.stderr.startswith("error: runs: the folder /proc/x/digits cannot be created (")
 
 
 def test_several_images_and_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Arrays that are computed once and kept on disk with a checksum: a damaged one is computed anew, never used."""
+"""Arrays that are computed once and cached on disk with a checksum; a damaged one is computed again."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-ALGORITHM = "blake2b"  # about twice as fast as SHA-256 on processors without instructions for it, and files are large
+ALGORITHM = "blake2b"  # files are large; about twice as fast as SHA-256 on processors without SHA instructions
 _log = logging.getLogger(__name__)
 
-# Files whose checksum was right, so that each is read once by a process: path, inode, size and time of change.
+# Verified files, so that each is read once per process: path, inode, size and modification time.
 _VERIFIED: set[tuple[Path, int, int, int]] = set()
 
 
 def cached_array(path: Path, shape: tuple[int, ...], write: Callable[[Path], None], *, mapped: bool) -> np.ndarray:
-    """A float32 array from a .npy file, which is made if it is missing or damaged.
+    """A float32 array from a .npy file, which is written if it is missing or damaged.
 
     Args:
-        path: of the file; its checksum is kept beside it.
-        shape: that it must have.
-        write: makes a .npy file of that shape at a path.
-        mapped: read it as it is used (a memory map) instead of at once.
+        path: of the file; its checksum is next to it.
+        shape: expected shape.
+        write: writes a .npy file of that shape to a path.
+        mapped: return a memory map instead of reading the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        reason = _reason_to_make(path, shape)
+        reason = _problem(path, shape)
         if reason:
-            if path.is_file() and _checksum(path).is_file():  # without one it was made by an earlier version
-                _log.warning("%s is computed again: %s", path, reason)
+            if path.is_file() and _checksum(path).is_file():  # without a checksum it is from an earlier version
+                _log.warning("%s: %s; it is computed again", path, reason)
             partial = path.with_suffix(".partial")
             write(partial)
             digest = _digest(partial)
@@ -55,18 +55,18 @@ def _identity(path: Path) -> tuple[Path, int, int, int]:
     return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _reason_to_make(path: Path, shape: tuple[int, ...]) -> str:
-    """Why the file cannot be used; nothing if it can."""
+def _problem(path: Path, shape: tuple[int, ...]) -> str:
+    """Why the file cannot be used; empty if it can."""
     if not _checksum(path).is_file():
-        return "it has no checksum"
+        return "no checksum"
     try:
         if _identity(path) not in _VERIFIED:
             if _digest(path) != _checksum(path).read_text():
-                return "its checksum is another"
+                return "wrong checksum"
             _VERIFIED.add(_identity(path))
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         return str(error).splitlines()[0]
     if stored.shape != shape or stored.dtype != np.float32:
-        return f"it holds {stored.dtype} {list(stored.shape)}, not float32 {list(shape)}"
+        return f"contains {stored.dtype} {list(stored.shape)}, not float32 {list(shape)}"
     return ""

@@ -1,8 +1,7 @@
-"""One image file to RGB pixels, or a reason why not.
+"""Decode an image file to RGB pixels, or report why it cannot be used.
 
-Every format is brought to what a person would see: EXIF rotation applied, CMYK and palettes converted, transparency
-laid over white, 16 bits per channel scaled (not clipped) to 8, the first frame of an animation. Whatever a file
-claims is checked before memory is allocated for it. No torch here: decoding processes import this module.
+EXIF rotation is applied, CMYK and palettes are converted, transparency is composed over white, 16 bits per channel are
+scaled to 8, and of an animation the first frame is used. The header is checked before memory is allocated. No torch here: decoding processes import this module.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _UPRIGHT = {
 
 
 class BadImage(Exception):
-    """Why a file cannot be used, in a few words for images.csv."""
+    """A file cannot be used; the message is a short reason for images.csv."""
 
 
 class TooManyPixels(BadImage):
-    """An image with more pixels than `limit`; `size` says how many in words."""
+    """An image with more pixels than `limit`; `size` is its size in words."""
 
     def __init__(self, size: str, limit: int, than: str = "") -> None:
         super().__init__(f"too large: {size}{than}")
@@ -48,11 +47,11 @@ class TooManyPixels(BadImage):
 
 
 class TooCostly(BadImage):
-    """An image that needs more memory than it may have, or ended its decoding process: another time it may do."""
+    """An image whose decoding exceeds the memory limit or ended its process; it may succeed with other limits."""
 
 
 class TooSlow(TooCostly):
-    """An image that needs more processor time to decode than it may have."""
+    """An image whose decoding exceeds the limit of processor time."""
 
 
 def read_file(path: Path, max_bytes: int, setting: str = "images.max_megabytes") -> bytes:
@@ -63,7 +62,7 @@ def read_file(path: Path, max_bytes: int, setting: str = "images.max_megabytes")
         setting: the key of the configuration that sets the limit, for the message.
 
     Raises:
-        BadImage: it is no regular file (a pipe or a device would block or never end), cannot be read, or is too large.
+        BadImage: not a regular file (a pipe or device could block), unreadable, or too large.
     """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -90,7 +89,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         TooManyPixels: larger than `max_pixels`.
         BadImage: empty, not an image, truncated, built to be slow, or otherwise unreadable.
     """
-    with opened(data, max_pixels) as image, warnings.catch_warnings():
+    with open_checked(data, max_pixels) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             image.load()
@@ -99,18 +98,20 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             raise _unreadable(error) from error
 
 
-def opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    """The first frame of an image whose header was checked; no pixel is decoded yet.
+def open_checked(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """Open an image at its first frame and check its header; no pixel is decoded yet.
 
     Raises:
-        BadImage: as `decode`, as far as the header tells.
+        BadImage: as `decode`, if the header shows it.
     """
     if not data:
         raise BadImage("empty file")
-    if _is_webp(data) and (size := _webp_size(data)):  # Pillow allocates an animation's frame before it tells the size
+    if _is_webp(data) and (
+        size := _webp_size(data)
+    ):  # Pillow allocates an animation's frame before it reports the size
         _check_size(*size, max_pixels)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # broken EXIF blocks and oversized headers warn; we judge both ourselves
+        warnings.simplefilter("ignore")  # broken EXIF blocks and oversized headers warn; both are checked here
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             _check_size(*image.size, max_pixels)
@@ -131,7 +132,7 @@ def opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 
 
 def count_scans(image: ImageFile.ImageFile, data: bytes) -> int:
-    """Passes over the pixels that decoding takes: start-of-scan markers of JPEG data, alone or in a TIFF; otherwise 1."""
+    """Number of passes over the pixels: start-of-scan markers of JPEG data, also within a TIFF; otherwise 1."""
     parts = 1
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image.tag_v2.get(_COMPRESSION) not in _JPEG_IN_TIFF:
@@ -154,7 +155,7 @@ def _unreadable(error: Exception) -> BadImage:
     if isinstance(error, BadImage):
         return error
     if isinstance(error, MemoryError):
-        return TooCostly("needs more memory to decode than an image may have")
+        return TooCostly("decoding exceeds the memory limit")
     return BadImage(f"unreadable: {str(error) or type(error).__name__}")
 
 
@@ -167,20 +168,20 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _check_tiles(image: ImageFile.ImageFile, max_pixels: int) -> None:
-    """A TIFF's tiles or strips are buffers of their own, whatever size the image claims."""
+    """Check the size of a TIFF's tiles or strips: each is a buffer that does not depend on the image's size."""
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     tags = image.tag_v2
     width, length = tags.get(_TILE_WIDTH), tags.get(_TILE_LENGTH)
     if width is None or length is None:
-        width, length = image.width, min(_whole(tags.get(_ROWS_PER_STRIP), image.height), image.height)
+        width, length = image.width, min(_int_or(tags.get(_ROWS_PER_STRIP), image.height), image.height)
     bits = tags.get(_BITS, (8,))
-    widest = max(_whole(b, 8) for b in (bits if isinstance(bits, tuple) else (bits,)))
-    size = _whole(width, 0) * _whole(length, 0) * max(1, _whole(tags.get(_SAMPLES), 1)) * max(1, widest // 8)
+    widest = max(_int_or(b, 8) for b in (bits if isinstance(bits, tuple) else (bits,)))
+    size = _int_or(width, 0) * _int_or(length, 0) * max(1, _int_or(tags.get(_SAMPLES), 1)) * max(1, widest // 8)
     if size > MAX_TILE_BYTES_PER_PIXEL * max_pixels:
         raise BadImage(f"too large: a tile of {width} x {length} pixels")
 
 
-def _whole(value: object, default: int) -> int:
+def _int_or(value: object, default: int) -> int:
     return value if isinstance(value, int) else default
 
 
@@ -189,7 +190,7 @@ def _is_webp(data: bytes) -> bool:
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in a WebP's header (developers.google.com/speed/webp/docs/riff_container); None if there is none."""
+    """Width and height in a WebP's header (developers.google.com/speed/webp/docs/riff_container); None if it is malformed."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         return None
@@ -224,7 +225,7 @@ def _band_to_rgb(band: Image.Image) -> Image.Image:
 
 
 def _sixteen_bit_to_l(image: Image.Image) -> Image.Image:
-    """Grey levels of 16 bits to 8 by their high byte: Pillow's own conversion clips everything above 255 to white."""
+    """Grey levels of 16 bits to 8 bits by their high byte, since Pillow's conversion clips values above 255."""
     grey = np.asarray(image).astype(np.int64)
     return Image.fromarray((np.clip(grey, 0, 65535) >> 8).astype(np.uint8), mode="L")
 

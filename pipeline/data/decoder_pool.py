@@ -1,7 +1,7 @@
-"""Decoding in processes of their own, each of which may be killed: no image can block, crash or fill this one.
+"""Decoding in separate processes that may be killed, so that no image can block, crash or exhaust this process.
 
-Each image has a limit of processor time and memory. With `reserve`, for servers, an image that takes long never holds
-up the others: it is set aside after a fraction of a second, and one process is kept free of such images.
+Each image has a limit of processor time and memory. With `reserve`, for servers, a slow image does not delay the others:
+it is moved to a second queue after a fraction of a second, and one process never decodes such images.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Job:
     data: bytes
     limits: Limits
     quick: bool
-    made: Callable[[Header, bytes], Any]  # the future's result from the process's answer
+    parse: Callable[[Header, bytes], Any]  # the future's result from the process's answer
     future: Future[Any] = field(default_factory=Future)
 
     @property
@@ -56,24 +56,24 @@ class _Job:
 
 
 class Decoders:
-    """A fixed number of decoding processes, started when they are first needed. Safe to share between threads.
+    """A fixed number of decoding processes, started at the first request. Thread-safe.
 
     Args:
-        processes: images that are decoded at the same time.
-        reserve: keep one process more, for images that are decoded quickly.
+        processes: number of images that are decoded at the same time.
+        reserve: add one process for images that are decoded quickly.
     """
 
     def __init__(self, processes: int, reserve: bool = False) -> None:
         self._reserve, self._max_slow = reserve, processes
         self._jobs: deque[_Job] = deque()
-        self._slow: deque[_Job] = deque()  # those known to take long
+        self._slow: deque[_Job] = deque()  # known to be slow
         self._slow_running, self._closed = 0, False
         self._changed = threading.Condition()
         self._processes = [DecodingProcess() for _ in range(processes + reserve)]
         self._threads: list[threading.Thread] = []
 
     def pixels(self, data: bytes, transform: Transform, limits: Limits) -> np.ndarray:
-        """What a network sees of an image file's bytes: uint8 [size, size, 3].
+        """The network's input from an image file's bytes: uint8 [size, size, 3].
 
         Raises:
             BadImage: it cannot be used; the message says why.
@@ -85,29 +85,29 @@ class Decoders:
         """As `pixels`, without waiting."""
         shape = (transform.size, transform.size, 3)
         arguments = asdict(transform)
-        made = lambda _, pixels: np.frombuffer(pixels, np.uint8).reshape(shape)  # noqa: E731
-        return self._submit("pixels", arguments, data, limits, made)
+        parse = lambda _, pixels: np.frombuffer(pixels, np.uint8).reshape(shape)  # noqa: E731
+        return self._submit("pixels", arguments, data, limits, parse=parse)
 
     def rendition(self, data: bytes, side: int, limits: Limits) -> tuple[str, bytes]:
-        """Media type and bytes of a PNG or JPEG that a browser shows, its longer side at most `side` pixels.
+        """Media type and bytes of a PNG or JPEG for the browser, whose longer side has at most `side` pixels.
 
         Raises:
             BadImage, DecodingStopped: as `pixels`.
         """
-        made = lambda header, payload: (header["media_type"], payload)  # noqa: E731
-        return self._submit("rendition", {"side": side}, data, limits, made).result()
+        parse = lambda header, payload: (header["media_type"], payload)  # noqa: E731
+        return self._submit("rendition", {"side": side}, data, limits, parse=parse).result()
 
     def warm_up(self) -> None:
-        """Have every process running.
+        """Start all processes.
 
         Raises:
-            RuntimeError: none can be started.
+            RuntimeError: one cannot be started.
         """
         for process in self._processes:
             process.start()
 
     def close(self) -> None:
-        """Kill all processes; what was not finished ends with `DecodingStopped`."""
+        """Kill all processes; unfinished requests raise `DecodingStopped`."""
         with self._changed:
             self._closed = True
             waiting = [*self._jobs, *self._slow]
@@ -124,9 +124,15 @@ class Decoders:
             process.discard()
 
     def _submit(
-        self, work: str, arguments: dict[str, Any], data: bytes, limits: Limits, made: Callable[[Header, bytes], Any]
+        self,
+        work: str,
+        arguments: dict[str, Any],
+        data: bytes,
+        limits: Limits,
+        *,
+        parse: Callable[[Header, bytes], Any],
     ) -> Future[Any]:
-        job = _Job(work, arguments, data, limits, self._reserve, made)
+        job = _Job(work, arguments, data, limits, self._reserve, parse)
         with self._changed:
             if self._closed:
                 raise DecodingStopped
@@ -144,12 +150,12 @@ class Decoders:
             thread.start()
 
     def _work(self, process: DecodingProcess) -> None:
-        """One process's thread: hand it one job after the other."""
+        """The thread of one process: give it one job after the other."""
         while job := self._next():
             try:
                 if job.future.running() or job.future.set_running_or_notify_cancel():
                     self._finish(job, *process.ask(job.header(), job.data, job.seconds))
-            except Exception as error:  # the thread must outlive any job
+            except Exception as error:  # the thread must survive the error of a job
                 _fail(job, DecodingStopped() if self._closed else error)
             finally:
                 with self._changed:
@@ -157,7 +163,7 @@ class Decoders:
                     self._changed.notify_all()
 
     def _next(self) -> _Job | None:
-        """The next job: one that may be quick if there is any; None when the decoders are closed."""
+        """The next job, slow ones last; None when the decoders are closed."""
         with self._changed:
             while not self._closed:
                 job = None
@@ -172,7 +178,7 @@ class Decoders:
             return None
 
     def _finish(self, job: _Job, header: Header, payload: bytes) -> None:
-        """Resolve a job's future; one that takes too long to be quick waits in the other queue."""
+        """Resolve a job's future; a slow job is moved to the queue of slow ones."""
         if "slow" not in header:
             _resolve(job, header, payload)
             return
@@ -184,7 +190,7 @@ class Decoders:
         _fail(job, DecodingStopped() if self._closed else TooSlow(reason))
 
     def _watch(self) -> None:
-        """Kill processes that are stuck: waiting for something, so that their processor time stands still."""
+        """Kill processes that hang without using processor time."""
         with self._changed:
             while not self._closed:
                 self._changed.wait(1.0)
@@ -194,16 +200,16 @@ class Decoders:
 
 
 @cache
-def shared() -> Decoders:
-    """The decoders of whatever is no server in this process: one process per core."""
-    made = Decoders(os.cpu_count() or 1)
-    atexit.register(made.close)
-    return made
+def shared_decoders() -> Decoders:
+    """The decoders of this process for everything but servers: one process per core."""
+    decoders = Decoders(os.cpu_count() or 1)
+    atexit.register(decoders.close)
+    return decoders
 
 
 def _resolve(job: _Job, header: Header, payload: bytes) -> None:
     if "fault" in header:
-        _fail(job, RuntimeError(f"a fault in the decoding process: {header['fault']}"))
+        _fail(job, RuntimeError(f"error in the decoding process: {header['fault']}"))
     elif "limit" in header:
         large = TooManyPixels(header["size"], header["limit"])
         large.args = (header["bad"],)
@@ -213,7 +219,7 @@ def _resolve(job: _Job, header: Header, payload: bytes) -> None:
     elif "bad" in header:
         _fail(job, BadImage(header["bad"]))
     else:
-        job.future.set_result(job.made(header, payload))
+        job.future.set_result(job.parse(header, payload))
 
 
 def _fail(job: _Job, error: Exception) -> None:

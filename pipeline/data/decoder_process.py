@@ -1,4 +1,4 @@
-"""One decoding process and the pipe to it; started when it is needed, and anew after it ended."""
+"""One decoding process and the pipe to it; started when needed, and again after it ended."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 
 from pipeline.data.decode import TooCostly
-from pipeline.data.decode_limits import WALL_FACTOR, WALL_MORE
+from pipeline.data.decode_limits import WALL_EXTRA, WALL_FACTOR
 from pipeline.data.decoder_worker import Header, read_message, write_message
 
-ROOT = Path(__file__).parents[2]  # what the process imports this project from
+ROOT = Path(__file__).parents[2]  # from which the process imports this project
 
 
 class DecodingProcess:
-    """For one thread that asks, starts and discards; `kill` and `end` may be called from any.
+    """Belongs to one thread; only `kill` and `end` may be called from others.
 
     Attributes:
-        deadline: by the monotonic clock, when the present job must be done at the latest.
+        deadline: of the current job, on the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -35,44 +35,44 @@ class DecodingProcess:
         """The process's answer to a request; `{"slow": True}` if it used up its processor time.
 
         Raises:
-            TooCostly: the image, or whoever killed it, ended the process.
+            TooCostly: the process ended while it decoded the image.
             RuntimeError: the process cannot be started.
         """
         popen = self.start()
         assert popen.stdin
         assert popen.stdout
-        self.deadline = time.monotonic() + WALL_FACTOR * seconds + WALL_MORE
+        self.deadline = time.monotonic() + WALL_FACTOR * seconds + WALL_EXTRA
         try:
             write_message(popen.stdin, header, data)
-            made = read_message(popen.stdout)
-        except OSError:  # the pipe broke: it was killed while it read
-            made = None
+            answer = read_message(popen.stdout)
+        except OSError:  # the pipe broke: the process was killed
+            answer = None
         expired = self.deadline < time.monotonic()
         self.deadline = float("inf")
-        if made is not None:
-            return made
+        if answer is not None:
+            return answer
         code = self.discard()
         if expired or code == -getattr(signal, "SIGPROF", 0):
             return {"slow": True}, b""
         raise TooCostly(f"ended the decoding process (code {code})")
 
     def kill(self) -> None:
-        """End what it is doing; the next request starts a new one."""
+        """Kill the process; the next request starts a new one."""
         with self._guard:
             if self._popen:
                 self._popen.kill()
 
     def end(self) -> None:
-        """End it for good."""
+        """Kill the process, and do not start it again."""
         with self._guard:
             self._ended = True
         self.kill()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The process, running.
+        """The running process, started if necessary.
 
         Raises:
-            RuntimeError: it cannot be started, or was ended for good.
+            RuntimeError: it cannot be started, or `end` was called.
         """
         with self._guard:
             if self._ended:
@@ -94,7 +94,7 @@ class DecodingProcess:
             [sys.executable, "-m", "pipeline.data.decoder_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what libraries print of damaged files
+            stderr=subprocess.DEVNULL,  # libraries print about damaged files
             env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
         )
 
@@ -107,7 +107,7 @@ class DecodingProcess:
         popen.kill()
         code = popen.wait()
         for stream in (popen.stdin, popen.stdout):
-            with contextlib.suppress(OSError):  # what it still holds cannot be sent any more
+            with contextlib.suppress(OSError):  # unsent data is lost
                 if stream:
                     stream.close()
         return code

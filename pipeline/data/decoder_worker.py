@@ -1,8 +1,7 @@
 """The program of a decoding process: image files come in on standard input, pixels go out on standard output.
 
-It may be killed at any moment. It limits its own memory and processor time for each image before it looks at it, so
-that no image can take more than its share, whatever it claims to be. Imports are few: one starts in a fraction of a
-second and needs some 35 MB. See `pipeline.data.decoder_pool` for the other side of the pipe.
+It may be killed at any moment. It limits its own memory and processor time before it reads each image, so that no image
+can exceed its limits. It imports little, so that it starts in a fraction of a second and needs some 35 MB. See `pipeline.data.decoder_pool` for the other side of the pipe.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from typing import IO, Any
 
 from PIL import Image
 
-from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, count_scans, decode, opened
+from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, count_scans, decode, open_checked
 from pipeline.data.decode_limits import QUICK_COST
 from pipeline.data.resize import Transform
 
-LENGTH = struct.Struct("<II")  # bytes of the header (JSON) and of the payload that follow
-LOSSLESS_SIDE = 256  # up to this side a rendition has the pixels themselves: a small picture must not be smeared
+LENGTHS = struct.Struct("<II")  # sizes in bytes of the header (JSON) and of the payload
+LOSSLESS_SIDE = 256  # pixels; up to this side a rendition is a lossless PNG, since JPEG would blur a small picture
 Header = dict[str, Any]
 Result = tuple[Header, bytes]
 
 
-def pixels(data: bytes, max_pixels: int, size: int, resize: int, interpolation: str) -> Result:
-    """What a network sees: uint8 [size, size, 3]."""
+def pixels(data: bytes, max_pixels: int, *, size: int, resize: int, interpolation: str) -> Result:
+    """The network's input: uint8 [size, size, 3]."""
     return {}, Transform(size, resize, interpolation)(decode(data, max_pixels)).tobytes()
 
 
 def rendition(data: bytes, max_pixels: int, side: int) -> Result:
-    """What a browser shows: a PNG or JPEG whose longer side has at most `side` pixels."""
+    """A PNG or JPEG for the browser, whose longer side has at most `side` pixels."""
     picture = decode(data, max_pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
@@ -49,11 +48,11 @@ WORK: dict[str, Callable[..., Result]] = {"pixels": pixels, "rendition": renditi
 
 
 def answer(request: Header, data: bytes) -> Result:
-    """Do the work of one request; an image that cannot be used is an answer like any other.
+    """Process one request; an unusable image is reported in the answer, not raised.
 
     Args:
-        request: `work` (a key of WORK), its `arguments`, `max_pixels`, `seconds` and `memory` it may take, and whether
-            it must be `quick`.
+        request: `work` (a key of WORK), its `arguments`, `max_pixels`, the limits `seconds` and `memory`, and
+            whether it must be `quick`.
     """
     _limit_memory(request["memory"])
     _limit_time(request["seconds"])
@@ -68,27 +67,27 @@ def answer(request: Header, data: bytes) -> Result:
     except BadImage as bad:
         return {"bad": str(bad)}, b""
     except MemoryError:
-        return {"costly": "needs more memory to decode than an image may have"}, b""
-    except Exception:  # a fault of ours: the other side raises it
+        return {"costly": "decoding exceeds the memory limit"}, b""
+    except Exception:  # a bug: the parent process raises it
         return {"fault": traceback.format_exc()}, b""
     finally:
         _limit_time(0)
-        _limit_memory(None)  # the next file has to be read
+        _limit_memory(None)  # so that the next file can be read
 
 
 def _cost(data: bytes, max_pixels: int) -> int:
-    with opened(data, max_pixels) as image:
+    with open_checked(data, max_pixels) as image:
         return image.width * image.height * count_scans(image, data)
 
 
 def _limit_time(seconds: float) -> None:
-    """After so many seconds of processor time the system ends this process (SIGPROF); 0 lifts the limit."""
+    """Let the system end this process (SIGPROF) after so many seconds of processor time; 0 removes the limit."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory(more: int | None) -> None:
-    """Let this process allocate so many bytes besides what it has, where the system can enforce that (Linux)."""
+    """Limit further allocations of this process to so many bytes, on Linux; None removes the limit."""
     if not sys.platform.startswith("linux"):
         return
     import resource
@@ -103,19 +102,19 @@ def _limit_memory(more: int | None) -> None:
 
 
 def read_message(stream: IO[bytes]) -> tuple[Header, bytes] | None:
-    """The next header and payload; None when the other side has ended."""
-    start = stream.read(LENGTH.size)
-    if len(start) < LENGTH.size:
+    """The next header and payload; None at the end of the stream."""
+    start = stream.read(LENGTHS.size)
+    if len(start) < LENGTHS.size:
         return None
-    header, payload = LENGTH.unpack(start)
+    header, payload = LENGTHS.unpack(start)
     text, data = stream.read(header), stream.read(payload)
     return (json.loads(text), data) if len(text) == header and len(data) == payload else None
 
 
 def write_message(stream: IO[bytes], header: Header, payload: bytes) -> None:
-    """A header and a payload, flushed."""
+    """Write and flush a header and a payload."""
     text = json.dumps(header).encode()
-    stream.write(LENGTH.pack(len(text), len(payload)) + text)
+    stream.write(LENGTHS.pack(len(text), len(payload)) + text)
     stream.write(payload)
     stream.flush()
 

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 
 ANTS_BEES_URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
 TOP = "hymenoptera_data"
-# What the archive must hold; files added to it (a Mac's .DS_Store) do no harm.
+# Expected number of photographs; further files (a Mac's .DS_Store) are ignored.
 EXPECTED = {"train/ants": 123, "train/bees": 121, "val/ants": 70, "val/bees": 83}
 
 
@@ -22,7 +22,7 @@ def download_ants_bees(folder: Path, url: str = ANTS_BEES_URL) -> Path:
     """Download (unless folder/hymenoptera_data.zip is there), verify and unpack; returns folder/hymenoptera_data.
 
     Raises:
-        UserError: no network (the message says where to put the file), or a damaged or foreign archive.
+        UserError: no network (the message says where to put the file), or a damaged or different archive.
     """
     root, archive = folder / TOP, folder / f"{TOP}.zip"
     if root.is_dir():
@@ -50,12 +50,12 @@ def _fetch(url: str, target: Path) -> None:
         ) from error
     if length is not None and partial.stat().st_size != length:
         partial.unlink()
-        raise UserError(f"the download of {url} broke off; run `make data DATA=ants_bees` again")
+        raise UserError(f"the download of {url} is incomplete; run `make data DATA=ants_bees` again")
     partial.replace(target)
 
 
 def _unpack(archive: Path, root: Path) -> None:
-    """Check every member's checksum and the folders' counts, then unpack beside the target and move it there."""
+    """Check every member's checksum and the folders' counts, then unpack to a temporary folder and rename it."""
     again = f"delete {archive} and run `make data DATA=ants_bees` again"
     try:
         with zipfile.ZipFile(archive) as file:
@@ -63,13 +63,11 @@ def _unpack(archive: Path, root: Path) -> None:
                 raise UserError(f"{archive}: {damaged} is damaged; {again}")
             names = file.namelist()
             for part, count in EXPECTED.items():
-                held = sum(
+                found = sum(
                     name.startswith(f"{TOP}/{part}/") and name.endswith((".jpg", ".jpeg", ".gif")) for name in names
                 )
-                if held < count:
-                    raise UserError(
-                        f"{archive}: {part} holds {held} photographs where the tutorial's has {count} or more; {again}"
-                    )
+                if found < count:
+                    raise UserError(f"{archive}: {part} has {found} photographs, fewer than {count}; {again}")
             fresh = root.with_name(f".{TOP}.partial")
             shutil.rmtree(fresh, ignore_errors=True)
             file.extractall(fresh, [name for name in names if name.startswith(f"{TOP}/")])

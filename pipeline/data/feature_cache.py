@@ -1,6 +1,6 @@
-"""Prefix outputs: what the frozen part of a network makes of every image, computed once into a memory map.
+"""Features: the outputs of a network's frozen prefix for every image, computed once into a memory map.
 
-With an empty prefix (`trainable: all`) the features are the images themselves, normalised as they are read.
+With an empty prefix (`trainable: all`) the features are the normalised images.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ BATCH = 128
 
 
 class Features:
-    """What a suffix is fed, by row number of the image table.
+    """Inputs of a suffix, by row number of the image table.
 
     Args:
         pixels: uint8 images.
         prefix: frozen network, or None.
-        stored: [N, ...] float32 prefix outputs, if they were computed before.
-        device: where batches are put.
-        normalisation: of the pixels, as the network was made for.
+        stored: [N, ...] float32 prefix outputs, if they are cached.
+        device: of the batches.
+        normalisation: of the pixels, as the network expects it.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Features:
         prefix: torch.nn.Module | None,
         stored: np.ndarray | None,
         device: torch.device,
+        *,
         normalisation: Normalisation = IMAGENET,
     ) -> None:
         self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
@@ -58,14 +59,14 @@ class Features:
         return self.encode(self.pixels.batch(rows))
 
     def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
-        """As `batch`, of randomly moved and mirrored images; stored prefix outputs cannot be, and come unchanged."""
+        """As `batch`, with augmented images; with a prefix, its outputs come unaugmented."""
         if self.prefix is not None or not (config.shift or config.flip):
             return self.batch(rows)
         return self.encode(augment(self.pixels.batch(rows), config, random))
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        """uint8 images [B, H, W, 3] that need not be the table's to features [B, ...]."""
+        """Any uint8 images [B, H, W, 3] to features [B, ...]."""
         images = normalise(pixels.to(self.device), self.normalisation)
         return images if self.prefix is None else self.prefix(images)
 
@@ -75,18 +76,18 @@ def load_features(
     pixels: Pixels,
     ids: np.ndarray,
     transform: Transform,
+    *,
     cache: Path,
     limit_mb: float,
     device: torch.device,
     normalisation: Normalisation = IMAGENET,
 ) -> Features:
-    """Features of all images of a table, from the cache if they were computed before.
+    """Features of all images of a table, from the cache if possible.
 
-    The cache key covers what they depend on: the prefix's weights, the images' content in order, the transform and the
-    normalisation. Outputs
+    The cache key covers the prefix's weights, the images' content in order, the transform and the normalisation. Outputs
     that would take more than `limit_mb` are not stored but computed again for each batch.
     """
-    source = Features(pixels, split.prefix, None, device, normalisation)
+    source = Features(pixels, split.prefix, None, device, normalisation=normalisation)
     if split.prefix is None:
         return source
     example = source.batch(torch.tensor([0]))[0]
@@ -97,13 +98,13 @@ def load_features(
     shape = (len(source), *example.shape)
     path = cache / "features" / f"{key}.npy"
     stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
-    return Features(pixels, split.prefix, stored, device, normalisation)
+    return Features(pixels, split.prefix, stored, device, normalisation=normalisation)
 
 
 def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:
     """Write the outputs for every image to a .npy file of that shape.
 
-    Written in order, not through a memory map: on a full disk that would end the process with SIGBUS.
+    Written sequentially, since a memory map on a full disk would end the process with SIGBUS.
     """
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with writing(path), path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""GoldLabels: the true classes, kept apart from the images on purpose.
+"""GoldLabels: the true classes, separate from the images so that training cannot use them by accident.
 
 The simulated teacher, the reference's few labelled images and evaluation read them. Nothing that trains a reward model
 or a policy on judgments has an argument of this type (tests/test_architecture.py); `train-reward` and `ppo` read them
@@ -18,7 +18,7 @@ from pipeline.run.atomic_files import printable
 
 @dataclass(frozen=True, eq=False)
 class GoldLabels:
-    """True class of each image of a table; -1 where it is not known.
+    """True class of each image of a table; -1 if it is not known.
 
     Attributes:
         classes: names, in the order of the models' outputs.
@@ -43,7 +43,7 @@ class GoldLabels:
         """True class of every image whose class is known, by id.
 
         Args:
-            ids: [N] of the table's images.
+            ids: [N] image ids of the table.
         """
         return {ids[row]: self.classes[self.labels[row]] for row in np.flatnonzero(self.known)}
 
@@ -52,7 +52,7 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     """Class names: those configured, otherwise the source's, otherwise the labels that occur, in alphabetical order.
 
     Raises:
-        UserError: fewer than two classes, or a name that cannot be a class's.
+        UserError: fewer than two classes, or an invalid name.
     """
     if configured:
         return tuple(configured)
@@ -65,14 +65,14 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
                 "control characters; rename it"
             )
     if len(names) == 1:
-        raise UserError(f"{place}: one class only, '{names[0]}'; a classifier needs at least two class folders")
+        raise UserError(f"{place}: only one class, '{names[0]}'; add another class folder")
     if not names:
         raise UserError(f"{place}: no class folders; name the classes in the configuration: images.classes: [ant, bee]")
     return tuple(names)
 
 
 def read_gold_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
-    """Gold labels from the table's source (of a folder: the names of its sub-folders); -1 for images that have none."""
+    """Gold labels from the table's image source (for a folder: the names of its sub-folders); -1 if unknown."""
     index = {name: number for number, name in enumerate(classes)}
     labels = [index.get(table.source.label(key) or "", -1) for key in table.paths]
     return GoldLabels(classes, np.array(labels, dtype=np.int64))

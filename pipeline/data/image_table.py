@@ -1,7 +1,7 @@
-"""ImageTable: which images there are. Found, read, verified, hashed; what cannot be used is listed with its reason.
+"""ImageTable: the usable images of a source, verified and hashed; unusable files are listed with the reason.
 
-An image's identity is its content, so that a renamed or moved file keeps its judgments. The table is sorted by that
-identity and has no classes: those are in `pipeline.data.gold_labels`, on purpose.
+An image is identified by its content, so that a renamed or moved file keeps its judgments. The table is sorted by that
+id. Classes are separate, in `pipeline.data.gold_labels`, so that training cannot use them by accident.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ImageTable:
 
     @property
     def root(self) -> Path:
-        """The folder that `paths` are relative to; of a source that is no folder its address, for messages only."""
+        """The folder that `paths` are relative to; for other sources their address, for messages only."""
         return Path(self.source.place)
 
     @cached_property
@@ -65,7 +65,7 @@ class ImageTable:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of what is in the table and in which split; file names do not count."""
+        """Hash of the images' contents and splits; file names are ignored."""
         text = "\n".join(f"{image} {split}" for image, split in zip(self.ids, self.splits, strict=True))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,12 +81,12 @@ class ImageTable:
         """The bytes of the image with this id, from its source.
 
         Raises:
-            BadImage: it is gone, cannot be read, or has more than `max_bytes` bytes.
+            BadImage: it is missing, cannot be read, or has more than `max_bytes` bytes.
         """
         return self.source.read(self.paths[self.position[image]], max_bytes)
 
     def write(self, path: Path) -> None:
-        """images.csv: every file found, used or not, and why not."""
+        """Write images.csv: every file, whether it is used, and the reason if not."""
         paths = [printable(path) for path in self.paths]
         used = pd.DataFrame({"path": paths, "image": self.ids, "split": self.splits, "used": True, "reason": ""})
         left = pd.DataFrame(
@@ -104,39 +104,40 @@ def _is_excluded(relative: str, globs: list[str]) -> str | None:
 
 
 def _split_of(entry: Entry, image: str, config: ImagesConfig) -> str:
-    """The split that the source names; where it names none, the content hash decides."""
+    """The split from the source; by the content hash if the source has none."""
     if entry.split is not None:
         return entry.split
     return "val" if int(image[-8:], 16) < config.heldout_fraction * 2**32 else "train"
 
 
 def _priority(entry: Entry) -> tuple[int, str]:
-    """Of several images with the same content the first is kept: a test image before one to train on."""
+    """Sort key: of several images with the same content the first is kept, test images before training images."""
     return (SPLITS.index(entry.split) if entry.split else len(SPLITS), entry.key)
 
 
 def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[ScanResult]:
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda entry: pixels.scan(source, entry.key), entries)
-        return list(tqdm(found, "images", total=len(entries), unit="file", leave=False, disable=None, delay=2))
+        results = pool.map(lambda entry: pixels.scan(source, entry.key), entries)
+        return list(tqdm(results, "images", total=len(entries), unit="file", leave=False, disable=None, delay=2))
 
 
 def read_images(
     config: ImagesConfig,
     cache: Path,
+    *,
     limit_mb: float = 4096,
     decode_seconds: float = DECODE_SECONDS,
     transform: Transform | None = None,
 ) -> tuple[ImageTable, Pixels]:
-    """Find, verify and hash every image of the configured source. Each is decoded at most once, ever.
+    """Find, verify and hash every image of the configured source. New images are decoded into the pixel cache.
 
     Args:
-        limit_mb: size of the pixel cache.
-        decode_seconds: of processor time that one image may take.
-        transform: to what the network sees; default: bilinear, to `images.resize` and `images.size`.
+        limit_mb: maximum size of the pixel cache, in MiB.
+        decode_seconds: maximum processor time per image.
+        transform: to the network's input; default: bilinear, to `images.resize` and `images.size`.
 
     Raises:
-        UserError: no such source or place, no usable image, no image to train on, or none to hold out.
+        UserError: no such source or place, no usable image, no training image, or no held-out image.
     """
     source = IMAGE_SOURCES.get(config.source).open(config, cache)
     listed, skipped = [], []
@@ -147,7 +148,9 @@ def read_images(
             skipped.append(Skipped(entry.key, entry.problem))
         else:
             listed.append(entry)
-    with PixelCache.open(cache, config, limit_mb, decode_seconds, transform) as pixels:
+    with PixelCache.open(
+        cache, config, limit_mb=limit_mb, decode_seconds=decode_seconds, transform=transform
+    ) as pixels:
         scanned = dict(zip(listed, _scan(source, listed, pixels), strict=True))
     used: dict[str, tuple[str, str]] = {}
     for entry in sorted(scanned, key=_priority):

@@ -1,4 +1,4 @@
-"""labelled.csv: the images whose labels the reference was given, written by stage 0."""
+"""labelled.csv: the labelled images of the reference, written by stage 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_labelled(path: Path) -> list[tuple[str, str]]:
 
 
 def labelled_rows(path: Path, position: Mapping[str, int], classes: Sequence[str]) -> dict[int, int]:
-    """Class number of each labelled image by its row number, in the file's order; images that are gone are left out.
+    """Class number of each labelled image by its row number, in the file's order; missing images are left out.
 
     Args:
         position: row number of each image id.

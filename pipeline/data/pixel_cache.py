@@ -1,7 +1,7 @@
-"""Decode once: every usable image, transformed to uint8, in one memory map that all stages and runs share.
+"""The decoded images: transformed to uint8, in one memory map that all stages and runs share.
 
-The cache lives below the runs folder, one sub-folder for each transform. It is content-addressed and only ever grows;
-deleting it loses nothing but time.
+The cache is below the runs folder, with one sub-folder per transform. It is content-addressed and only grows; it can be
+deleted at any time and is then computed again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, TooCostly, TooSlow
 from pipeline.data.decode_limits import DECODE_SECONDS, Limits
-from pipeline.data.decoder_pool import shared
+from pipeline.data.decoder_pool import shared_decoders
 from pipeline.data.resize import Transform
 from pipeline.data.sources.base import ImageSource, identity
 from pipeline.errors import UserError
@@ -28,7 +28,7 @@ from pipeline.run.atomic_files import read_json, write_json
 
 
 class ScanResult(NamedTuple):
-    """What one file turned out to be: an image's id, or None and the reason."""
+    """The result for one file: an image's id, or None and the reason."""
 
     image: str | None
     reason: str
@@ -38,7 +38,7 @@ class PixelCache:
     """Maps content id to a row of one [rows, size, size, 3] uint8 file. Scan inside `with`; read at any time."""
 
     def __init__(
-        self, folder: Path, config: ImagesConfig, transform: Transform, limit_mb: float, decode_seconds: float
+        self, folder: Path, config: ImagesConfig, transform: Transform, *, limit_mb: float, decode_seconds: float
     ) -> None:
         self.folder = folder
         self.config = config
@@ -56,6 +56,7 @@ class PixelCache:
         cls,
         cache: Path,
         config: ImagesConfig,
+        *,
         limit_mb: float = 4096,
         decode_seconds: float = DECODE_SECONDS,
         transform: Transform | None = None,
@@ -65,7 +66,7 @@ class PixelCache:
         limits = f"{config.max_pixels}-{config.max_megabytes}"
         folder = cache / "pixels" / f"{transform.key}-{limits}"
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder, config, transform, limit_mb, decode_seconds)
+        return cls(folder, config, transform, limit_mb=limit_mb, decode_seconds=decode_seconds)
 
     def _load(self) -> None:
         self._files: dict[str, list[object]] = {}
@@ -77,11 +78,11 @@ class PixelCache:
             if sorted(state["rows"].values()) == list(range(len(state["rows"]))) and len(state["rows"]) <= stored:
                 self._files, self._rows = dict(state["files"]), dict(state["rows"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # there is none, or it is damaged: all is decoded anew
+            pass  # missing or damaged: everything is decoded again
 
     def __enter__(self) -> PixelCache:
         self._lock.acquire()
-        self._load()  # another process may have added to it while we waited
+        self._load()  # another process may have added images meanwhile
         self._handle = os.open(self.folder / "pixels.u8", os.O_RDWR | os.O_CREAT)
         return self
 
@@ -97,7 +98,7 @@ class PixelCache:
             self._lock.release()
 
     def scan(self, source: ImageSource, key: str) -> ScanResult:
-        """Identity of one image; its pixels are decoded and stored unless its content is known already. Thread-safe."""
+        """The identity of one image; new content is decoded and stored. Thread-safe."""
         try:
             stamp = source.stamp(key)
         except OSError as error:
@@ -108,7 +109,7 @@ class PixelCache:
             return ScanResult(known[2], known[3])  # type: ignore[arg-type]
         try:
             scanned = self._read(source, key)
-        except TooCostly as costly:  # not remembered: there may be more time or memory next time
+        except TooCostly as costly:  # not cached: the limits may be higher next time
             setting = " (runtime.decode_seconds)" if isinstance(costly, TooSlow) else ""
             return ScanResult(None, f"{costly}{setting}")
         with self._guard:
@@ -122,7 +123,7 @@ class PixelCache:
             data = source.read(key, self.config.max_megabytes * 2**20)
             image = identity(data)
             if image not in self._rows:
-                self._store(image, shared().pixels(data, self.transform, self.limits))
+                self._store(image, shared_decoders().pixels(data, self.transform, self.limits))
         except TooCostly:
             raise
         except BadImage as bad:
@@ -142,7 +143,7 @@ class PixelCache:
 
 
 class Pixels:
-    """uint8 images [N, size, size, 3] of a table, by row number; what the cache had no room for is decoded again."""
+    """uint8 images [N, size, size, 3] of a table, by row number; images that did not fit into the cache are decoded again."""
 
     def __init__(self, cache: PixelCache, source: ImageSource, ids: np.ndarray, keys: np.ndarray) -> None:
         self._cache, self._source, self._keys = cache, source, keys
@@ -168,8 +169,8 @@ class Pixels:
         cache, key = self._cache, self._keys[row]
         try:
             data = self._source.read(key, cache.config.max_megabytes * 2**20)
-            return shared().pixels(data, cache.transform, cache.limits)
+            return shared_decoders().pixels(data, cache.transform, cache.limits)
         except BadImage as bad:
             raise UserError(
-                f"{self._source.place}/{key}: {bad}; it was usable when the images were listed, put it back"
+                f"{self._source.place}/{key}: {bad}; it was usable when the images were listed; restore it"
             ) from bad

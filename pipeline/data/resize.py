@@ -1,4 +1,4 @@
-"""From an RGB image to the square of pixels that a network sees. No torch here: decoding processes import this module."""
+"""From an RGB image to the square of pixels that a network takes. No torch here: decoding processes import this module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 BILINEAR = "bilinear"
-FILTER_RADIUS = {BILINEAR: 1, "bicubic": 2}  # pixels that a filter of Pillow reaches, of the image or the scaled image
+FILTER_RADIUS = {BILINEAR: 1, "bicubic": 2}  # of Pillow's filters, in pixels of the smaller of image and scaled image
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Transform:
 
     @property
     def key(self) -> str:
-        """For the keys of caches; without `bilinear`, so that caches of earlier versions are found."""
+        """Part of cache keys; without `bilinear`, so that caches of earlier versions stay valid."""
         return f"{self.size}-{self.resize}" + ("" if self.interpolation == BILINEAR else f"-{self.interpolation}")
 
     @property
@@ -56,16 +56,18 @@ class Transform:
         return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
 
     def _cropped_first(self, image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
-        """The same pixels, without ever allocating the whole scaled image.
+        """The same pixels, without allocating the complete scaled image.
 
-        Around the square a margin is scaled, too: as far as the filter reaches, so that no pixel of the square depends on
-        the cut.
+        A margin around the square is scaled, too, as wide as the filter, so that the crop does not change any pixel of the
+        square.
         """
         box, inner, out = [], [], []
-        for side, whole, start in zip(image.size, scaled, corner, strict=True):
-            reach = math.ceil((FILTER_RADIUS[self.interpolation] * max(1.0, side / whole) + 1) * whole / side)
-            first, last = max(0, start - reach), min(whole, start + self.size + reach)
-            box.append((first * side / whole, last * side / whole))
+        for side, scaled_side, start in zip(image.size, scaled, corner, strict=True):
+            reach = math.ceil(
+                (FILTER_RADIUS[self.interpolation] * max(1.0, side / scaled_side) + 1) * scaled_side / side
+            )
+            first, last = max(0, start - reach), min(scaled_side, start + self.size + reach)
+            box.append((first * side / scaled_side, last * side / scaled_side))
             out.append(last - first)
             inner.append(start - first)
         (x0, x1), (y0, y1) = box

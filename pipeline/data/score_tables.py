@@ -30,9 +30,15 @@ def score(suffix: nn.Module, features: Features, rows: Tensor | None = None) -> 
 
 
 def cached_scores(
-    network: nn.Module, suffix: nn.Module, features: Features, ids: np.ndarray, transform: Transform, cache: Path
+    network: nn.Module,
+    suffix: nn.Module,
+    features: Features,
+    *,
+    ids: np.ndarray,
+    transform: Transform,
+    cache: Path,
 ) -> Tensor:
-    """`score` of every image, kept on disk under the hash of the weights, the images and the transform."""
+    """`score` of every image, [N, C], cached on disk under the hash of the weights, the images and the transform."""
     images = hashlib.sha256("".join(ids).encode()).hexdigest()
     key = short_hash(weights_hash(network), images, transform.key, *features.normalisation.key)
 

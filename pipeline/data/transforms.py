@@ -1,4 +1,4 @@
-"""From pixels to what a network computes with: normalised, and augmented for training where that is asked for."""
+"""From pixels to a network's input: normalisation, and augmentation for training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Normalisation:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """For the keys of caches; empty for ImageNet's, so that caches of earlier versions are found."""
+        """Part of cache keys; empty for ImageNet's values, so that caches of earlier versions stay valid."""
         return () if self == IMAGENET else (repr((self.mean, self.std)),)
 
 
@@ -27,14 +27,14 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def normalise(pixels: Tensor, normalisation: Normalisation = IMAGENET) -> Tensor:
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], (pixels / 255 - mean) / std, in the channels-last layout it came in."""
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W], (pixels / 255 - mean) / std, in channels-last memory layout."""
     mean = pixels.new_tensor(normalisation.mean, dtype=torch.float32)
     std = pixels.new_tensor(normalisation.std, dtype=torch.float32)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Random translation (edges repeated) and mirroring, drawn anew for each image of uint8 [B, H, W, 3]."""
+    """Random translation (edges repeated) and mirroring, drawn for each image of uint8 [B, H, W, 3]."""
     batch, height, width, _ = pixels.shape
     rows = torch.arange(height).expand(batch, height)
     columns = torch.arange(width).expand(batch, width)

@@ -9,17 +9,17 @@ from pipeline.run.runtime import minibatches
 
 
 class Batches:
-    """Endless minibatches of `rows`: every row once before any comes again.
+    """Endless minibatches of `rows`: every row once per pass.
 
     Args:
         rows: [N] row numbers.
-        size: rows of a batch, at most.
-        random: stream the orders are drawn from.
+        size: maximum number of rows per batch.
+        random: stream of the orders.
     """
 
     def __init__(self, rows: Tensor, size: int, random: torch.Generator) -> None:
         self.rows, self.size, self.random = rows, size, random
-        self.queue: list[Tensor] = []  # batches of the current pass that are still to come
+        self.queue: list[Tensor] = []  # remaining batches of the current pass
 
     def next(self) -> Tensor:
         """The next batch [B]."""

@@ -1,7 +1,7 @@
 """The environment of a policy: images, the frozen reward of every class, and the frozen reference.
 
-Scores of the table's images are computed once (docs/method.md 5). Views that are drawn for a rollout are scored when
-they are drawn, by the same frozen networks, as a language model's reward model scores answers it has never seen.
+Scores of the table's images are computed once (docs/method.md 5). Views drawn for a rollout are scored when they are
+drawn, by the same frozen networks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.run.workspace import Workspace
 class Inputs:
     """Images of a rollout: rows of the table, or views of them drawn for this rollout.
 
-    A view is drawn once and kept, so that every epoch sees what the policy acted on and the ratio starts at 1.
+    A view is drawn once per rollout, so that every epoch uses the policy's inputs and the ratio starts at 1.
     """
 
     features: Features
@@ -50,7 +50,7 @@ class Environment:
         log_ref, reward: [N, C] log pi_ref and r~ of all images.
         spread: [N, C] standard deviation of the ensemble's rewards; None for a reward model of one network.
         reference, reward_model: the frozen networks.
-        hashes: of both, weights and buffers, as they were when loaded.
+        hashes: of both, weights and buffers, when they were loaded.
     """
 
     ws: Workspace
@@ -71,14 +71,15 @@ class Environment:
         model, header = RewardModel.load(ws.run.require("reward", "model.safetensors"))
         if header.classes != ws.classes:
             raise UserError(
-                f"the reward model knows the classes {', '.join(header.classes)}, not {', '.join(ws.classes)}"
+                f"the reward model has the classes {', '.join(header.classes)}, not {', '.join(ws.classes)}; run "
+                "`make train-reward` again"
             )
         reference = ws.load_policy(ws.run.require("reference", "model.safetensors")).to(ws.runtime.device)
         utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
         model.to(ws.runtime.device).requires_grad_(False)
         reference.requires_grad_(False)
         table = model.rewards(utilities, ws.log_reference).cpu()
-        # Centred over all classes equally: centred under the reference, it would vanish where that is confident.
+        # Centred over all classes equally: centred under the reference, it would vanish if that is confident.
         uniform = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
         spread = model.spread(utilities, uniform).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))

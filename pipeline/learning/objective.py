@@ -1,6 +1,6 @@
 """The KL-regularised objective, its exact optimum, and how close a policy comes to it (docs/method.md 3).
 
-Classes can be enumerated, so nothing here is an estimate. All tables are [N, C]: log pi, log pi_ref, and the
+Classes can be enumerated, so everything here is exact. All tables are [N, C]: log pi, log pi_ref, and the
 normalised reward r~; beta > 0.
 
     J(pi)  = E_x [ sum_a pi(a|x) r~(x,a) - beta KL(pi || pi_ref) ]

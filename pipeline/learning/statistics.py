@@ -13,12 +13,12 @@ from pipeline.data.gold_labels import GoldLabels
 
 CALIBRATION_BINS = 15
 UNIFORM_TOLERANCE = 1e-4  # probabilities that differ by less count as equal
-UNIFORM_SHARE = 0.95  # share of images with equal probabilities from which a policy counts as uniform
+UNIFORM_SHARE = 0.95  # minimum share of images with equal probabilities for a policy to count as uniform
 
 
 def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion."""
-    from scipy import stats  # a second to import: only where it is needed
+    from scipy import stats  # slow to import: only where it is needed
 
     interval = stats.binomtest(successes, total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
@@ -26,14 +26,14 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
     """Mean of one value per seed [S], and half of its 95 % t interval; NaN for a single seed."""
-    from scipy import stats  # a second to import: only where it is needed
+    from scipy import stats  # slow to import: only where it is needed
 
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else np.nan
     return float(np.mean(values)), float(half)
 
 
 def gold_accuracy(scores: Tensor, gold: GoldLabels, rows: np.ndarray) -> float | None:
-    """Share of rows whose highest score, of scores [N, C], is the true class; None where no row has a gold label."""
+    """Share of rows whose highest score, of scores [N, C], is the true class; None if no row has a gold label."""
     rows = rows[gold.known[rows]]
     if not len(rows):
         return None
@@ -41,11 +41,11 @@ def gold_accuracy(scores: Tensor, gold: GoldLabels, rows: np.ndarray) -> float |
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int) -> dict[str, Any]:
-    """ECE over equal-width bins of the highest probability (Guo et al. 2017), and the bins that hold anything.
+    """ECE over equal-width bins of the highest probability (Guo et al. 2017), and the non-empty bins.
 
     Args:
         confidence: [N] highest probabilities.
-        correct: [N] bool, whether that class was the right one.
+        correct: [N] bool, whether that class is the true one.
 
     Returns:
         `ece` in 0..1; `bins`: mean confidence, accuracy and count of each.
@@ -84,8 +84,8 @@ class Paired:
     """Two classifiers on the same images.
 
     Attributes:
-        gained, lost: images that only the second, only the first, is right on.
-        difference, low, high: of the accuracies, second less first, with its 95 % interval: Wald's with Bonett and
+        gained, lost: number of images that only the second, or only the first, classifies correctly.
+        difference, low, high: of the accuracies, second minus first, with its 95 % interval: Wald's with Bonett and
             Price's (2012) Laplace adjustment, recommended for paired proportions by Fagerland et al. (2014).
         p: of McNemar's exact test, two-sided.
     """
@@ -100,7 +100,7 @@ class Paired:
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Paired:
     """Difference in accuracy of two classifiers, both [N] bool (whether right) on the same N > 0 images."""
-    from scipy import stats  # a second to import: only where it is needed
+    from scipy import stats  # slow to import: only where it is needed
 
     gained, lost, n = int((second & ~first).sum()), int((first & ~second).sum()), len(first)
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)

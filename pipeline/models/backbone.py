@@ -1,8 +1,8 @@
 """Build the network that `model.backbone` names, and cut it into a frozen prefix and a trainable suffix.
 
-`trainable` says where the cut lies: before the last linear layer (`head`), before the last block of layers that holds
+`trainable` determines the cut: before the last linear layer (`head`), before the last block of layers that holds
 weights (`last_block`), or before everything (`all`: the prefix is empty). Networks come from the sources in
-pipeline/models/sources; each keeps its own names of weights throughout.
+pipeline/models/sources; each keeps its names of weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
         config: backbone and weights: `none` (random from `seed`), a file, or a name that the source knows (`imagenet`).
 
     Raises:
-        UserError: unknown backbone; weights that cannot be had, read or fitted.
+        UserError: unknown backbone; weights that cannot be downloaded, read or loaded.
     """
     source, name = find_backbone(config.backbone)
     with torch.random.fork_rng(devices=[]):
@@ -39,8 +39,8 @@ class Split:
     """A network in two pieces that share its parameters: suffix(prefix(x)) is network(x).
 
     Attributes:
-        prefix: frozen; None when it is empty and its output the image itself.
-        suffix: what learns; maps the prefix's output to [B, C].
+        prefix: frozen; None if it is empty, so that its output is the image.
+        suffix: trained; maps the prefix's output to [B, C].
     """
 
     network: nn.Module

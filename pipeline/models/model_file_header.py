@@ -1,4 +1,4 @@
-"""What a model file says about itself in its header: kind, network, class names and image size."""
+"""The header of a model file: kind, network, class names and image size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pipeline.data.transforms import IMAGENET, Normalisation
 from pipeline.models.sources import BACKBONE_SOURCES, full_name
 from pipeline.run.atomic_files import Damaged
 
-KEY = "image_rlhf"  # of the file's metadata
+KEY = "image_rlhf"  # in the metadata of the safetensors file
 
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """What must be known to use a model: written into the file itself.
+    """The information that is needed to use a model.
 
     Attributes:
         classes: distinct names, in the order of the network's outputs.
         backbone: the network's name in its source.
-        size: side in pixels of the square the network sees; `resize`, the shorter side before the crop.
+        size: side in pixels of the square that the network takes; `resize`, the shorter side before the crop.
         source: of the backbone, one of `BACKBONE_SOURCES`.
         mean, std: of each channel, of pixels between 0 and 1.
-        interpolation: by which images are resized.
+        interpolation: of the resizing, `bilinear` or `bicubic`.
     """
 
     kind: Literal["policy", "reward"]
@@ -54,7 +54,7 @@ class ModelHeader:
         return full_name(self.source, self.backbone)
 
     def metadata(self) -> dict[str, str]:
-        """As a safetensors file keeps it."""
+        """The header as metadata of a safetensors file."""
         return {KEY: json.dumps(asdict(self))}
 
     @classmethod
@@ -74,7 +74,7 @@ class ModelHeader:
         wanted = {"kind": str, "backbone": str, "classes": list, "size": int, "resize": int} | {
             name: kind
             for name, kind in {"source": str, "mean": list, "std": list, "interpolation": str}.items()
-            if name in fields  # files of version 0.1 have none: torchvision, ImageNet's mean and std, bilinear
+            if name in fields  # missing in files of version 0.1: torchvision, ImageNet's mean and std, bilinear
         }
         for name, kind in wanted.items():
             if name not in fields:
@@ -101,8 +101,8 @@ def _check_values(fields: dict[str, Any]) -> None:
     _check_classes(fields["classes"])
     if not 1 <= fields["size"] <= fields["resize"] <= MAX_IMAGE_SIZE:
         raise Damaged(
-            f"its image size is {fields['size']} after resizing to {fields['resize']}; both are 1 to {MAX_IMAGE_SIZE}, and "
-            "the second is not the smaller one"
+            f"its image size is {fields['size']} after resizing to {fields['resize']}; both must be 1 to {MAX_IMAGE_SIZE}, and "
+            "the second must not be smaller"
         )
 
 

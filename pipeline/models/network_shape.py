@@ -1,4 +1,4 @@
-"""Networks without memory for their weights: which shapes a backbone has, and which image sizes it takes."""
+"""Networks without memory for their weights, to check a backbone's shapes and image sizes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def network_shape(backbone: str, classes: int) -> nn.Module:
         try:
             with torch.device("meta"):
                 network = source.build(name, classes, "none", 0)
-        except NotImplementedError:  # RegNet's constructor computes with the numbers of a tensor
+        except NotImplementedError:  # RegNet's constructor reads values of a tensor
             network = source.build(name, classes, "none", 0)
     return network.to("meta").eval()
 
 
 @functools.lru_cache(maxsize=16)
 def refused_size(backbone: str, size: int) -> str:
-    """Why a backbone cannot take images of `size` pixels; nothing if it can.
+    """Why a backbone does not take images of `size` pixels; empty if it does.
 
     Raises:
         UserError: unknown backbone.
@@ -41,7 +41,7 @@ def refused_size(backbone: str, size: int) -> str:
         network, "image_size", None
     )  # torchvision's transformers
     if isinstance(expected, int) and expected != size:
-        return f"it takes {expected} pixels only"
+        return f"it takes only {expected} pixels"
     try:
         with torch.no_grad():
             network(torch.empty(1, 3, size, size, device="meta"))
@@ -51,9 +51,9 @@ def refused_size(backbone: str, size: int) -> str:
 
 
 def require_size(backbone: str, size: int) -> None:
-    """Raise UserError if the backbone cannot take images of `images.size` pixels."""
+    """Raise UserError if the backbone does not take images of `images.size` pixels."""
     if reason := refused_size(backbone, size):
         raise UserError(
-            f"images.size: {backbone} cannot take images of {size} pixels ({reason}); choose another size, or another "
-            "network as model.backbone"
+            f"images.size: {backbone} does not take images of {size} pixels ({reason}); set another size, or another "
+            "model.backbone"
         )

@@ -14,7 +14,7 @@ def log_policy(logits: Tensor) -> Tensor:
 
 
 def final_linear(network: nn.Module) -> nn.Linear:
-    """The layer that yields the class scores."""
+    """The layer that outputs the logits: the last linear one."""
     return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 

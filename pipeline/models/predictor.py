@@ -57,7 +57,7 @@ class Prediction:
 
     @property
     def is_uniform(self) -> bool:
-        """Whether all classes are equally probable, as for a reference that was trained on no label."""
+        """Whether all classes are equally probable, as for a uniform reference."""
         return max(self.probabilities.values()) - min(self.probabilities.values()) < UNIFORM_TOLERANCE
 
     def top(self, count: int) -> list[tuple[str, float]]:
@@ -66,11 +66,11 @@ class Prediction:
 
 
 class Predictor:
-    """A policy network with all that is needed to use it: class names, transform, device.
+    """A policy network with its class names, transform and device.
 
     Attributes:
         classes: names, in the order of the network's outputs.
-        weights: SHA-256 over the weights, and so a name for what this predicts.
+        weights: SHA-256 over the weights.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Predictor:
         network: nn.Module,
         header: ModelHeader,
         device: torch.device | None = None,
+        *,
         max_pixels: int | None = None,
         max_megabytes: int | None = None,
     ) -> None:
@@ -101,24 +102,32 @@ class Predictor:
         """A policy from a run's folder, an exported folder, or a model file.
 
         Raises:
-            UserError: there is none, it is damaged, or it is not the file that the manifest beside it names.
+            UserError: it is missing or damaged, or its hash is not the one in the manifest.
         """
         path = Path(path).expanduser()
         if path.suffix in (".onnx", ".pt2"):
-            raise UserError(f"{path}: for other programs; load the run's folder, or the exported folder huggingface")
+            raise UserError(
+                f"{path}: a graph for other programs; load the run's folder, or the exported folder huggingface"
+            )
         if path.is_dir():
-            tried = [path / POLICY, path / EXPORTED]
-            found = next((file for file in tried if file.is_file()), None)
-            if found is None:
+            candidates = [path / POLICY, path / EXPORTED]
+            file = next((file for file in candidates if file.is_file()), None)
+            if file is None:
                 raise UserError(
-                    f"{path}: no policy here; a run has {POLICY} once `make ppo` is done, an export {EXPORTED}"
+                    f"{path}: no policy here; `make ppo` writes {POLICY} to a run's folder, an export has {EXPORTED}"
                 )
-            path = found
+            path = file
         network, header, _ = load_model(path, "policy")
-        return cls(network, header, start(runtime or RuntimeConfig()).device, max_pixels, max_megabytes)
+        return cls(
+            network,
+            header,
+            start(runtime or RuntimeConfig()).device,
+            max_pixels=max_pixels,
+            max_megabytes=max_megabytes,
+        )
 
     def prepare(self, source: Source) -> np.ndarray:
-        """What the network sees of a file, a file's bytes or a Pillow image: uint8 [size, size, 3], to be stacked for `log_probs`.
+        """The network's input from a file, a file's bytes or a Pillow image: uint8 [size, size, 3]; stack it for `log_probs`.
 
         Raises:
             BadImage: it cannot be used; the message says why.
@@ -133,7 +142,7 @@ class Predictor:
         """A file's bytes.
 
         Raises:
-            BadImage: it is no regular file, cannot be read, or is larger than the limit.
+            BadImage: not a regular file, unreadable, or larger than the limit.
         """
         return read_file(path, self.max_bytes)
 
@@ -141,14 +150,16 @@ class Predictor:
     def log_probs(self, pixels: np.ndarray | Tensor) -> Tensor:
         """log pi(.|x) [B, C], on the CPU, of uint8 pixels [B, size, size, 3]."""
         if pixels.ndim != 4:
-            raise ValueError(f"pixels are [B, size, size, 3], these {list(pixels.shape)}; stack what prepare() gives")
+            raise ValueError(
+                f"pixels must be [B, size, size, 3], are {list(pixels.shape)}; stack the results of prepare()"
+            )
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(np.require(pixels, requirements="W"))
         batch = pixels.to(self.device)
         return log_policy(self.network(normalise(batch, self.header.normalisation))).cpu()
 
     def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:
-        """Predictions for images, each a path, a file's bytes or a Pillow image; for a single one, its prediction.
+        """Predictions for images, each a path, a file's bytes or a Pillow image; a single image gives a single prediction.
 
         Raises:
             BadImage: one of them cannot be used.
@@ -158,8 +169,8 @@ class Predictor:
         return self._predict(images)
 
     def _predict(self, images: Sequence[Source]) -> list[Prediction]:
-        made: list[Prediction] = []
+        predictions: list[Prediction] = []
         for first in range(0, len(images), BATCH):
             pixels = np.stack([self.prepare(one) for one in images[first : first + BATCH]])
-            made += [Prediction.of(row, self.classes) for row in self.log_probs(pixels).exp().numpy()]
-        return made
+            predictions += [Prediction.of(row, self.classes) for row in self.log_probs(pixels).exp().numpy()]
+        return predictions

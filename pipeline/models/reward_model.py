@@ -1,8 +1,8 @@
-"""The reward model: utilities r(x, .) of all C classes in one forward pass, and the scale they are reported in.
+"""The reward model: utilities r(x, .) of all C classes in one forward pass, and their scale.
 
-One network, or an ensemble of them. Each member's utilities are centred per image and divided by their own standard
-deviation under the reference; the reward is their mean, less `pessimism` times their deviation, brought to that scale
-again (METHOD 2; Coste et al. 2023). All of it is saved with the model.
+One network, or an ensemble. Each member's utilities are centred per image and divided by their standard deviation under
+the reference. The reward is the members' mean minus `pessimism` times their standard deviation, scaled again
+(docs/method.md 2; Coste et al. 2023). The scales are saved with the model.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from torch import Tensor, nn
 
 from pipeline.config.base import MAX_MEMBERS
 from pipeline.models.serialization import ModelHeader, damaged, load_model, save_model
-from pipeline.models.weight_checks import difference
+from pipeline.models.weight_checks import mismatch
 from pipeline.run.atomic_files import Damaged
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
-    """r(x,a) - sum_b pi_ref(b|x) r(x,b), [N, C]: removes the offset per image that comparisons leave free (METHOD 2)."""
+    """r(x,a) - sum_b pi_ref(b|x) r(x,b), [N, C]: removes the offset per image that comparisons do not determine (docs/method.md 2)."""
     return utilities - (log_ref.exp() * utilities).sum(-1, keepdim=True)
 
 
 def reference_scale(utilities: Tensor, log_ref: Tensor) -> float:
-    """Standard deviation of the centred utilities for x over the images given and a ~ pi_ref."""
+    """Standard deviation of the centred utilities over x in the images and a ~ pi_ref."""
     variance = (log_ref.exp() * centred(utilities, log_ref).square()).sum(-1).mean()
     return float(variance.sqrt())
 
 
 class RewardModel(nn.Module):
-    """Networks with [B, C] outputs and, as buffers, what was fitted after training.
+    """Networks with [B, C] outputs and, as buffers, the scales fitted after training.
 
     Attributes:
         networks: k networks, image [B, 3, H, W] to utilities r [B, C].
         scales: [k] standard deviation of each member's centred utilities under the reference.
-        scale: that of the members' mean less pessimism times their deviation.
-        tie: Davidson's nu, the propensity of ties in comparisons; 0 where none was seen.
-        pessimism: how many deviations are subtracted.
+        scale: standard deviation of the members' mean minus `pessimism` times their standard deviation.
+        tie: Davidson's nu, the propensity of ties in comparisons; 0 without ties.
+        pessimism: number of standard deviations that are subtracted.
     """
 
     scales: Tensor
@@ -52,6 +52,7 @@ class RewardModel(nn.Module):
         networks: Sequence[nn.Module],
         scales: Sequence[float],
         scale: float,
+        *,
         tie: float = 0.0,
         pessimism: float = 0.0,
     ) -> None:
@@ -63,11 +64,17 @@ class RewardModel(nn.Module):
 
     @classmethod
     def fitted(
-        cls, networks: Sequence[nn.Module], utilities: Sequence[Tensor], log_ref: Tensor, tie: float, pessimism: float
+        cls,
+        networks: Sequence[nn.Module],
+        utilities: Sequence[Tensor],
+        log_ref: Tensor,
+        *,
+        tie: float,
+        pessimism: float,
     ) -> RewardModel:
-        """With the scales of utilities [N, C] (one a member) on the training images; a scale may come out as 0."""
+        """A model with the scales of utilities [N, C] (one per member) on the training images; a scale may be 0."""
         scales = [reference_scale(u, log_ref) for u in utilities]
-        model = cls(networks, scales, 1.0, tie, pessimism)
+        model = cls(networks, scales, 1.0, tie=tie, pessimism=pessimism)
         if min(scales) > 0:
             model.scale.fill_(reference_scale(model._combined(utilities, log_ref), log_ref))
         else:
@@ -75,7 +82,7 @@ class RewardModel(nn.Module):
         return model
 
     def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
-        """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each in its own unit."""
+        """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each with its own scale."""
         each = zip(utilities, self.scales.to(log_ref.device), strict=True)
         return torch.stack([centred(u, log_ref) / scale for u, scale in each])
 
@@ -97,7 +104,7 @@ class RewardModel(nn.Module):
         return self.members(utilities, log_ref).std(0, correction=0)
 
     def save(self, path: Path, header: ModelHeader) -> None:
-        """The first member under torchvision's names; of the others what differs, so that a shared prefix is stored once."""
+        """Write the first member under its network's names, and of the others what differs, so that a prefix is stored once."""
         first = self.networks[0].state_dict()
         extra = {f"reward.{name}": getattr(self, name) for name in ("scales", "scale", "tie", "pessimism")}
         for number, network in enumerate(self.networks):
@@ -110,7 +117,7 @@ class RewardModel(nn.Module):
         """Read a file of `save`, in eval mode.
 
         Raises:
-            UserError: missing, damaged, or a file of another kind.
+            UserError: missing, damaged, or another kind of file.
         """
         network, header, extra = load_model(path, "reward")
         try:
@@ -118,11 +125,11 @@ class RewardModel(nn.Module):
             networks = [network, *(_member(network, extra, number) for number in range(1, len(scales)))]
         except Damaged as error:
             raise damaged(path, str(error)) from None
-        return cls(networks, scales, scale, tie, pessimism).eval(), header
+        return cls(networks, scales, scale, tie=tie, pessimism=pessimism).eval(), header
 
 
 def _scales(extra: dict[str, Tensor]) -> tuple[list[float], list[float]]:
-    """Each member's scale, and those of all together: scale, tie and pessimism."""
+    """The members' scales; and scale, tie and pessimism of the ensemble."""
     names = [f"reward.{name}" for name in ("scale", "tie", "pessimism")]
     if missing := [name for name in ("reward.scales", *names) if name not in extra]:
         raise Damaged(f"'{missing[0]}' is missing")
@@ -135,11 +142,11 @@ def _scales(extra: dict[str, Tensor]) -> tuple[list[float], list[float]]:
 
 
 def _member(first: nn.Module, extra: dict[str, Tensor], number: int) -> nn.Module:
-    """A member of the ensemble: the first one with the weights in which it differs."""
+    """A member of the ensemble: a copy of the first with the weights that differ."""
     prefix = f"member.{number}."
     own = {name.removeprefix(prefix): value for name, value in extra.items() if name.startswith(prefix)}
     network = copy.deepcopy(first)
-    if reason := difference(network, {**network.state_dict(), **own}):
+    if reason := mismatch(network, {**network.state_dict(), **own}):
         raise Damaged(f"member {number}: {reason}")
     network.load_state_dict(own, strict=False)
     return network

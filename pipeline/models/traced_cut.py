@@ -7,7 +7,7 @@ from torch import fx, nn
 from pipeline.config.base import Trainable
 from pipeline.errors import UserError
 
-# Sub-modules that only hold the blocks of a network; the block is what lies one level below.
+# Sub-modules that contain the blocks of a network; a block is one level below.
 CONTAINERS = ("features", "layers", "blocks", "stages", "trunk_output", "encoder", "encoder.layers")
 
 
@@ -18,7 +18,7 @@ def traced_cut(network: nn.Module, trainable: Trainable) -> tuple[nn.Module, nn.
         trainable: `head` cuts before the last linear layer, `last_block` before the last block of layers with weights.
 
     Raises:
-        UserError: it cannot be traced, or has no single place to cut at.
+        UserError: it cannot be traced, or not be cut at a single node.
     """
     try:
         graph = fx.symbolic_trace(network.eval()).graph

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and hashes of what is in them."""
+"""Atomic writes of files, JSON files, and hashes of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names `path` in an OSError that names no file: a full disk shows in `write`, which knows only a number."""
+    """Add `path` to an OSError without a file name, as `write` raises it on a full disk."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101  mkstemp makes files nobody else can read
+        os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101  mkstemp's files are private
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def _umask() -> int:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As UTF-8; a file name that is not UTF-8 is escaped as JSON has it, and read back as it was."""
+    """Write JSON as UTF-8; bytes of file names that are not UTF-8 are escaped, so that they can be read back."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
 
 
 def printable(name: object) -> str:
-    """A file's name, or any text from outside, as one line that every terminal, page and UTF-8 file can hold.
+    """A file's name, or any untrusted text, as one printable line of valid UTF-8.
 
     Bytes that are not UTF-8 and control characters are shown as Python writes them (`\\xe9`, `\\n`).
     """
@@ -65,7 +65,7 @@ def printable(name: object) -> str:
 
 
 class Damaged(ValueError):
-    """A file that does not hold what it should; the message says what is wrong with it, not what to do."""
+    """A file with invalid content; the message says what is wrong, the caller adds what to do."""
 
 
 def read_object(path: Path, *required: str) -> dict[str, Any]:
@@ -79,14 +79,14 @@ def read_object(path: Path, *required: str) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        found = read_json(path)
+        value = read_json(path)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"not JSON: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, dict):
-        raise Damaged(f"not a JSON object but a {type(found).__name__}")
-    if missing := [name for name in required if name not in found]:
+    if not isinstance(value, dict):
+        raise Damaged(f"not a JSON object but a {type(value).__name__}")
+    if missing := [name for name in required if name not in value]:
         raise Damaged(f"'{missing[0]}' is missing")
-    return found
+    return value
 
 
 def sha256_of(path: Path) -> str:
@@ -96,5 +96,5 @@ def sha256_of(path: Path) -> str:
 
 
 def short_hash(*parts: str) -> str:
-    """A 16-digit name for what the parts describe together."""
+    """A 16-digit hash of the parts."""
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
 """Checkpoints: the state of a stage's loop, from which a killed stage resumes; each file is complete or absent.
 
-The two newest states are kept, each under a name that holds the hash of its content; a damaged one is named and the
-one before is used. Since a state holds everything that changes, random streams included, a run that was interrupted
-ends with the same weights, bit for bit, as one that was not.
+The two newest states are kept, each with the hash of its content in its name; if the newest is damaged, this is logged
+and the one before is used. A state includes the random streams, so that an interrupted run ends with the same weights,
+bit for bit, as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import torch
 
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import writing
-from pipeline.run.signals import came, defer_signals, exit_code, stoppable
+from pipeline.run.signals import defer_signals, exit_code, received_stop, stoppable
 
 _log = logging.getLogger(__name__)
 
-KEPT = 2
+MAX_FILES = 2
 State = dict[str, Any]
 
 
-class _Hashed:
-    """A file to write to, the SHA-256 of what was written, and why the system refused to write more, if it did."""
+class _HashingFile:
+    """A file to write to, with the SHA-256 of the written bytes and the OSError of a failed write."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
@@ -54,16 +54,16 @@ class _Hashed:
 
 
 def _save(state: State, path: Path) -> str:
-    """Write a state, synced; returns the SHA-256 of the file, taken while it is written: states are large.
+    """Write a state to disk (fsync); returns the SHA-256 of the file, computed while writing.
 
-    No signal may come through: torch's writer is C++, which makes another error of an exception in `write`.
+    Signals must be deferred: torch's writer is C++, which turns an exception in `write` into another error.
     """
     with writing(path), path.open("wb") as file:
-        hashed = _Hashed(file)
+        hashed = _HashingFile(file)
         try:
             torch.save(state, hashed)  # type: ignore[arg-type]  # it only needs to write
         except RuntimeError:
-            if hashed.refused:  # torch reports its own confusion instead
+            if hashed.refused:  # torch raises another error instead
                 raise hashed.refused from None
             raise
         file.flush()
@@ -77,15 +77,15 @@ class Checkpoints:
     On Ctrl-C or SIGTERM inside the context the newest state offered is written before `Stopped` leaves it.
 
     Args:
-        folder: where they are; None keeps nothing.
-        key: describes what the state belongs to (inputs, settings); those of another key are no use and are deleted.
-        seconds: least time between two writes.
-        what: how a message names the loop.
-        writes: whether this process is the one that writes.
+        folder: of the files; None to save nothing.
+        key: hash of inputs and settings; files of another key are deleted.
+        seconds: minimum time between two writes.
+        what: a step of the loop, for messages.
+        writes: whether this process writes.
     """
 
     def __init__(
-        self, folder: Path | None, key: str, seconds: float = 0.0, what: str = "", writes: bool = True
+        self, folder: Path | None, key: str, *, seconds: float = 0.0, what: str = "", writes: bool = True
     ) -> None:
         self.folder, self.key, self.seconds, self.what = folder, key, seconds, what
         self.writes = writes and folder is not None
@@ -95,26 +95,28 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def of(self, part: str) -> Checkpoints:
-        """Those of one loop of several in the stage; `clear` of the whole clears them all."""
+        """The checkpoints of one loop of several in the stage; `clear` of the parent deletes them, too."""
         folder = self.folder / part if self.folder else None
-        made = Checkpoints(folder, self.key, self.seconds, f"{part} {self.what}", self.writes)
-        made.one_of_several = True  # what it ends with is needed until the whole stage ends
-        return made
+        checkpoints = Checkpoints(
+            folder, self.key, seconds=self.seconds, what=f"{part} {self.what}", writes=self.writes
+        )
+        checkpoints.one_of_several = True  # its final state is needed until the stage ends
+        return checkpoints
 
     def latest(self) -> State | None:
-        """The newest state that is whole, with this process's random streams set to what they were; or None.
+        """The newest valid state, or None; this process's random streams are restored with it.
 
-        Damaged files are named and set aside, those of another key are deleted.
+        Damaged files are logged and renamed, those of another key are deleted.
         """
         for path in reversed(self._files()):
             try:
                 payload = path.read_bytes()
                 if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
-                    raise ValueError("its content is not what was written")
+                    raise ValueError("wrong hash")
                 saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 if self.writes:
-                    _log.warning(f"{path} is damaged ({error}); the stage resumes from the one before")
+                    _log.warning(f"{path}: damaged ({error}); the stage resumes from the checkpoint before")
                     path.rename(path.with_suffix(".damaged"))
                 continue
             if saved["key"] == self.key:
@@ -129,27 +131,27 @@ class Checkpoints:
         return sorted(self.folder.glob("*-*.pt")) if self.folder else []
 
     def offer(self, position: int, state: Callable[[], State]) -> None:
-        """Remember a state, made by `state` and not changed any more, and write it if the last write is long enough ago.
+        """Store the state that `state` returns (a copy), and write it if the last write is long enough ago.
 
         Raises:
-            KeyboardInterrupt: a signal came before whose exception was lost on its way.
+            KeyboardInterrupt: a signal was received, and its exception was lost.
         """
         if not self.writes:
             return
         self._offered = (position, {"state": state(), "streams": _streams()})
-        if stop := came():
+        if stop := received_stop():
             raise stop
         if time.monotonic() - self._last >= self.seconds:
             self.write()
 
     def write(self) -> None:
-        """Write the newest state offered, unless that is done, and delete all but the two newest.
+        """Write the newest state offered, if it is not written yet, and delete all but the two newest files.
 
-        A signal that comes meanwhile takes effect when the state is on disk.
+        Signals are deferred until the state is on disk.
 
         Raises:
-            OSError: the disk is full or refuses; the states written before are kept.
-            KeyboardInterrupt: a signal came.
+            OSError: the disk is full or not writable; earlier files are kept.
+            KeyboardInterrupt: a signal was received.
         """
         with defer_signals():
             self._write()
@@ -167,11 +169,11 @@ class Checkpoints:
             partial.unlink(missing_ok=True)
             raise
         self._written, self._last = position, time.monotonic()
-        for old in self._files()[:-KEPT]:
+        for old in self._files()[:-MAX_FILES]:
             old.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Delete all of them."""
+        """Delete all checkpoints."""
         if self.writes and self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -183,14 +185,14 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        stop = error if isinstance(error, KeyboardInterrupt) else came() if error else None
+        stop = error if isinstance(error, KeyboardInterrupt) else received_stop() if error else None
         try:
             if stop and self.writes:
                 with defer_signals(then_stop=False):
                     self._write()
             elif error is None and self.one_of_several:
                 self.write()
-        except KeyboardInterrupt as late:  # it came while the last state was written, which is on disk now
+        except KeyboardInterrupt as late:  # received while the last state was written, which is on disk now
             stop = late
         finally:
             self._stoppable.__exit__(None, None, None)
@@ -200,7 +202,7 @@ class Checkpoints:
 
 
 def _streams() -> State:
-    """The state of every global random stream, as what `torch.load(weights_only=True)` takes."""
+    """The state of every global random stream, in types that `torch.load(weights_only=True)` accepts."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global stream is the one that libraries use
     numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -209,7 +211,7 @@ def _streams() -> State:
 
 @contextmanager
 def preserve_random_streams() -> Iterator[None]:
-    """Every global random stream is restored to its state before the block."""
+    """Restore every global random stream at the end of the block."""
     before = _streams()
     try:
         yield

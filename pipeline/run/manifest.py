@@ -1,7 +1,7 @@
-"""manifest.json of a finished stage: the hash of every input, setting and output, and whether an output still has its hash.
+"""manifest.json of a finished stage: the hashes of its inputs, settings and outputs, and their verification.
 
-A manifest is written last, so that a stage without one is not finished. A model that lies beside no manifest (an
-exported folder, a file that was copied) has no hash to be checked against.
+A manifest is written last, so that a stage without one is not finished. A model file without a manifest in its folder
+(an export, a copy) is not verified.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from pipeline.run.atomic_files import Damaged, read_object, sha256_of
 NAME = "manifest.json"
 RESULT = "result.json"
 SHOWN_DIGITS = 12  # of a hash, in messages
-# The target that makes each stage, for messages.
+# The make target of each stage, for messages.
 TARGETS = {"reference": "reference", "collect": "collect", "reward": "train-reward", "ppo": "ppo"}
 
-# Files that were found to have the hash their manifest names, so that each is read once by a process:
-# path, inode, size and time of change of the file, hash.
+# Verified files, so that each is read once per process: path, inode, size, modification time and hash.
 _VERIFIED: set[tuple[Path, int, int, int, str]] = set()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished stage was made from and what it made.
+    """The inputs and outputs of a finished stage.
 
     Attributes:
         path: of the file.
@@ -50,42 +49,42 @@ class Manifest:
         return self.path.parent.name
 
     def digest(self, name: str) -> str | None:
-        """The hash that the stage gave a file; None for one that it keeps no hash of."""
+        """The hash of an output in the manifest; None if it has none."""
         return self.result if name == RESULT else self.outputs.get(name)
 
     def changed(self, name: str) -> str:
-        """How a file of the stage differs from its hash, for messages; nothing if it does not, or has no hash."""
-        made, path = self.digest(name), self.path.parent / name
-        if made is None:
+        """How a file of the stage differs from its hash, for messages; empty if it does not, or has no hash."""
+        expected, path = self.digest(name), self.path.parent / name
+        if expected is None:
             return ""
         status = path.stat()
-        known = (path, status.st_ino, status.st_size, status.st_mtime_ns, made)
+        known = (path, status.st_ino, status.st_size, status.st_mtime_ns, expected)
         if known in _VERIFIED:
             return ""
-        found = sha256_of(path)
-        if found == made:
+        actual = sha256_of(path)
+        if actual == expected:
             _VERIFIED.add(known)
             return ""
         return (
-            f"{path} was changed after the stage was finished: its SHA-256 starts with {found[:SHOWN_DIGITS]}, the manifest "
-            f"has {made[:SHOWN_DIGITS]}"
+            f"{path}: changed after the stage was finished: its SHA-256 starts with {actual[:SHOWN_DIGITS]}, the manifest "
+            f"has {expected[:SHOWN_DIGITS]}"
         )
 
     def verify(self, name: str) -> None:
         """Compare a file of the stage with its hash; a file without one passes.
 
         Raises:
-            UserError: they differ; the message has both hashes and the target that makes the stage.
+            UserError: they differ; the message has both hashes and the target of the stage.
         """
         if reason := self.changed(name):
             raise UserError(f"{reason}; {how_to_remake(self.stage)}")
 
 
 def how_to_remake(stage: str) -> str:
-    """What makes a damaged stage anew, for messages."""
+    """What to do about a damaged stage, for messages."""
     if stage not in TARGETS:
-        return "make it again"
-    return f"`{next_command.make(TARGETS[stage])} FORCE=1` makes it again"
+        return "create it again"
+    return f"`{next_command.make(TARGETS[stage])} FORCE=1` runs the stage again"
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -121,9 +120,9 @@ def _parsed(path: Path, found: dict[str, Any]) -> Manifest:
 
 
 def verify_model_file(path: Path) -> None:
-    """Compare a model file with the manifest that lies beside it, if one does and names the file.
+    """Compare a model file with the manifest in its folder, if there is one that has the file.
 
-    Other programs call files manifest.json, too: outside a stage's folder one that is not like ours is none of ours.
+    Other programs also write files called manifest.json: outside a stage's folder an invalid one is ignored.
 
     Raises:
         UserError: the hashes differ, or the manifest of a stage is damaged.

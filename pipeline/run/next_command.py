@@ -1,4 +1,4 @@
-"""Commands that messages tell the user to type: with the configuration this process was started with."""
+"""Commands in messages, with the configuration that this process was started with."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _config: Path | None = None
 
 
 def set_config(config: Path) -> None:
-    """Remember which configuration file the command line named."""
+    """Set the configuration file of the command line."""
     global _config
     _config = config
 
 
 def make(target: str) -> str:
-    """`make target`, with CONFIG if it is needed to mean the same run."""
+    """`make target`, with CONFIG unless it is the default."""
     if _config is None or _config == DEFAULT:
         return f"make {target}"
     return f"make {target} CONFIG={shlex.quote(str(_config))}"

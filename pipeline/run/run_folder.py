@@ -1,7 +1,7 @@
-"""runs/<name>/<stage>/: where a stage writes, the hashes of its inputs, and whether it is up to date.
+"""runs/<name>/<stage>/: the outputs of a stage, the hashes of its inputs, and whether it is up to date.
 
-A finished stage has a manifest: the hash of every input file, of the configuration it depends on and of every output.
-The manifest is written last, so that an interrupted stage has none and is simply run again.
+A finished stage has a manifest with the hash of every input, of its settings and of every output. The manifest is
+written last, so that an interrupted stage has none and is run again.
 """
 
 from __future__ import annotations
@@ -63,36 +63,36 @@ class RunFolder:
         return StageFolder(self, name)
 
     def prepare(self) -> None:
-        """Make the run's folder.
+        """Create the run's folder.
 
         Raises:
-            UserError: that is impossible.
+            UserError: it cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"runs: the folder {self.path} cannot be made ({error.strerror}); set runs to a folder that can be written to"
+                f"runs: the folder {self.path} cannot be created ({error.strerror}); set runs to a writable folder"
             ) from None
 
     def require(self, stage: str, file: str) -> Path:
-        """A file that an earlier stage made, with the hash it had then.
+        """The path of an earlier stage's output, whose hash is verified.
 
         Raises:
-            UserError: it is missing or was changed; the message names it and the target that makes it.
+            UserError: it is missing or was changed; the message names the target that creates it.
         """
         path = self.path / stage / file
         manifest = read_manifest(self.path / stage)
         if manifest is None or not path.is_file():
             raise UserError(
-                f"{path} is missing: run `{next_command.make(TARGETS[stage])}` first (run '{self.config.name}')"
+                f"{path}: missing; run `{next_command.make(TARGETS[stage])}` first (run '{self.config.name}')"
             )
         manifest.verify(file)
         self._warn_if_stale(manifest)
         return path
 
     def read(self, stage: str, file: str, *required: str) -> dict[str, Any]:
-        """A JSON object that an earlier stage made.
+        """A JSON object that an earlier stage wrote.
 
         Args:
             required: keys that it must have.
@@ -107,19 +107,19 @@ class RunFolder:
             raise UserError(f"{path}: damaged ({error}); {how_to_remake(stage)}") from None
 
     def _warn_if_stale(self, manifest: Manifest) -> None:
-        """Say, once a process, that an earlier stage was made with settings other than those in force."""
+        """Warn, once per process, that an earlier stage ran with other settings than the present ones."""
         folder = self.stage(manifest.stage)
         if (folder.path, folder.settings) not in _WARNED and manifest.settings != folder.settings:
             _WARNED.add((folder.path, folder.settings))
             again = next_command.make(TARGETS[manifest.stage])
             _log.warning(
-                f"{folder.path} was made with other settings (see its config.yaml); `{again}` makes it anew with the present ones"
+                f"{folder.path}: made with other settings (see its config.yaml); `{again}` runs it with the present ones"
             )
 
     def write_summary(self) -> dict[str, Any]:
-        """summary.json: the results of every finished stage, assembled anew from their own result.json files.
+        """Write summary.json: the results of every finished stage, from their result.json files.
 
-        A damaged one is named and left out.
+        A damaged result.json is reported and left out.
         """
         summary: dict[str, Any] = {
             "name": self.config.name,
@@ -135,7 +135,7 @@ class RunFolder:
             try:
                 result = _result(path)
             except Damaged as error:
-                _log.warning(f"{path} is damaged ({error}) and left out of summary.json; {how_to_remake(stage)}")
+                _log.warning(f"{path}: damaged ({error}), left out of summary.json; {how_to_remake(stage)}")
                 continue
             summary["seconds"][stage] = result.pop("seconds")
             summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
@@ -145,7 +145,7 @@ class RunFolder:
 
 
 def _result(path: Path) -> dict[str, Any]:
-    """A result.json; raises Damaged."""
+    """Read a result.json; raises Damaged."""
     result = read_object(path, "seconds", "peak_rss_mb")
     if not all(isinstance(result[name], int | float) for name in ("seconds", "peak_rss_mb")):
         raise Damaged("'seconds' or 'peak_rss_mb' is not a number")
@@ -154,7 +154,7 @@ def _result(path: Path) -> dict[str, Any]:
 
 @dataclass
 class StageFolder:
-    """One stage's folder: opened when the stage starts, closed by `finish`."""
+    """One stage's folder; `begin` invalidates previous outputs, `finish` writes the manifest."""
 
     run: RunFolder
     name: str
@@ -170,54 +170,56 @@ class StageFolder:
         """Hash of the settings this stage depends on."""
         return settings_hash(self.run.config, self.name)
 
-    def _described(self, inputs: dict[str, str]) -> dict[str, Any]:
+    def _description(self, inputs: dict[str, str]) -> dict[str, Any]:
         return {"inputs": inputs, "settings": self.settings, "versions": _versions()}
 
     def is_current(self, inputs: dict[str, str]) -> bool:
-        """Whether the stage finished with exactly these inputs and settings, and its outputs still stand untouched."""
+        """Whether the stage finished with these inputs and settings, and its outputs are unchanged."""
         try:
-            made = read_manifest(self.path)
-            if made is None or made.settings != self.settings:
+            manifest = read_manifest(self.path)
+            if manifest is None or manifest.settings != self.settings:
                 return False
-            if made.inputs != inputs or made.versions != _versions():
+            if manifest.inputs != inputs or manifest.versions != _versions():
                 return False
-            names = (*made.outputs, RESULT)
+            names = (*manifest.outputs, RESULT)
             if not all((self.path / name).is_file() for name in names):
                 return False
-            reason = next((found for name in names if (found := made.changed(name))), "")
+            reason = next((change for name in names if (change := manifest.changed(name))), "")
             _result(self.path / RESULT)
         except (UserError, Damaged) as error:
             reason = str(error)
         if reason:
-            _log.warning(f"{self.path} is made again: {reason}")
+            _log.warning(f"{self.path}: {reason}; the stage runs again")
         return not reason
 
     def checkpoints(self, inputs: dict[str, str], what: str, runtime: Runtime, force: bool = False) -> Checkpoints:
-        """Where this stage's loop saves its state, as long as inputs and settings are these; `force` does a finished
-        stage anew.
+        """Checkpoints of this stage's loop, valid for these inputs and settings.
 
         Args:
-            what: `iteration` or the like, for messages.
+            what: a step of the loop, e.g. `iteration`, for messages.
+            force: delete the checkpoints of a finished stage, so that it starts from the beginning.
         """
         seconds = self.run.config.runtime.checkpoint_seconds
-        made = Checkpoints(self.path / "checkpoints", self._key(inputs), seconds, what, runtime.is_main)
+        checkpoints = Checkpoints(
+            self.path / "checkpoints", self._key(inputs), seconds=seconds, what=what, writes=runtime.is_main
+        )
         if force and (self.path / NAME).is_file():  # a forced stage that was stopped resumes
-            made.clear()
+            checkpoints.clear()
         runtime.wait()
-        return made
+        return checkpoints
 
     def _key(self, inputs: dict[str, str]) -> str:
-        return short_hash(json.dumps(self._described(inputs), sort_keys=True))
+        return short_hash(json.dumps(self._description(inputs), sort_keys=True))
 
     def metrics(self, inputs: dict[str, str], runtime: Runtime) -> Metrics:
-        """metrics.csv, TensorBoard's events and the tracker's run; an interrupted stage resumes the same tracker run."""
+        """Open metrics.csv, TensorBoard's events and the tracker's run; an interrupted stage resumes its tracker run."""
         if not runtime.is_main:
             return Metrics(None)
         self.tracking = open_tracking(self.run.config, self.name, self.path, self._key(inputs))
         return Metrics(self.path / "metrics.csv", self.tracking)
 
     def begin(self) -> None:
-        """Declare the stage unfinished: this invalidates its previous outputs.
+        """Invalidate the stage's previous outputs.
 
         Raises:
             UserError: the tracker that the configuration asks for is not installed.
@@ -228,13 +230,13 @@ class StageFolder:
         write_atomically(self.path / "config.yaml", dump_config(self.run.config).encode())
 
     def finish(self, inputs: dict[str, str], outputs: Iterable[str], result: dict[str, Any]) -> None:
-        """Write result.json, the manifest and the run's summary; then tell the tracker."""
+        """Write result.json, the manifest and the run's summary; then close the tracker's run."""
         seconds = round(time.perf_counter() - self.started, 2)
         result = {**result, "seconds": seconds, "peak_rss_mb": round(peak_memory_mb(), 1)}
         write_json(self.path / RESULT, result)
-        made = {name: sha256_of(self.path / name) for name in outputs}
-        described = {"stage": self.name, **self._described(inputs), "outputs": made}
-        write_json(self.path / NAME, {**described, "result": sha256_of(self.path / RESULT)})
+        hashes = {name: sha256_of(self.path / name) for name in outputs}
+        manifest = {"stage": self.name, **self._description(inputs), "outputs": hashes}
+        write_json(self.path / NAME, {**manifest, "result": sha256_of(self.path / RESULT)})
         self.run.write_summary()
         if self.tracking:
             self.tracking.finish(result)

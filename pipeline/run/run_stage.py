@@ -1,4 +1,4 @@
-"""Run one stage from Python, as the command line does. Stages are found by name, so that this package needs none of them."""
+"""Run one stage from Python, as the command line does. Stages are imported by name: pipeline does not depend on stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 
 # Modules with `run(config, force) -> bool` and `describe(summary) -> str`, in the order of the pipeline. They are
-# imported when they are run: torch takes seconds.
+# imported when needed, since importing torch takes seconds.
 STAGE_MODULES = {
     "reference": "stages.reference.run",
     "collect": "stages.collect.run",
@@ -22,7 +22,7 @@ def run_stage(name: str, config: Config, force: bool = False) -> bool:
 
     Args:
         name: reference, collect, train-reward or ppo; each needs those before it.
-        force: run it although it is up to date.
+        force: run it even if it is up to date.
 
     Returns:
         Whether it was run.
@@ -31,6 +31,6 @@ def run_stage(name: str, config: Config, force: bool = False) -> bool:
         UserError: no such stage, an earlier stage is missing, or the configuration does not fit the data.
     """
     if name not in STAGE_MODULES:
-        raise UserError(f"there is no stage {name!r}; the stages are {', '.join(STAGE_MODULES)}")
+        raise UserError(f"unknown stage {name!r}; the stages are {', '.join(STAGE_MODULES)}")
     changed: bool = importlib.import_module(STAGE_MODULES[name]).run(config, force)
     return changed

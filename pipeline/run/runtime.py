@@ -1,4 +1,4 @@
-"""Where and how a stage computes: device, threads, determinism, one process or many (Hugging Face accelerate)."""
+"""The runtime of a stage: device, threads, determinism, random streams, and one process or several (accelerate)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pipeline.errors import UserError
 Module = TypeVar("Module", bound=nn.Module)
 
 
-# How long a process waits for the others. The first one writes files and reports alone while they wait, which must not
-# end them; a process that dies is noticed at once by the launcher, not by this limit.
+# How long a process waits for the others. Long, because they wait while the first one writes files and reports; the
+# launcher notices a process that dies.
 PROCESS_TIMEOUT = timedelta(hours=12)
 
 
@@ -30,8 +30,8 @@ class Share:
 
     Attributes:
         rows: [b >= 1] rows or positions.
-        weight: factor for a sum over `rows`, so that its mean over processes is the sum over the whole minibatch: the
-            number of processes; 0 where the part would be empty and `rows` is a placeholder.
+        weight: factor for a sum over `rows`, so that its mean over processes is the sum over the minibatch: the number of
+            processes; 0 if the part is empty and `rows` is a placeholder.
     """
 
     rows: Tensor
@@ -40,11 +40,11 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class Runtime:
-    """A process's place among those that run the stage together (one, unless started by torchrun or accelerate).
+    """A process among those that run the stage together (one, unless started by torchrun or accelerate).
 
     Every process draws the same minibatches from the same generators and works on its `share` of each; gradients are
-    averaged over processes by DistributedDataParallel. Only the first process writes files. Everything that takes long
-    is done by all of them, so that none waits for the first.
+    averaged over processes by DistributedDataParallel. Only the first process writes files. All of them do the expensive
+    computations, so that none waits for the first.
     """
 
     device: torch.device
@@ -56,13 +56,13 @@ class Runtime:
         return self.rank == 0
 
     def prepare(self, module: Module) -> Module:
-        """Wrap what learns for training in several processes; with one process, the module itself."""
+        """Wrap the trained module for several processes; with one process, the module itself."""
         if self.world == 1:
             return module
         return torch.nn.parallel.DistributedDataParallel(module)  # type: ignore[return-value]
 
     def share(self, rows: Tensor) -> Share:
-        """This process's part of a minibatch of at least one row; its first row, with weight 0, where that is empty."""
+        """This process's part of a minibatch of at least one row; its first row, with weight 0, if the part is empty."""
         own = rows[self.rank :: self.world]
         return Share(own, self.world) if len(own) else Share(rows[:1], 0)
 
@@ -88,13 +88,13 @@ class Runtime:
                 torch.distributed.broadcast(buffer, 0)
 
     def agree(self, value: float) -> float:
-        """Mean over processes of a number that each computed: one that all of them may act on."""
+        """Mean over processes of a number, so that all processes have the same one."""
         if self.world == 1:
             return value
         return float(self.total(torch.tensor(value, dtype=torch.float64, device=self.device))) / self.world
 
     def wait(self) -> None:
-        """Return when every process has come this far."""
+        """Wait until every process has called this."""
         if self.world > 1:
             torch.distributed.barrier()
 
@@ -103,7 +103,7 @@ def start(config: RuntimeConfig) -> Runtime:
     """Set up device and determinism for this process. Idempotent; joins the process group that a launcher prepared.
 
     Raises:
-        UserError: a device that this machine does not have.
+        UserError: this machine does not have the device.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     if config.threads:
@@ -118,7 +118,7 @@ def start(config: RuntimeConfig) -> Runtime:
 
 
 def _join(config: RuntimeConfig) -> Runtime:
-    from accelerate import Accelerator, InitProcessGroupKwargs  # a second to import, and only needed here
+    from accelerate import Accelerator, InitProcessGroupKwargs  # slow to import, and only needed here
 
     group = InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)
     accelerator = Accelerator(cpu=_device(config.device).type == "cpu", kwargs_handlers=[group])
@@ -137,9 +137,9 @@ def _device(name: str) -> torch.device:
 
 
 class Stream(IntEnum):
-    """What a random stream is for; the value is hashed with the run's seed.
+    """The purpose of a random stream; the value is hashed with the run's seed.
 
-    Results depend on the values: never change one, and never give a new purpose the value of another.
+    Results depend on the values: never change or reuse one.
     REWARD_DROPOUT and CARD_CALIBRATION share a value, but the first is always followed by a member's number.
     """
 
@@ -175,15 +175,15 @@ def generator(*seeds: int) -> torch.Generator:
 
 
 def minibatches(rows: Tensor, size: int, random: torch.Generator) -> Iterator[Tensor]:
-    """Rows in random order, in as few parts of at most `size` as possible, all nearly equal.
+    """Rows in random order, in as few parts of at most `size` as possible.
 
-    Nearly equal, because BatchNorm cannot train on a last part of one image.
+    The parts are nearly equal, because BatchNorm cannot train on a last part of one image.
     """
     return iter(rows[torch.randperm(len(rows), generator=random)].tensor_split(-(-len(rows) // size)))
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far, in MiB; 0 where the system does not tell (Windows)."""
+    """Peak resident memory of this process so far, in MiB; 0 on systems without it (Windows)."""
     try:
         import resource
     except ImportError:

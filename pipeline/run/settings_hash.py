@@ -1,4 +1,4 @@
-"""Which settings each stage depends on, and their hash: a stage made with others is not up to date."""
+"""The hash of the settings that each stage depends on; a stage with another hash is not up to date."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import json
 
 from pipeline.config import Config, original_names
 
-# The sections of the configuration each stage depends on.
+# The sections of the configuration that each stage depends on.
 SECTIONS = {
     "reference": ("images", "model", "reference"),
     "collect": ("images", "collect"),
     "reward": ("images", "model", "reward"),
     "ppo": ("images", "model", "ppo"),
 }
-# Settings of `collect` that earlier versions did not have, at what those did: left out of the hash, so that what they
-# finished stays up to date.
+# Settings of `collect` that earlier versions did not have, with the value that corresponds to those versions. At that
+# value they are left out of the hash, so that stages finished by earlier versions stay up to date.
 ADDED_TO_COLLECT = {"store": "csv", "strategy": "uniform"}
 
 

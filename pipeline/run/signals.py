@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both stop a stage where it is, with what is open closed in order, and neither tears a file that is being written."""
+"""Ctrl-C and SIGTERM: both stop a stage in an orderly way, and neither interrupts the write of a file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, raised where the program was when it came."""
+    """Raised on SIGTERM, as KeyboardInterrupt is on Ctrl-C."""
 
 
-# The stop that came since the outermost `stoppable` was entered. It is kept because raising alone is not enough: an
-# exception that is raised in a finaliser or in a callback from C++ is printed, or becomes another one, and is lost.
-_came: type[KeyboardInterrupt] | None = None
+# The first stop since the innermost `stoppable` was entered. It is stored because an exception that is raised in a finaliser
+# or in a callback from C++ may be lost.
+_received: type[KeyboardInterrupt] | None = None
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    global _came
-    _came = _came or _kind(number)
-    raise _came
+    global _received
+    _received = _received or _kind(number)
+    raise _received
 
 
 def _kind(number: int) -> type[KeyboardInterrupt]:
@@ -30,8 +30,10 @@ def _kind(number: int) -> type[KeyboardInterrupt]:
 
 
 def _handlers(handler: Any) -> dict[int, Any]:
-    """Set the handler of both signals; returns the previous ones. A signal that is ignored stays ignored, as for jobs
-    that a shell starts in the background."""
+    """Set the handler of both signals; returns the previous ones.
+
+    An ignored signal stays ignored, as in jobs that a shell starts in the background.
+    """
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in numbers}
 
@@ -43,57 +45,57 @@ def _restore(handlers: dict[int, Any]) -> None:
 
 
 def _in_main_thread() -> bool:
-    """Only the main thread can change what a signal does; in others nothing changes."""
+    """Only the main thread can set signal handlers."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Inside, SIGTERM raises `Terminated` and Ctrl-C KeyboardInterrupt."""
-    global _came
+    global _received
     if not _in_main_thread():
         yield
         return
     before = _handlers(_stop)
-    outer, _came = _came, None
+    outer, _received = _received, None
     try:
         yield
     finally:
-        _came = outer
+        _received = outer
         _restore(before)
 
 
 @contextmanager
 def defer_signals(then_stop: bool = True) -> Iterator[None]:
-    """Signals that come inside wait until it is left.
+    """Defer signals to the end of the context.
 
     Args:
-        then_stop: raise then what came; where the program stops already, a further signal has nothing to add.
+        then_stop: raise the deferred signal at the end; False if the program is already stopping.
     """
     if not _in_main_thread():
         yield
         return
-    came: list[int] = []
-    before = _handlers(lambda number, _: came.append(number))
+    deferred: list[int] = []
+    before = _handlers(lambda number, _: deferred.append(number))
     try:
         yield
     finally:
         _restore(before)
-    if came and then_stop:
-        raise _kind(came[0])
+    if deferred and then_stop:
+        raise _kind(deferred[0])
 
 
-def came() -> KeyboardInterrupt | None:
-    """The stop that came while the innermost `stoppable` is active, whatever became of its exception."""
-    return _came() if _came else None
+def received_stop() -> KeyboardInterrupt | None:
+    """The stop received inside the innermost `stoppable`, even if its exception was lost."""
+    return _received() if _received else None
 
 
 def ignore_further_signals() -> None:
-    """For the end of a process: what is left to do takes a moment, and a second Ctrl-C would only print a traceback."""
+    """Ignore signals while the process ends: a second Ctrl-C would only print a traceback."""
     if _in_main_thread():
         _handlers(signal.SIG_IGN)
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:
-    """As shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit code by the convention of shells: 130 for Ctrl-C, 143 for SIGTERM."""
     return 143 if isinstance(stop, Terminated) else 130

@@ -1,7 +1,7 @@
-"""One process for each stage folder: two that write the same files would mix the settings of one with the model of the other.
+"""One process per stage folder: two that write the same files would mix their settings and models.
 
-The lock is the operating system's (flock, LockFileEx), so that it is free as soon as its holder is gone, however that
-ended. The file beside it, which says who holds it, is for messages only and may be out of date.
+The lock is the operating system's (flock, LockFileEx), so that it is released whenever its holder ends. The file next to
+it that names the holder is for messages only and may be out of date.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from pipeline.run.atomic_files import Damaged, read_object, write_json
 from pipeline.run.run_folder import RunFolder
 
 Rest = ParamSpec("Rest")
-Made = TypeVar("Made")
-Run = Callable[Concatenate[Config, Rest], Made]
+Result = TypeVar("Result")
+Run = Callable[Concatenate[Config, Rest], Result]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No other process is inside with the same folder.
+def stage_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder.
 
-    The lock is a file beside the folder, so that it outlives the folder and is no part of what the stage makes. Of
-    several processes that run a stage together (torchrun) the first holds it for all.
+    The lock file is next to the folder, so that it outlives the folder and is not an output of the stage. Of several
+    processes that run a stage together (torchrun) the first holds it for all.
 
     Raises:
-        UserError: another process is; the message names it.
-        OSError: the lock cannot be made.
+        UserError: another process holds it; the message names it.
+        OSError: the lock file cannot be written.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -56,36 +56,36 @@ def alone(folder: Path) -> Iterator[None]:
                 note.unlink(missing_ok=True)
     except Timeout:
         raise UserError(
-            f"{folder} is being written by another process ({_holder(note)}); wait until it ends, stop it, or give this "
+            f"{folder}: being written by another process ({_holder(note)}); wait until it ends, stop it, or give this "
             "run another name"
         ) from None
 
 
 def _holder(note: Path) -> str:
     try:
-        found = read_object(note, "pid", "host", "since")
-    except (OSError, Damaged):  # it has only just taken the lock, or somebody deleted the note
-        return "which has not said who it is"
-    return f"pid {found['pid']} on {found['host']}, since {found['since']}"
+        holder = read_object(note, "pid", "host", "since")
+    except (OSError, Damaged):  # it has just taken the lock, or the note was deleted
+        return "unknown"
+    return f"pid {holder['pid']} on {holder['host']}, since {holder['since']}"
 
 
 def one_process(
     stage: str, unless: Callable[[Config], bool] = lambda _: False
-) -> Callable[[Run[Rest, Made]], Run[Rest, Made]]:
-    """Decorates a stage's `run(config, ...)`: it holds the lock of runs/<name>/<stage>/.
+) -> Callable[[Run[Rest, Result]], Run[Rest, Result]]:
+    """Decorate a stage's `run(config, ...)` to hold the lock of runs/<name>/<stage>/.
 
     Args:
-        unless: of the configuration: several processes may run, since what they write together has a lock of its own.
+        unless: returns True for a configuration with which several processes may run.
     """
 
-    def decorate(run: Run[Rest, Made]) -> Run[Rest, Made]:
+    def decorate(run: Run[Rest, Result]) -> Run[Rest, Result]:
         @functools.wraps(run)
-        def locked(config: Config, *rest: Rest.args, **named: Rest.kwargs) -> Made:
+        def locked(config: Config, *rest: Rest.args, **named: Rest.kwargs) -> Result:
             if unless(config):
                 return run(config, *rest, **named)
             folder = RunFolder(config)
             folder.prepare()
-            with alone(folder.path / stage):
+            with stage_lock(folder.path / stage):
                 return run(config, *rest, **named)
 
         return locked

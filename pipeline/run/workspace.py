@@ -1,4 +1,4 @@
-"""What every stage opens first: the run's folder, the runtime, the images and the class names. No gold labels."""
+"""The workspace of a stage: the run's folder, the runtime, the images and the class names, without gold labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """Attributes as named; `classes` are in the order of the models' outputs."""
+    """The attributes as named; `classes` are in the order of the models' outputs."""
 
     config: Config
     run: RunFolder
@@ -48,7 +48,7 @@ class Workspace:
         return network_transform(self.config)
 
     def header(self, kind: Literal["policy", "reward"]) -> ModelHeader:
-        """What a model file of this run says about itself."""
+        """The header of a model file of this run."""
         source, name = parse_backbone(self.config.model.backbone)
         data, images = _data_configuration(self.config), self.transform
         return ModelHeader(
@@ -68,7 +68,7 @@ class Workspace:
         return torch.from_numpy(self.table.rows(name))
 
     def cut(self, network: nn.Module, trainable: Trainable | None = None) -> tuple[Split, Features]:
-        """Split a network and have its prefix's outputs for every image at hand."""
+        """Split a network, with the features of every image."""
         source, _ = find_backbone(self.config.model.backbone)
         pieces = split(network.to(self.runtime.device), trainable or self.config.model.trainable, source)
         features = load_features(
@@ -76,16 +76,23 @@ class Workspace:
             self.pixels,
             self.table.ids,
             self.transform,
-            self.run.cache,
-            self.config.model.cache_limit_mb,
-            self.runtime.device,
-            _data_configuration(self.config).normalisation,
+            cache=self.run.cache,
+            limit_mb=self.config.model.cache_limit_mb,
+            device=self.runtime.device,
+            normalisation=_data_configuration(self.config).normalisation,
         )
         return pieces, features
 
     def scores(self, pieces: Split, features: Features) -> Tensor:
-        """Outputs [N, C] of a network on every image, from the cache if they were computed before."""
-        return cached_scores(pieces.network, pieces.suffix, features, self.table.ids, self.transform, self.run.cache)
+        """Outputs [N, C] of a network on every image, from the cache if possible."""
+        return cached_scores(
+            pieces.network,
+            pieces.suffix,
+            features,
+            ids=self.table.ids,
+            transform=self.transform,
+            cache=self.run.cache,
+        )
 
     def load_policy(self, path: Path) -> nn.Module:
         """A saved policy, checked to have this run's network, classes and image size."""
@@ -95,12 +102,15 @@ class Workspace:
 
     def _check(self, path: Path, header: ModelHeader) -> None:
         if header.classes != self.classes:
-            raise UserError(f"{path}: made for the classes {', '.join(header.classes)}, not {', '.join(self.classes)}")
+            raise UserError(
+                f"{path}: made for the classes {', '.join(header.classes)}, not {', '.join(self.classes)}; fix images.classes, or use "
+                "another model"
+            )
         if header.network != self.header("policy").network:
-            raise UserError(f"{path}: made with the network {header.network}; set model.backbone to that")
+            raise UserError(f"{path}: made with the network {header.network}; set model.backbone to it")
         if header.transform != self.transform:
             raise UserError(
-                f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to that"
+                f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to {header.size}"
             )
 
     @cached_property
@@ -110,7 +120,7 @@ class Workspace:
         return log_policy(self.scores(*self.cut(network)))
 
     def weights_input(self) -> dict[str, str]:
-        """The hash of the weights file the configuration names, if it names one."""
+        """The hash of the weights file in the configuration, if there is one."""
         path = Path(self.config.model.weights)
         return {"weights": sha256_of(path)} if path.is_file() else {}
 
@@ -121,15 +131,15 @@ def _data_configuration(config: Config) -> DataConfiguration:
 
 
 def network_transform(config: Config) -> Transform:
-    """From an image to what the configured network sees."""
+    """From an image to the input of the configured network."""
     return Transform.of(config.images, _data_configuration(config).interpolation)
 
 
 def open_workspace(config: Config) -> Workspace:
-    """Read the images (from the cache, mostly), write images.csv, and say what was left out.
+    """Read the images (mostly from the cache), write images.csv, and log how many files were left out.
 
     Raises:
-        UserError: the images cannot be used, the network does not take their size, or the run's folder cannot be made.
+        UserError: no usable images, the network does not take their size, or the run's folder cannot be created.
     """
     runtime = start(config.runtime)
     run = RunFolder(config)
@@ -138,9 +148,9 @@ def open_workspace(config: Config) -> Workspace:
     table, pixels = read_images(
         config.images,
         run.cache,
-        config.model.cache_limit_mb,
-        config.runtime.decode_seconds,
-        network_transform(config),
+        limit_mb=config.model.cache_limit_mb,
+        decode_seconds=config.runtime.decode_seconds,
+        transform=network_transform(config),
     )
     classes = class_names(table, config.images.classes)
     if runtime.is_main:

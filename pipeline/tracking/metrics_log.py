@@ -1,4 +1,4 @@
-"""One row of numbers a step or iteration, written as it happens: metrics.csv, TensorBoard's events, and a tracker's."""
+"""Write one row of metrics per epoch or iteration to metrics.csv, TensorBoard and a tracker."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ Row = dict[str, float]
 class Metrics:
     """Appends rows of numbers to a CSV whose columns are fixed by the first row; used as a context manager.
 
-    A run that does not write (a process other than the first) passes no path. TensorBoard's events go to the folder
-    `tensorboard` beside the CSV (in a folder of the file's name there, unless that is metrics.csv), one scalar a column,
-    against the row's number. A tracker gets the same; it is closed here only where an error ends the context, since the
-    final figures are yet to come where none does.
+    Processes other than the first pass no path and write nothing. TensorBoard's events go to the folder `tensorboard`
+    next to the CSV (to a sub-folder of the file's name, unless that is metrics.csv), one scalar per column, against the
+    row's number. A tracker gets the same rows. It is closed here only after an error; otherwise the final results follow.
 
     Attributes:
-        rows: all rows so far; those of an interrupted run are handed to `resume`.
+        rows: all rows so far; those of an interrupted run are passed to `resume`.
     """
 
     def __init__(self, path: Path | None, tracking: Tracking | None = None) -> None:
@@ -39,12 +38,12 @@ class Metrics:
 
     def __enter__(self) -> Metrics:
         if self.path:
-            from torch.utils.tensorboard import SummaryWriter  # only where something is written
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, and only needed here
 
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", newline="", encoding="utf-8")
             board = self.path.parent / "tensorboard" / (self.path.stem if self.path.stem != "metrics" else "")
-            shutil.rmtree(board, ignore_errors=True)  # the events of a run that this one replaces
+            shutil.rmtree(board, ignore_errors=True)  # events of a previous run
             self._board = SummaryWriter(str(board), max_queue=1000)
         return self
 
@@ -59,7 +58,7 @@ class Metrics:
             self.tracking.close("stopped" if isinstance(error, KeyboardInterrupt | Stopped) else "failed")
 
     def resume(self, rows: Sequence[Row], columns: Sequence[str] = ()) -> None:
-        """Write the rows an interrupted run had when it saved its state; `columns` if the first row lacks some."""
+        """Write the rows of an interrupted run; pass `columns` if the first row lacks some."""
         for row in rows:
             self.add(**{name: row.get(name) for name in columns or row})
 

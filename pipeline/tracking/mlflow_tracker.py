@@ -1,7 +1,7 @@
-"""MLflow: one run a stage, in the experiment of the project's name.
+"""MLflow: one run per stage, in the experiment of the project's name.
 
-Where to: MLFLOW_TRACKING_URI, or whatever else MLflow has been told; where it has been told nothing, files in
-runs/mlruns, which need no server and no database.
+The destination is MLFLOW_TRACKING_URI or MLflow's other configuration; by default files in runs/mlruns, which need no
+server and no database.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: figures go where the user said, only
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: no data to anyone else
 import mlflow
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.tracking.tracker import Figures, Opening, Status
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-AT_ONCE, MAX_VALUE_LENGTH = (
+BATCH_SIZE, MAX_VALUE_LENGTH = (
     100,
     500,
 )  # parameters in one request, and characters of one: what every version and store takes
@@ -28,9 +28,9 @@ AT_ONCE, MAX_VALUE_LENGTH = (
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
-def _in_parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for first in range(0, len(items), AT_ONCE):
-        yield items[first : first + AT_ONCE]
+def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for first in range(0, len(items), BATCH_SIZE):
+        yield items[first : first + BATCH_SIZE]
 
 
 def _now() -> int:
@@ -41,14 +41,12 @@ class MLflowTracker:
     """A run of MLflow. Implements `Tracker`."""
 
     def __init__(self, opening: Opening) -> None:
-        for name, value in PATIENCE.items():
+        for name, value in REQUEST_LIMITS.items():
             os.environ.setdefault(name, value)
-        told = mlflow.is_tracking_uri_set()
-        uri = mlflow.get_tracking_uri() if told else (opening.runs / "mlruns").absolute().as_uri()
+        configured = mlflow.is_tracking_uri_set()
+        uri = mlflow.get_tracking_uri() if configured else (opening.runs / "mlruns").absolute().as_uri()
         if uri.startswith("file:"):
-            os.environ.setdefault(
-                "MLFLOW_ALLOW_FILE_STORE", "true"
-            )  # since MLflow 3 the store of files must be asked for
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # required since MLflow 3
         self._client = MlflowClient(tracking_uri=uri)
         self.where = f"{opening.project} at {uri}"
         if opening.known:
@@ -60,12 +58,12 @@ class MLflowTracker:
         tags = {"run": opening.name, "stage": opening.stage}
         self.id = self._client.create_run(number, run_name=f"{opening.name}/{opening.stage}", tags=tags).info.run_id
         params = [Param(name, str(value)[:MAX_VALUE_LENGTH]) for name, value in opening.settings.items()]
-        for part in _in_parts(params):
+        for part in _batches(params):
             self._client.log_batch(self.id, params=part)
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         now = _now()
-        # Not every store takes NaN and infinity; metrics.csv has them.
+        # Not every store accepts NaN and Inf; metrics.csv has them.
         metrics = [Metric(name, float(value), now, step) for name, value in row.items() if math.isfinite(value)]
         self._client.log_batch(self.id, metrics=metrics)
 
@@ -74,9 +72,9 @@ class MLflowTracker:
         numbers = {name: value for name, value in figures.items() if isinstance(value, float | int)}
         metrics = [Metric(name, float(value), now, 0) for name, value in numbers.items() if math.isfinite(value)]
         tags = [RunTag(name, str(value)[:MAX_VALUE_LENGTH]) for name, value in figures.items() if name not in numbers]
-        for part in _in_parts(metrics):
+        for part in _batches(metrics):
             self._client.log_batch(self.id, metrics=part)
-        for part in _in_parts(tags):
+        for part in _batches(tags):
             self._client.log_batch(self.id, tags=part)
 
     def close(self, status: Status) -> None:

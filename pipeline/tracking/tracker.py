@@ -1,7 +1,7 @@
-"""Figures to MLflow or Weights & Biases as well, through one small interface.
+"""Metrics to MLflow or Weights & Biases, through one small interface.
 
-A tracker is a convenience: what it is told is in metrics.csv, TensorBoard's events and result.json, too. So one that
-fails is named once and then left alone, and no random stream is another after it was called than before.
+A tracker is optional: everything is also in metrics.csv, TensorBoard's events and result.json. A tracker that fails is
+reported once and not used any more, and calls to a tracker do not change any random stream.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _log = logging.getLogger(__name__)
 
 Status = Literal["finished", "stopped", "failed"]
 Figures = Mapping[str, float | str]
-PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # what each extra of that name brings
+PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # of each tracker; the extras have the same names
 
 
 class Tracker(Protocol):
-    """One run at a tracker, open from when it was made until `close`. Any method may raise anything."""
+    """One run at a tracker, open from its construction to `close`. Any method may raise any exception."""
 
-    id: str  # by which the same run is opened again
-    where: str  # for people: an address or a folder
+    id: str  # to resume the run
+    where: str  # address or folder, for messages
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """One row of metrics; steps count from 1."""
 
     def summarise(self, figures: Figures) -> None:
-        """The final figures."""
+        """The final results."""
 
     def close(self, status: Status) -> None:
-        """Nothing comes after."""
+        """End the run."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What a tracker's run is opened with.
+    """The arguments to open a tracker's run.
 
     Attributes:
-        name: of the run; `stage` of it is what is tracked.
+        name: of the run; `stage` is the stage that is tracked.
         settings: the resolved configuration, by dotted key.
         folder: the stage's own; `runs`, the folder of all runs.
-        known: the id of the run that is to go on, if it is one.
+        known: the id of the tracker's run to resume, if any.
     """
 
     project: str
@@ -72,29 +72,29 @@ def require_package(config: Config) -> None:
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping by dotted key; the items of a list by their number."""
-    found: dict[str, Any] = {}
+    """A nested mapping by dotted key; items of numeric lists by their index."""
+    flattened: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, list) and value and all(isinstance(item, float | int) for item in value):
             value = {str(number): item for number, item in enumerate(value)}
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
+            flattened |= flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            flattened[prefix + name] = value
+    return flattened
 
 
 class Tracking:
-    """Calls a tracker such that no error in it stops a stage; an interrupted stage resumes the same tracker run.
+    """Calls a tracker so that its errors do not stop the stage; an interrupted stage resumes its tracker run.
 
-    The run's id and the number of rows it has are kept in a file beside the stage's metrics, so that the rows which a
-    resumed stage writes anew do not reach the tracker twice.
+    The run's id and number of rows are saved next to the stage's metrics, so that rows which a resumed stage writes again
+    are sent once only.
 
     Args:
         name: of the tracker.
         file: tracker.json.
-        key: of inputs and settings; another one is another run.
-        start: opens the tracker's run, as the one of the id it is given or as a new one.
+        key: hash of inputs and settings; a new key starts a new run.
+        start: opens the tracker's run with the given id, or a new one for None.
     """
 
     def __init__(self, name: str, file: Path, key: str, start: Callable[[str | None], Tracker]) -> None:
@@ -105,14 +105,14 @@ class Tracking:
         self._safely(lambda: self._start(start, known))
 
     def _known(self) -> str | None:
-        """The id of the run to go on with: one of these inputs and settings that has not finished."""
+        """The id of the run to resume: an unfinished one of the same inputs and settings."""
         try:
             saved = read_json(self.file)
             if (saved["tracker"], saved["key"], saved["finished"]) == (self.name, self.key, False):
                 self.rows = int(saved["rows"])
                 return str(saved["id"])
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # none, or a damaged one: the worst that follows is a second run at the tracker
+            pass  # missing or damaged: at worst, this starts a second run at the tracker
         return None
 
     def _start(self, start: Callable[[str | None], Tracker], known: str | None) -> None:
@@ -129,16 +129,16 @@ class Tracking:
         try:
             with preserve_random_streams():
                 action()
-        except Exception as error:  # a server, a network and two libraries: it may be anything
+        except Exception as error:  # servers and libraries may raise anything
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._tracker = None
             _log.warning(
                 f"{self.name} does not accept metrics ({reason}); training continues without it. metrics.csv and TensorBoard "
-                "have them all"
+                "have all of them"
             )
 
     def log(self, row: Mapping[str, float], step: int) -> None:
-        """One row; `step` is its number, from 1. Rows that the tracker has from before are passed over."""
+        """Log a row; `step` is its number, from 1. Rows that the tracker already has are skipped."""
         if (tracker := self._tracker) and step > self.rows:
             self._safely(lambda: tracker.log(row, step))
             self.rows = step
@@ -146,14 +146,14 @@ class Tracking:
                 self._safely(lambda: self._save(finished=False))
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Hand over the final figures, those of result.json, and close."""
+        """Send the final results, those of result.json, and close."""
         if tracker := self._tracker:
             figures = {f"result.{name}": value for name, value in flat(result).items() if value is not None}
             self._safely(lambda: tracker.summarise(figures))
             self.close("finished")
 
     def close(self, status: Status) -> None:
-        """End the tracker's run; one that did not finish can be gone on with."""
+        """End the tracker's run; one that did not finish can be resumed."""
         if tracker := self._tracker:
             self._safely(lambda: tracker.close(status))
         if self._tracker:
@@ -166,7 +166,7 @@ def open_tracking(config: Config, stage: str, folder: Path, key: str) -> Trackin
 
     Args:
         folder: the stage's.
-        key: of the stage's inputs and settings.
+        key: hash of the stage's inputs and settings.
 
     Raises:
         UserError: its package is not installed.

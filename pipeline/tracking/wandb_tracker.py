@@ -1,4 +1,4 @@
-"""Weights & Biases: one run a stage, those of one run in a group. WANDB_MODE=offline needs no account and no network."""
+"""Weights & Biases: one W&B run per stage, grouped by run. WANDB_MODE=offline needs no account and no network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import wandb
 
 from pipeline.tracking.tracker import Figures, Opening, Status
 
-CODES = {"finished": 0, "stopped": 130, "failed": 1}
-SECONDS = 30  # to connect, or to log in: a stage that waits longer for it had better begin without
+EXIT_CODES = {"finished": 0, "stopped": 130, "failed": 1}
+TIMEOUT_SECONDS = 30  # to connect and to log in; after that the stage starts without W&B
 
 
 class WandbTracker:
@@ -17,7 +17,9 @@ class WandbTracker:
 
     def __init__(self, opening: Opening) -> None:
         opening.folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(console="off", silent=True, init_timeout=SECONDS, login_timeout=SECONDS)
+        settings = wandb.Settings(
+            console="off", silent=True, init_timeout=TIMEOUT_SECONDS, login_timeout=TIMEOUT_SECONDS
+        )
         self._run = wandb.init(
             project=opening.project,
             group=opening.name,
@@ -40,4 +42,4 @@ class WandbTracker:
         self._run.summary.update(dict(figures))
 
     def close(self, status: Status) -> None:
-        self._run.finish(exit_code=CODES[status])
+        self._run.finish(exit_code=EXIT_CODES[status])

@@ -82,7 +82,7 @@ def accuracy_interval(correct: np.ndarray, image: np.ndarray) -> tuple[float, fl
 
     The number of judgments is divided by the design effect: the variance of the mean with clusters over that without.
     """
-    from scipy.stats import norm  # a second to import: only where it is needed
+    from scipy.stats import norm  # slow to import: only where it is needed
 
     p, effect = float(correct.mean()), 1.0
     if 0 < p < 1:

@@ -15,7 +15,7 @@ from support.fuzzing import bounded, fuzz
 from benchmarks.adversarial_images import encode, huge_tile, many_scans, thin
 from pipeline.data.decode import BadImage, decode
 from pipeline.data.decode_limits import Limits
-from pipeline.data.decoder_pool import shared
+from pipeline.data.decoder_pool import shared_decoders
 from pipeline.data.resize import Transform
 
 MAX_PIXELS = 4_000_000
@@ -110,7 +110,7 @@ def look(data: bytes) -> None:
         except BadImage:
             here = None
     try:
-        there = shared().pixels(data, TRANSFORM, LIMITS)
+        there = shared_decoders().pixels(data, TRANSFORM, LIMITS)
     except BadImage:
         assert here is None
     else:

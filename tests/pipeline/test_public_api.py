@@ -33,5 +33,5 @@ def test_names() -> None:
 
 def test_an_unknown_stage_is_one_sentence() -> None:
     config = pipeline.Config.model_validate({"images": {"source": "digits"}})
-    with pytest.raises(UserError, match="there is no stage 'reward'; the stages are reference, collect"):
+    with pytest.raises(UserError, match="unknown stage 'reward'; the stages are reference, collect"):
         pipeline.run_stage("reward", config)

@@ -36,15 +36,15 @@ class DigitsSource(FolderSource):
 
 
 def _split(name: str) -> str:
-    """The split depends on the file's name alone, so that it is the same on every machine and for every seed."""
+    """The split; it depends only on the file's name, so that it is the same on every machine and for every seed."""
     return "test" if hashlib.sha256(name.encode()).digest()[0] < 256 * TEST_SHARE else "train"
 
 
 def write_digits(root: Path) -> Path:
-    """Write `root`/{train,test}/<digit>/<number>.png, 8 x 8 pixels, once; later calls find them there. Returns root."""
+    """Write `root`/{train,test}/<digit>/<number>.png, 8 x 8 pixels, unless `root` exists. Returns root."""
     if root.is_dir():
         return root
-    from sklearn.datasets import load_digits  # a second to import: only when the images have to be written
+    from sklearn.datasets import load_digits  # slow to import: only when the images are written
 
     images, labels = load_digits(return_X_y=True)
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_digits(root: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((pixels * (255 / 16)).round().astype(np.uint8)).save(folder / name)
     try:
-        os.rename(fresh, root)  # noqa: PTH104  whole or not at all, also when two processes write at once
+        os.rename(fresh, root)  # noqa: PTH104  atomic, also when two processes write at once
     except OSError:
         shutil.rmtree(fresh)
         if not root.is_dir():

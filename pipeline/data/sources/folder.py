@@ -40,9 +40,9 @@ class FolderSource(ImageSource):
             raise ValueError("images.root is needed: the folder that holds the images")
 
     def entries(self) -> Iterator[Entry]:
-        """Files below the root. The split is the top folder's name; where nothing is held out by folder, the content decides.
+        """Files below the root. The split is the top folder's name; without val/ and test/ the content decides.
 
-        Without a train folder, what lies beside val and test is trained on; with one it is left out.
+        Files outside val/ and test/ are training images if there is no train/; otherwise they are left out.
         """
         folders = {split for split in SPLITS if (self.root / split).is_dir()}
         outside = f"not in {', '.join(f'{f}/' for f in sorted(folders))}"
@@ -67,7 +67,7 @@ class FolderSource(ImageSource):
         return os.path.abspath(self.root / key)
 
     def label(self, key: str) -> str | None:
-        """The class is the first folder below the split's (or the root's)."""
+        """The class: the first folder below the split's (or the root)."""
         parts = key.split("/")[:-1]
         if parts and parts[0] in SPLITS:
             parts = parts[1:]
@@ -75,9 +75,9 @@ class FolderSource(ImageSource):
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Everything below a folder that is no folder itself, and why it cannot be an image, if that shows without reading it.
+    """All files below a folder, each with the reason why it cannot be an image, if that is known without reading it.
 
-    Hidden files and folders are not looked at. Links to folders are not followed: they may be circles.
+    Hidden files and folders are ignored. Links to folders are not followed, since they may form a cycle.
     """
     with os.scandir(folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -86,7 +86,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _files(path)
         elif entry.is_dir():
-            yield path, "a link to a folder, which is not followed; put the folder itself in its place"
+            yield path, "a link to a folder, which is not followed; replace it by the folder"
         elif entry.is_file() or not path.exists():
             yield path, ""
         else:

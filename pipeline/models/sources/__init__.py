@@ -24,7 +24,7 @@ def parse_backbone(backbone: str) -> tuple[str, str]:
 
 
 def full_name(source: str, name: str) -> str:
-    """What `parse_backbone` parses, as short as possible."""
+    """The inverse of `parse_backbone`, without the default source."""
     return name if source == DEFAULT_SOURCE else f"{source}:{name}"
 
 
@@ -32,7 +32,7 @@ def find_backbone(backbone: str) -> tuple[BackboneSource, str]:
     """The source of a network and the network's name there.
 
     Raises:
-        UserError: no such source, or it has no such network; the message lists the sources or the nearest name.
+        UserError: unknown source or network; the message lists the sources or the closest name.
     """
     source_name, name = parse_backbone(backbone)
     try:

@@ -1,4 +1,4 @@
-"""BackboneSource: what the project needs to know of a collection of networks. A new one is one subclass in one module."""
+"""BackboneSource: the interface to a collection of networks. A new source is one subclass in one module."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipeline.config.base import Trainable
 from pipeline.data.transforms import IMAGENET, Normalisation
 from pipeline.errors import UserError
 from pipeline.models.traced_cut import traced_cut
-from pipeline.models.weight_checks import difference, read_weights
+from pipeline.models.weight_checks import mismatch, read_weights
 
 
 @dataclass(frozen=True)
 class DataConfiguration:
-    """The images that a network was made for.
+    """The images that a network expects.
 
     Attributes:
         normalisation: mean and standard deviation of each channel.
-        size: the only side in pixels that it takes; None where it takes several.
-        interpolation: how images are scaled to that size, `bilinear` or `bicubic`.
+        size: the only side in pixels that it takes; None if it takes several.
+        interpolation: of the resizing, `bilinear` or `bicubic`.
     """
 
     normalisation: Normalisation = IMAGENET
@@ -34,13 +34,13 @@ class DataConfiguration:
 class BackboneSource(ABC):
     """Networks by name.
 
-    Every network maps images [B, 3, size, size] to scores [B, classes]. The last `nn.Linear` among its modules yields
-    the scores; a new one starts at zero, so that training starts from the uniform distribution.
+    Every network maps images [B, 3, size, size] to logits [B, classes]. The last `nn.Linear` among its modules outputs
+    the logits; a new one is initialised with zeros, so that training starts from the uniform distribution.
     """
 
     @abstractmethod
     def names(self) -> Sequence[str]:
-        """All networks that there are."""
+        """The names of all networks."""
 
     @abstractmethod
     def build(self, name: str, classes: int, weights: str, seed: int) -> nn.Module:
@@ -48,16 +48,16 @@ class BackboneSource(ABC):
 
         Args:
             name: one of `names`.
-            weights: `none` for random ones, the path of a file (see `fit_weights`), or what the source has besides,
-                such as `imagenet`.
+            weights: `none` for random ones, the path of a file (see `fit_weights`), or a name that the source
+                defines, such as `imagenet`.
             seed: of random weights; torch's generator is seeded with it already. Called under torch's meta device, too.
 
         Raises:
-            UserError: weights that cannot be had, read or fitted.
+            UserError: weights that cannot be downloaded, read or loaded.
         """
 
     def data_configuration(self, name: str) -> DataConfiguration:
-        """The images that a network was made for; by default any size in ImageNet's normalisation."""
+        """The images that a network expects; by default any size in ImageNet's normalisation."""
         return DataConfiguration()
 
     def categories(self, name: str) -> tuple[str, ...] | None:
@@ -79,13 +79,13 @@ class BackboneSource(ABC):
 
 
 def fit_weights(network: nn.Module, path: str, name: str) -> nn.Module:
-    """Load a file of weights that has exactly the names and shapes of the network, this task's head included.
+    """Load a file of weights with exactly the names and shapes of the network, including this task's head.
 
     Raises:
         UserError: the file cannot be read or does not fit.
     """
     state = read_weights(Path(path))
-    if reason := difference(network, state):
+    if reason := mismatch(network, state):
         raise UserError(f"model.weights: {path} does not fit {name}: {reason}")
     network.load_state_dict(state, strict=False)
     return network

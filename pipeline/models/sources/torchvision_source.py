@@ -11,16 +11,16 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.models.sources.base import BackboneSource
-from pipeline.models.weight_checks import difference, read_weights
+from pipeline.models.weight_checks import mismatch, read_weights
 
 IMAGENET_CLASSES = 1000
 
 
 class TorchvisionSource(BackboneSource):
-    """Every classification network of torchvision, with its weights of ImageNet.
+    """Every classification network of torchvision, with its ImageNet weights.
 
-    Two of its networks and one family are special: googlenet and inception_v3 have auxiliary classifiers, which are left
-    out, and SqueezeNet's head is no linear layer, so that it gets another one.
+    Special cases: the auxiliary classifiers of googlenet and inception_v3 are left out, and SqueezeNet's head, which is not
+    linear, is replaced by a linear layer.
     """
 
     @functools.cache  # noqa: B019  there is one source
@@ -45,21 +45,21 @@ def _download(name: str) -> nn.Module:
     except OSError as error:  # URLError is one
         raise UserError(
             f"model.weights: the ImageNet weights of {name} are not in torchvision's cache and cannot be downloaded "
-            f"({getattr(error, 'reason', error)}). Two ways out: put a file of torchvision's keys on this machine and set "
-            "model.weights=/path/to/weights.pth, or start from random weights with model.weights=none"
+            f"({getattr(error, 'reason', error)}); set model.weights to a file with torchvision's keys, or to none for "
+            "random weights"
         ) from error
 
 
 def _from_file(name: str, path: Path, classes: int) -> nn.Module:
-    """ImageNet weights (the head is then replaced), or weights of a network with this task's own head."""
+    """ImageNet weights (the head is then replaced), or weights of a network with this task's head."""
     state = read_weights(path)
     network = construct(name, None)
-    imagenet = difference(network, state)
+    imagenet = mismatch(network, state)
     if not imagenet:
         network.load_state_dict(state, strict=False)
     replace_head(network, classes)
     if imagenet:
-        if own := difference(network, state):
+        if own := mismatch(network, state):
             raise UserError(
                 f"model.weights: {path} does not fit {name}: as ImageNet weights, {imagenet}; as weights of a "
                 f"{classes}-class network, {own}"
@@ -86,30 +86,30 @@ def construct(name: str, weights: str | None) -> nn.Module:
         for part in ("aux1", "aux2", "AuxLogits"):
             if hasattr(network, part):
                 setattr(network, part, None)
-    if hasattr(network, "transform_input"):  # torchvision sets it with ImageNet's weights only, and no file records it
+    if hasattr(
+        network, "transform_input"
+    ):  # torchvision sets it only with ImageNet weights, and weight files do not contain it
         setattr(network, "transform_input", True)  # noqa: B010
     return network
 
 
 def _head_path(network: nn.Module) -> str:
-    """Dotted name of the layer that yields the class scores: the last one with ImageNet's number of outputs."""
+    """Dotted name of the layer that outputs the logits: the last one with ImageNet's number of outputs."""
     outputs = [
         name
         for name, module in network.named_modules()
         if IMAGENET_CLASSES in (getattr(module, "out_features", None), getattr(module, "out_channels", None))
     ]
     if not outputs:
-        raise UserError(
-            "model.backbone: found no final linear layer to put this task's classes on; choose another network"
-        )
+        raise UserError("model.backbone: no final linear layer found for this task's classes; choose another network")
     return outputs[-1]
 
 
 def replace_head(network: nn.Module, classes: int) -> None:
-    """Put a linear layer of `classes` outputs, all zero, in place of ImageNet's.
+    """Replace ImageNet's head by a linear layer of `classes` outputs, initialised with zeros.
 
-    With a zero head training starts from the uniform distribution, and a network that is
-    never trained is the uniform policy. SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
+    With a zero head training starts from the uniform distribution, and an untrained network is the uniform policy.
+    SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
     cannot output a negative score) becomes pooling and a linear layer, like every other network's.
     """
     path = _head_path(network)

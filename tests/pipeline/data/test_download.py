@@ -65,7 +65,7 @@ def test_no_network_says_where_to_put_the_file(tmp_path: Path) -> None:
 def test_damaged_and_foreign_archives_are_refused(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     archive(folder / "archive.zip", missing=1)
-    with pytest.raises(UserError, match="train/ants holds 122 photographs"):
+    with pytest.raises(UserError, match="train/ants has 122 photographs"):
         download_ants_bees(tmp_path / "one", url)
     archive(folder / "archive.zip")
     data = bytearray((folder / "archive.zip").read_bytes())

@@ -225,7 +225,7 @@ def test_unusable_folders(tmp_path: Path, build: Callable[[Path], object], messa
 
 def test_one_class_or_no_folder(image_folder: Callable[..., Path], tmp_path: Path) -> None:
     table, _ = read_images(ImagesConfig(root=image_folder(classes=1), size=16), tmp_path / "cache")
-    with pytest.raises(UserError, match="one class only, 'a'"):
+    with pytest.raises(UserError, match="only one class, 'a'"):
         class_names(table, None)
     with pytest.raises(UserError, match="there is no folder"):
         read_images(ImagesConfig(root=tmp_path / "nowhere", size=16), tmp_path / "cache")

@@ -98,10 +98,11 @@ def test_features_are_computed_once_and_exact(
     table, pixels = read_images(images, tmp_path / "cache")
     network = build_network(ModelConfig(weights="none"), 2, seed=0)
     pieces = split(network, "last_block")
-    arguments = (pixels, table.ids, Transform.of(images), tmp_path / "cache")
+    arguments = (pixels, table.ids, Transform.of(images))
+    cache = tmp_path / "cache"
     rows, cpu = torch.arange(len(table)), torch.device("cpu")
-    stored = load_features(pieces, *arguments, limit_mb=100, device=cpu)
-    recomputed = load_features(pieces, *arguments, limit_mb=0, device=cpu)
+    stored = load_features(pieces, *arguments, cache=cache, limit_mb=100, device=cpu)
+    recomputed = load_features(pieces, *arguments, cache=cache, limit_mb=0, device=cpu)
     assert stored.stored is not None
     assert recomputed.stored is None
     assert torch.allclose(stored.batch(rows), recomputed.batch(rows), atol=1e-6)
@@ -109,10 +110,10 @@ def test_features_are_computed_once_and_exact(
     moved = stored.augmented(rows, AugmentConfig(shift=2, flip=True), generator(0))
     assert torch.equal(moved, stored.batch(rows)), "stored outputs cannot be augmented"
     monkeypatch.setattr("pipeline.data.feature_cache._compute", lambda *_: pytest.fail("computed again"))
-    load_features(pieces, *arguments, limit_mb=100, device=cpu)
+    load_features(pieces, *arguments, cache=cache, limit_mb=100, device=cpu)
     other = build_network(ModelConfig(weights="none"), 2, seed=1)
     with pytest.raises(pytest.fail.Exception, match="computed again"):
-        load_features(split(other, "last_block"), *arguments, limit_mb=100, device=cpu)
+        load_features(split(other, "last_block"), *arguments, cache=cache, limit_mb=100, device=cpu)
 
 
 def test_scores_are_kept_for_these_weights_only(image_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -122,11 +123,20 @@ def test_scores_are_kept_for_these_weights_only(image_folder: Callable[..., Path
     torch.nn.init.normal_(network.fc.weight)  # type: ignore[union-attr, arg-type]
     pieces = split(network, "all")
     features = load_features(
-        pieces, pixels, table.ids, Transform.of(images), tmp_path / "cache", 100, torch.device("cpu")
+        pieces,
+        pixels,
+        table.ids,
+        Transform.of(images),
+        cache=tmp_path / "cache",
+        limit_mb=100,
+        device=torch.device("cpu"),
     )
 
     def kept() -> torch.Tensor:
-        return cached_scores(network, pieces.suffix, features, table.ids, Transform.of(images), tmp_path / "cache")
+        transform = Transform.of(images)
+        return cached_scores(
+            network, pieces.suffix, features, ids=table.ids, transform=transform, cache=tmp_path / "cache"
+        )
 
     first = kept()
     assert torch.equal(first, score(pieces.suffix, features))

@@ -181,7 +181,7 @@ def test_temperature_divides_logits() -> None:
 def combined(utilities: list[Tensor], log_ref: Tensor, pessimism: float = 0.0) -> Tensor:
     """r~ of an ensemble whose scales are fitted on these very images."""
     empty = [torch.nn.Identity() for _ in utilities]
-    return RewardModel.fitted(empty, utilities, log_ref, 0.0, pessimism).rewards(utilities, log_ref)
+    return RewardModel.fitted(empty, utilities, log_ref, tie=0.0, pessimism=pessimism).rewards(utilities, log_ref)
 
 
 @pytest.mark.parametrize(("members", "pessimism"), [(1, 0.0), (3, 0.0), (3, 0.7)])

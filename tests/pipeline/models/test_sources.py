@@ -123,7 +123,7 @@ def test_what_a_source_refuses(tiny: None) -> None:
 def test_a_policy_of_another_network_is_refused(config: Config, tmp_path: Path) -> None:
     network = build_network(ModelConfig(weights="none"), 2, seed=0)
     save_model(tmp_path / "m.safetensors", network, ModelHeader("policy", "resnet18", ("a", "b"), 16, 16))
-    with pytest.raises(UserError, match=r"made with the network resnet18; set model\.backbone to that"):
+    with pytest.raises(UserError, match=r"made with the network resnet18; set model\.backbone to it"):
         open_workspace(config).load_policy(tmp_path / "m.safetensors")
 
 

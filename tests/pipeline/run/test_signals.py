@@ -43,7 +43,7 @@ class Sends:
 
 @main.command()
 def loop():
-    with Checkpoints(FOLDER, "key", SECONDS, "iteration") as saved:
+    with Checkpoints(FOLDER, "key", seconds=SECONDS, what="iteration") as saved:
         for position in range(1, 4):
             DURING_LOOP
             saved.offer(position, lambda: {"position": position, "w": torch.arange(1000.0)})

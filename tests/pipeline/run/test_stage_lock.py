@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.config import Config, dump_config, parse_config
 from pipeline.errors import UserError
-from pipeline.run.stage_lock import alone, one_process
+from pipeline.run.stage_lock import one_process, stage_lock
 
 # The real command line, which stops where the stage has just begun, says so, and waits to be told to go on.
 HELD = """
@@ -57,7 +57,7 @@ def test_two_processes(image_folder: Callable[..., Path], tmp_path: Path) -> Non
         folder = tmp_path / "runs" / "one" / "reference"
         assert second.returncode == 2
         assert second.stderr.startswith(
-            f"error: {folder} is being written by another process (pid {first.pid} on {socket.gethostname()}, since 20"
+            f"error: {folder}: being written by another process (pid {first.pid} on {socket.gethostname()}, since 20"
         )
         assert len(second.stderr.splitlines()) == 1
         assert not folder.exists(), "nothing was written"
@@ -87,7 +87,7 @@ def test_every_stage(
     config = config_in(tmp_path, image_folder())
     (config.runs / "one").mkdir(parents=True)
     stage = importlib.import_module(module)
-    with alone(config.runs / "one" / folder), pytest.raises(UserError, match=f"pid {os.getpid()} on"):
+    with stage_lock(config.runs / "one" / folder), pytest.raises(UserError, match=f"pid {os.getpid()} on"):
         stage.run(config, *rest)
     assert not (config.runs / "one" / folder).exists()
 
@@ -100,30 +100,30 @@ def test_several_pages_may_collect_from_people(image_folder: Callable[..., Path]
     (config.runs / "one").mkdir(parents=True)
     from stages.collect.run import run
 
-    with alone(config.runs / "one" / "collect"), pytest.raises(UserError, match=r"model\.safetensors is missing"):
+    with stage_lock(config.runs / "one" / "collect"), pytest.raises(UserError, match=r"model\.safetensors: missing"):
         run(parse_config(tree, "test"))
 
 
 def test_the_holder_is_forgotten_in_the_end(tmp_path: Path) -> None:
     for _ in range(2):
-        with alone(tmp_path / "ppo"):
+        with stage_lock(tmp_path / "ppo"):
             assert (tmp_path / ".ppo.lock.json").is_file()
         assert not (tmp_path / ".ppo.lock.json").exists()
 
 
 @pytest.mark.parametrize("note", [b"", b"[]", b'{"pid": 1}', b"\xff"])
 def test_a_damaged_note_does_not_matter(tmp_path: Path, note: bytes) -> None:
-    with alone(tmp_path / "ppo"):
+    with stage_lock(tmp_path / "ppo"):
         (tmp_path / ".ppo.lock.json").write_bytes(note)
-        with pytest.raises(UserError, match="which has not said who it is"), alone(tmp_path / "ppo"):
+        with pytest.raises(UserError, match="unknown"), stage_lock(tmp_path / "ppo"):
             pass
 
 
 def test_processes_of_one_stage_share_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchrun starts several; the first holds the lock."""
-    with alone(tmp_path / "ppo"):
+    with stage_lock(tmp_path / "ppo"):
         monkeypatch.setenv("RANK", "1")
-        with alone(tmp_path / "ppo"):
+        with stage_lock(tmp_path / "ppo"):
             pass
 
 
@@ -131,5 +131,5 @@ def test_a_folder_that_cannot_be_made_is_named(image_folder: Callable[..., Path]
     """/proc takes no folders from anybody, whatever may be written elsewhere."""
     config = config_in(tmp_path, image_folder()).model_copy(update={"runs": Path("/proc/x")})
     run = one_process("ppo")(lambda _: True)
-    with pytest.raises(UserError, match="runs: the folder /proc/x/one cannot be made"):
+    with pytest.raises(UserError, match="runs: the folder /proc/x/one cannot be created"):
         run(config)

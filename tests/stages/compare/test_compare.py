@@ -147,7 +147,7 @@ def test_an_unknown_method(
     (tmp_path / "c.yaml").write_text(dump_config(config))
     made = CliRunner().invoke(main, ["compare", "--config", str(tmp_path / "c.yaml"), "--seeds", "1", "--only", "TRPO"])
     assert made.exit_code == 2
-    assert "there is no method 'TRPO'; there are: reference; supervised" in made.output
+    assert "unknown method 'TRPO'; choose from: reference; supervised" in made.output
 
 
 def test_who_was_asked_is_known_to_the_collect_stage(
