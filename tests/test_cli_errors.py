@@ -30,7 +30,7 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("keep me")
     result = infer(tmp_path, str(images), "--output", str(tmp_path / "taken" / "x.csv"))
     assert result.exit_code == 2
-    assert f"error: {tmp_path / 'taken'}: a file stands where a folder is needed" in result.output
+    assert f"error: {tmp_path / 'taken'}: a file is in the place of a folder" in result.output
     assert "Traceback" not in result.output
     assert (tmp_path / "taken").read_text() == "keep me"
 
@@ -38,8 +38,8 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.ENOSPC, "/full/x: No space left on device; make room and run the same command again"),
-        (errno.EACCES, "/full/x: Permission denied; put that right, or name another place"),
+        (errno.ENOSPC, "/full/x: No space left on device; free some space and run the same command again"),
+        (errno.EACCES, "/full/x: Permission denied; fix that, or name another place"),
     ],
 )
 def test_no_room_and_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str) -> None:
@@ -149,8 +149,8 @@ def test_memory_names_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     failing(monkeypatch, error)
     result = infer(tmp_path, str(images))
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: not enough memory: infer needs more than there is (")
-    assert "make infer.batch_size, infer.workers or images.max_pixels smaller" in result.stderr
+    assert result.stderr.startswith("error: not enough memory: infer needs more than is available (")
+    assert "lower infer.batch_size, infer.workers or images.max_pixels" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -208,4 +208,4 @@ def test_a_run_folder_that_cannot_be_made(workplace: Path) -> None:
     for arguments in (("check",), ("stats",), ("import", "some.csv")):
         refused = command(workplace, "feedback", *arguments, settings="runs=/proc/x")
         assert refused.returncode == 2, refused.stderr
-        assert "cannot be made" in refused.stderr
+        assert "cannot be created" in refused.stderr

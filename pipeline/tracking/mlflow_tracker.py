@@ -20,12 +20,10 @@ from mlflow.tracking import MlflowClient
 from pipeline.tracking.tracker import Figures, Opening, Status
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-BATCH_SIZE, MAX_VALUE_LENGTH = (
-    100,
-    500,
-)  # parameters in one request, and characters of one: what every version and store takes
-# A server that is down is to be noticed in seconds: training waits for it. MLflow's own are 120 seconds, seven times.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+BATCH_SIZE = 100  # parameters or metrics per request; every version and store accepts as many
+MAX_VALUE_LENGTH = 500  # characters
+# Training waits for the server, so that a failure must be noticed in seconds. MLflow's defaults are 7 times 120 seconds.
+REQUEST_LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -154,7 +154,7 @@ def reward(whole: nn.Module, tmp_path: Path) -> Path:
         (lambda t: t.update({"reward.scale": torch.zeros(1)}), "not positive"),
         (lambda t: t.update({"reward.scale": torch.tensor(float("nan"))}), "'reward.scale' has NaN or Inf"),
         (lambda t: t.update({"member.1.fc.bias": torch.zeros(4)}), "member 1: 'fc.bias' has shape [4], not [3]"),
-        (lambda t: t.update({"member.1.none": torch.zeros(4)}), "member 1: 'none' has no place in it"),
+        (lambda t: t.update({"member.1.none": torch.zeros(4)}), "member 1: unexpected 'none'"),
     ],
 )
 def test_reward_models(reward: Path, change: Callable[[dict[str, Tensor]], object], part: str) -> None:

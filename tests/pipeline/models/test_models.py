@@ -111,7 +111,7 @@ def test_weights_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
             build_network(ModelConfig(backbone=backbone, weights=weights), 3, seed=0)
         return str(error.value)
 
-    assert "no file" in refusal(str(tmp_path / "none.pth"))
+    assert "no such file" in refusal(str(tmp_path / "none.pth"))
     (tmp_path / "text.pth").write_text("hello")
     assert "not a safetensors or weights-only .pth" in refusal(str(tmp_path / "text.pth"))
     (tmp_path / "text.safetensors").write_text("hello")
@@ -141,9 +141,9 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert header == HEADER
     assert not extra
     assert weights_hash(again) == weights_hash(made)
-    with pytest.raises(UserError, match="this is a policy model"):
+    with pytest.raises(UserError, match="a policy model; use a reward model"):
         load_model(path, "reward")
-    with pytest.raises(UserError, match="there is no model file"):
+    with pytest.raises(UserError, match="no such model file"):
         load_model(tmp_path / "none", "policy")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])

@@ -82,7 +82,7 @@ def test_what_can_be_loaded(tmp_path: Path) -> None:
     assert Predictor.load(run / "ppo").weights == weights, "a folder that holds model.safetensors, as an export does"
     assert Predictor.load(run / "reference").weights != weights
     (tmp_path / "empty").mkdir()
-    for path, message in ((tmp_path / "empty", "no policy here"), (tmp_path / "gone", "no model file")):
+    for path, message in ((tmp_path / "empty", "no policy here"), (tmp_path / "gone", "no such model file")):
         with pytest.raises(UserError, match=message):
             Predictor.load(path)
 

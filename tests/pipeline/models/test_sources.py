@@ -109,7 +109,7 @@ def test_weights_of_a_file(tiny: None, tmp_path: Path) -> None:
 
 
 def test_what_a_source_refuses(tiny: None) -> None:
-    with pytest.raises(UserError, match="takes 16 pixels only"):
+    with pytest.raises(UserError, match="takes only 16 pixels"):
         require_size("tiny:two-layers", 32)
     with pytest.raises(UserError, match="tiny has no classification network 'three'; did you mean 'two-layers'"):
         find_backbone("tiny:three")

@@ -154,7 +154,7 @@ def test_a_damaged_result(run: RunFolder, text: str, caplog: pytest.LogCaptureFi
     path.write_text(text)
     assert not run.stage("ppo").is_current({"a": "1"})
     assert "the stage runs again" in caplog.text
-    with pytest.raises(UserError, match=r"result\.json was changed"):
+    with pytest.raises(UserError, match=r"result\.json: changed"):
         run.read("ppo", "result.json")
     caplog.clear()
     summary = run.write_summary()
