@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.models.predictor import REFERENCE, Predictor
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import peak_memory_mb
-from pipeline.ui.web.connections import ACCEPTED_AT_ONCE, Patience
+from pipeline.ui.web.connections import BACKLOG, ConnectionLimits
 from pipeline.ui.web.listening import ALL_INTERFACES, allow_open_files, listening, reachable_name, serve_until_stopped
 from stages.serve.app import ServerState, make_app
 from stages.serve.engine import Engine
@@ -49,7 +49,7 @@ def run(config: Config, announce: Callable[[str], object] = _log.info) -> None:
         engine.warm_up()
         limit = memory_limit(settings, policy)
         metrics.memory_limit(limit)
-        patience = Patience(settings.read_seconds, settings.connections, metrics.slow)
+        connection_limits = ConnectionLimits(settings.read_seconds, settings.connections, metrics.slow)
         app = make_app(ServerState(config.name, engine, metrics, settings, token))
         port = listener.getsockname()[1]
         for line in _startup_messages(config, engine, port=port, memory_limit=limit, has_token=token is not None):
@@ -62,8 +62,8 @@ def run(config: Config, announce: Callable[[str], object] = _log.info) -> None:
                 lifespan="on",
                 server_header=False,
                 ws="none",
-                http=patience.protocol(),
-                backlog=ACCEPTED_AT_ONCE,
+                http=connection_limits.protocol(),
+                backlog=BACKLOG,
             ),
             listener,
             settings.grace_seconds,

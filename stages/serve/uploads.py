@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from pipeline.config.serve import ServeConfig
-from pipeline.ui.web.json_bodies import GONE, too_slow
+from pipeline.ui.web.json_bodies import CLIENT_CLOSED, too_slow
 from stages.serve.engine import Engine
 
 FORM = "multipart/form-data"
@@ -97,7 +97,7 @@ async def uploads(request: Request, settings: ServeConfig, engine: Engine) -> As
         except TimeoutError:
             raise too_slow(settings.read_seconds, "serve.read_seconds") from None
         except ClientDisconnect:
-            raise HTTPException(GONE, "the sender disconnected") from None
+            raise HTTPException(CLIENT_CLOSED, "the sender disconnected") from None
         yield images
     finally:
         engine.give_back_bytes(held)

@@ -25,7 +25,7 @@ from support.request_strategies import (
     nothing_logged,
 )
 
-from pipeline.ui.web.connections import Patience
+from pipeline.ui.web.connections import ConnectionLimits
 
 DOCUMENTED = frozenset({200, 303, 307, 400, 401, 403, 404, 405, 408, 413, 421, 422, 501})
 WAIT = 0.5  # seconds for a request that says it is longer than it is
@@ -82,7 +82,7 @@ def requests(draw: st.DrawFn, keys: list[str]) -> tuple[str | None, str, Sent]:
 
 def test_requests_to_the_judging_page(tmp_path: Path) -> None:
     place = make_place(tmp_path, draw_pictures(tmp_path), count=12, judgments_per_item=2)
-    server = Live(place, ["ann", "bob"], Patience(WAIT, 1024))
+    server = Live(place, ["ann", "bob"], ConnectionLimits(WAIT, 1024))
     cookies, homes = {}, {}
     for name in ("ann", "bob"):
         entered = httpx.get(server.link(name))

@@ -20,7 +20,7 @@ from pipeline.data.decode_limits import Limits
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.kinds import kinds
 from pipeline.kinds.items import distinct, items_of
-from pipeline.ui.web.connections import Patience
+from pipeline.ui.web.connections import ConnectionLimits
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
@@ -113,7 +113,7 @@ def make_place(
 class Live:
     """The page's server on a free port, in a thread; `restart` is a new process as far as its state goes."""
 
-    def __init__(self, where: Place, annotators: list[str], patience: Patience) -> None:
+    def __init__(self, where: Place, annotators: list[str], patience: ConnectionLimits) -> None:
         self.where, self.annotators, self.patience, self.port = where, annotators, patience, 0
         self.start()
 

@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.untrained import make_untrained
 from pipeline.config import Config, load_config
-from pipeline.ui.web.connections import Patience
+from pipeline.ui.web.connections import ConnectionLimits
 from stages.serve.app import ServerState, make_app
 from stages.serve.engine import Engine
 from stages.serve.metrics import Metrics
@@ -51,7 +51,7 @@ class Live:
 
     def __init__(self, state: ServerState) -> None:
         self.state = state
-        self.patience = Patience(state.settings.read_seconds, state.settings.connections, state.metrics.slow)
+        self.patience = ConnectionLimits(state.settings.read_seconds, state.settings.connections, state.metrics.slow)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]

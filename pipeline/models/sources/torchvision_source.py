@@ -45,8 +45,8 @@ def _download(name: str) -> nn.Module:
     except OSError as error:  # URLError is one
         raise UserError(
             f"model.weights: the ImageNet weights of {name} are not in torchvision's cache and cannot be downloaded "
-            f"({getattr(error, 'reason', error)}); set model.weights to a file with torchvision's keys, or to none for "
-            "random weights"
+            f"({getattr(error, 'reason', error)}); set model.weights=/path/to/weights.pth, a file "
+            "with torchvision's keys, or model.weights=none for random weights"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Connections that must send a whole request in time, and may read the answer to one that was refused.
+"""Connections with a deadline for each request, and with a lingering close, so that a refused client reads the response.
 
-uvicorn waits for ever for the end of a request's headers, and closes a connection that is still sending at once, so
-that the system resets it and the answer is lost. `Connection` fixes both, over TLS as well.
+uvicorn waits indefinitely for the end of a request's headers. It also closes a connection immediately while the client is
+still sending, so that the system resets it and the response is lost. `Connection` fixes both, also over TLS.
 """
 
 from __future__ import annotations
@@ -23,51 +23,51 @@ from pipeline.ui.web.http_rules import StrictHttp
 from pipeline.ui.web.tls import Handshake
 from pipeline.ui.web.transport import PatientTransport
 
-ACCEPTED_AT_ONCE = 128  # connections that the system may have ready; uvicorn's `backlog`
-OWN_FILES = 64  # that a server opens beside its connections: images, stores, workers
-FEWEST = 32  # connections, however few files the system allows
+BACKLOG = 128  # connections that the system may have ready; uvicorn's `backlog`
+RESERVED_FILES = 64  # that a server opens besides its connections: images, stores, workers
+MIN_CONNECTIONS = 32  # even if the limit of open files is lower
 
 
-class Held(Protocol):
-    """A connection that may be closed to make room."""
+class Closable(Protocol):
+    """A connection that may be closed to admit others."""
 
     def drop(self) -> None:
-        """Close it at once."""
+        """Close immediately."""
 
 
 @dataclass
-class Patience:
-    """How long and how many connections are waited for, and which are just now.
+class ConnectionLimits:
+    """The limits of connections, and the connections that are waited for.
 
     Attributes:
-        seconds: within which a request's headers must have come in; its body has as long again.
-        most: connections held at once; beyond it the one that has been sending its request longest is closed, or else
-            one that does not read its answer. Lowered to what the process's limit of open files leaves.
-        on_closed: told of each connection that was closed because it was slow.
-        tls: what connections are encrypted with; None for plain HTTP.
-        reading: connections whose request, or TLS handshake, has not come in yet, the oldest first.
-        writing: connections whose answer is not taken, the oldest first.
+        seconds: deadline for a request's headers, and again for its body.
+        most: maximum number of connections; beyond it the one that has been sending its request longest is closed, or
+            else one that does not read its response. Lowered to fit the process's limit of open files.
+        on_closed: called for each connection that was closed because it was slow.
+        tls: encryption of connections; None for plain HTTP.
+        reading: connections whose request, or TLS handshake, is incomplete, the oldest first.
+        writing: connections whose client does not read, the oldest first.
     """
 
     seconds: float
     most: int
     on_closed: Callable[[], None] = lambda: None
     tls: ssl.SSLContext | None = None
-    reading: dict[Held, None] = field(default_factory=dict)
-    writing: dict[Held, None] = field(default_factory=dict)
+    reading: dict[Closable, None] = field(default_factory=dict)
+    writing: dict[Closable, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.most = min(self.most, _connections_possible())
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """uvicorn's `http`: it makes a protocol of this class for each connection."""
-        plain = type("PatientConnection", (Connection,), {"patience": self})
+        """The protocol class for uvicorn's `http`; it has one instance per connection."""
+        plain = type("LimitedConnection", (Connection,), {"limits": self})
         if self.tls is None:
             return plain
-        return type("PatientHandshake", (Handshake,), {"patience": self, "connection": plain, "context": self.tls})
+        return type("LimitedHandshake", (Handshake,), {"limits": self, "connection": plain, "context": self.tls})
 
-    def admits(self, newcomer: Held, held: int) -> bool:
-        """Make room if there are too many, the newcomer among the `held`; whether it may stay."""
+    def admits(self, newcomer: Closable, held: int) -> bool:
+        """Close a connection if there are too many (`held` includes the newcomer); returns whether the newcomer stays."""
         if held <= self.most:
             return True
         slowest = next(iter(self.reading), None) or next(iter(self.writing), None) or newcomer
@@ -77,8 +77,7 @@ class Patience:
 
 
 def _connections_possible() -> int:
-    """Connections that this process may hold by its limit of open files, while as many again as are accepted at once wait
-    to be closed."""
+    """The number of connections that the limit of open files allows, with room for a backlog that is accepted and closed."""
     if sys.platform == "win32":
         return sys.maxsize
     import resource
@@ -87,14 +86,14 @@ def _connections_possible() -> int:
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize
     folder = Path("/dev/fd")
-    there = len(list(folder.iterdir())) if folder.is_dir() else OWN_FILES
-    return max(FEWEST, soft - there - OWN_FILES - 2 * ACCEPTED_AT_ONCE)
+    opened = len(list(folder.iterdir())) if folder.is_dir() else RESERVED_FILES
+    return max(MIN_CONNECTIONS, soft - opened - RESERVED_FILES - 2 * BACKLOG)
 
 
 class Connection(H11Protocol):
     """uvicorn's protocol with a deadline for each request, strict HTTP, and a lingering close."""
 
-    patience: Patience
+    limits: ConnectionLimits
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -104,78 +103,78 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        patience = self.patience
+        limits = self.limits
         self._patient = PatientTransport(
             transport,
             self.loop,
-            lambda: self.conn.their_state in (h11.SEND_BODY, h11.ERROR),
-            patience.seconds,
-            patience.on_closed,
+            sending=lambda: self.conn.their_state in (h11.SEND_BODY, h11.ERROR),
+            seconds=limits.seconds,
+            on_stuck=limits.on_closed,
         )
         super().connection_made(self._patient)  # type: ignore[arg-type]
-        if patience.admits(self, len(self.connections)):
-            self._start_reading(patience.seconds)
+        if limits.admits(self, len(self.connections)):
+            self._start_reading(limits.seconds)
 
     def data_received(self, data: bytes) -> None:
         if self._patient.discards(data):
             return
         if self._deadline is None:
-            self._start_reading(self.patience.seconds)
+            self._start_reading(self.limits.seconds)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._stop_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_reading()
-        self.patience.writing.pop(self, None)
+        self.limits.writing.pop(self, None)
         self._patient.over()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.patience.writing[self] = None
+        self.limits.writing[self] = None
         self._patient.watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.patience.writing.pop(self, None)
+        self.limits.writing.pop(self, None)
         self._patient.unwatch()
 
     def drop(self) -> None:
-        """Close at once, to make room."""
+        """Close immediately, to admit others."""
         self._stop_reading()
-        self.patience.writing.pop(self, None)
+        self.limits.writing.pop(self, None)
         self.connections.discard(self)
         self._patient.abort()
 
     @property
     def sending(self) -> bool:
-        """Whether the other side is in the middle of a body."""
+        """Whether the client is in the middle of a body."""
         return self.conn.their_state is h11.SEND_BODY
 
     def _start_reading(self, seconds: float) -> None:
         self._deadline = self.loop.call_later(seconds, self._too_slow)
-        self.patience.reading[self] = None
+        self.limits.reading[self] = None
 
     def _stop_reading(self) -> None:
-        self.patience.reading.pop(self, None)
+        self.limits.reading.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _too_slow(self) -> None:
         self._stop_reading()
-        self.patience.on_closed()
+        self.limits.on_closed()
         if self.sending and not self.cycle.response_complete and not self._patient.is_closing():
-            # The application has a deadline for bodies and answers by itself; one that does not is disconnected.
-            self._deadline = self.loop.call_later(self.patience.seconds, self._patient.cut)
+            # The application has its own deadline for bodies and answers; otherwise it is disconnected.
+            self._deadline = self.loop.call_later(self.limits.seconds, self._patient.cut)
             return
         if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._answer(408, f"the request did not come in within {self.patience.seconds:g} seconds")
+            self._answer(408, f"the request was not received within {self.limits.seconds:g} seconds")
         self._patient.cut()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; an application that waits for the rest of it is told that there is none."""
+        """Refuse malformed HTTP; an application that waits for the rest of the body is disconnected."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True

@@ -1,4 +1,4 @@
-"""Errors of a server in the terminal, at a limited rate: whoever causes them must not fill it."""
+"""Rate limit for a server's error messages, so that clients cannot fill the terminal."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 
 _log = logging.getLogger(__name__)
 
-PER_PERIOD = 5  # lines of one kind
-PERIOD = 60.0  # seconds
-KINDS = 256  # that are told apart; all beyond are one kind
+MAX_LINES = 5  # of one kind per period
+PERIOD_SECONDS = 60.0
+MAX_KINDS = 256  # further kinds are counted together
 LOGGERS = ("uvicorn.error", "asyncio")
 _NO_FILES = {errno.EMFILE, errno.ENFILE}
 
 
 class ErrorLines(logging.Filter):
-    """Lets a few lines of each kind through in a period, and says how many there were besides.
+    """Passes a few lines of each kind per period, and reports how many were dropped.
 
     Args:
-        clock: seconds, from any start.
+        clock: returns seconds from any start.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class ErrorLines(logging.Filter):
         self._seen: dict[str, tuple[float, int]] = {}  # start of the period, lines in it
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is shown; the number of those like it that were not is added to its message."""
+        """Whether a record is shown; the number of dropped records like it is added to its message."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OSError) and error.errno in _NO_FILES:
             record.msg, record.args, record.exc_info = (
@@ -50,23 +50,23 @@ class ErrorLines(logging.Filter):
         return True
 
     def _shown(self, kind: str, text: str) -> str | None:
-        if kind not in self._seen and len(self._seen) >= KINDS:
+        if kind not in self._seen and len(self._seen) >= MAX_KINDS:
             kind = ""
         now = self._clock()
         start, lines = self._seen.get(kind, (now, 0))
         more = 0
-        if now - start >= PERIOD:
-            start, lines, more = now, 0, max(0, lines - PER_PERIOD)
+        if now - start >= PERIOD_SECONDS:
+            start, lines, more = now, 0, max(0, lines - MAX_LINES)
         self._seen[kind] = (start, lines + 1)
-        if lines >= PER_PERIOD:
+        if lines >= MAX_LINES:
             return None
-        if lines == PER_PERIOD - 1:
-            text += f" (more like this are counted, not shown, for {PERIOD:g} s)"
+        if lines == MAX_LINES - 1:
+            text += f" (more like this are counted, not shown, for {PERIOD_SECONDS:g} s)"
         return text + (f" ({more} more like this before)" if more else "")
 
     @contextmanager
     def on_loggers(self) -> Iterator[None]:
-        """Filter what uvicorn and asyncio log, and at the end say what was not shown."""
+        """Filter the logs of uvicorn and asyncio, and report the number of dropped lines at the end."""
         for name in LOGGERS:
             logging.getLogger(name).addFilter(self)
         try:
@@ -74,5 +74,5 @@ class ErrorLines(logging.Filter):
         finally:
             for name in LOGGERS:
                 logging.getLogger(name).removeFilter(self)
-            if hidden := sum(max(0, lines - PER_PERIOD) for _, lines in self._seen.values()):
+            if hidden := sum(max(0, lines - MAX_LINES) for _, lines in self._seen.values()):
                 _log.info(f"{hidden} more errors like those above were not shown")

@@ -1,4 +1,4 @@
-"""What every request must pass before an application sees it: host, origin, size. And what every answer carries."""
+"""Checks of every request before the application: host, origin and size; and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_LENGTH_DIGITS = 20  # of a Content-Length; Python refuses to read thousands of digits
-PARTIAL = (b"range", b"if-range")  # nothing served here is worth a partial answer
+RANGE_HEADERS = (b"range", b"if-range")  # removed: partial responses are not needed
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -31,22 +31,21 @@ HEADERS = {
 
 
 class TooLarge(Exception):
-    """A body beyond what the rules allow."""
+    """A body larger than the rules allow."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a guard lets through.
+    """The rules of a guard.
 
     Attributes:
-        hosts: names the page may be asked for by, without port: a forwarded port has another number at the other end.
-            This stops DNS rebinding, by which a foreign name comes to mean this machine. `*` is any name; a missing or
-            malformed Host header is refused nevertheless.
-        setting: the key of the configuration that lists more of them, for messages.
-        max_body: bytes a request may have.
-        origin_needed: refuse what changes something unless it says where it comes from, as browsers do. Without, only
-            a foreign origin is refused: programs that use an interface send none.
-        local_pictures: let the page show pictures that it made itself (`blob:`).
+        hosts: accepted Host headers, without port, since a forwarded port may differ. This prevents DNS rebinding, where
+            a foreign name resolves to this machine. `*` accepts any name, but not a missing or malformed header.
+        setting: the key of the configuration for more hosts, for messages.
+        max_body: maximum size of a request, in bytes.
+        origin_needed: refuse requests other than GET and HEAD without an Origin, which browsers send. If False, only a
+            foreign origin is refused, since other programs send none.
+        local_pictures: allow pictures that the page creates itself (`blob:`).
     """
 
     hosts: frozenset[str]
@@ -65,16 +64,16 @@ class Rules:
     @property
     def too_large(self) -> str:
         size = f"{self.max_body} bytes" if self.max_body < 2**20 else f"{self.max_body / 2**20:g} MiB"
-        return f"a request may have {size}"
+        return f"the request is too large; send at most {size}"
 
 
 def accepted_hosts(host: str, allowed: Iterable[str]) -> frozenset[str]:
-    """Names a server on `host` answers to: the local ones, its own, and those that the configuration allows."""
-    return frozenset(name.lower() for name in {*LOCAL, host, *allowed})
+    """Accepted Host headers of a server on `host`: local names, its own name, and those of the configuration."""
+    return frozenset(name.lower() for name in {*LOCAL_HOSTS, host, *allowed})
 
 
 class Guard:
-    """ASGI middleware. A page on another site can make this browser send requests here; it cannot forge these headers."""
+    """ASGI middleware. Another site can make the browser send requests here, but cannot forge the Host and Origin headers."""
 
     def __init__(self, app: App, rules: Rules) -> None:
         self.app, self.rules = app, rules
@@ -87,7 +86,7 @@ class Guard:
         if problem := self._refusal(scope, _Headers(scope["headers"])):
             await self._answer(send, *problem)
             return
-        scope["headers"] = [header for header in scope["headers"] if header[0].lower() not in PARTIAL]
+        scope["headers"] = [header for header in scope["headers"] if header[0].lower() not in RANGE_HEADERS]
         received, started = 0, False
 
         async def limited() -> Message:
@@ -98,17 +97,17 @@ class Guard:
                 raise TooLarge
             return message
 
-        async def dressed(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                if received > self.rules.max_body:  # the application took the broken-off body for a malformed one
+                if received > self.rules.max_body:  # the application answered that the cut body is malformed
                     message["status"] = 413
                 message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
         try:
-            await self.app(scope, limited, dressed)
+            await self.app(scope, limited, with_headers)
         except TooLarge:
             if not started:
                 await self._answer(send, 413, self.rules.too_large)
@@ -119,16 +118,16 @@ class Guard:
         if host is None or name is None:
             return 400, "the Host header is missing or malformed; send it once, as a name and at most a port"
         if ANY not in self.rules.hosts and name not in self.rules.hosts:
-            return 421, f"this host name is not one of the page's; name it in {self.rules.setting}"
+            return 421, f"this host name is not accepted; add it to {self.rules.setting}"
         if scope["method"] not in ("GET", "HEAD"):
             origins = headers.all("origin")
             own = len(origins) == 1 and origins[0].lower() == f"{scope['scheme']}://{host}".lower()
             if not own and (origins or self.rules.origin_needed):
-                return 403, "the request comes from another page"
+                return 403, "the request comes from another site's page"
         return self._wrong_length(headers.all("content-length"), bool(headers.all("transfer-encoding")))
 
     def _wrong_length(self, lengths: list[str], chunked: bool) -> tuple[int, str] | None:
-        """Two servers in a row that take another of two lengths for the true one can be told different requests."""
+        """Refuse ambiguous lengths: a proxy and this server could interpret them differently (request smuggling)."""
         if len(lengths) > 1 or (lengths and (chunked or not (lengths[0].isascii() and lengths[0].isdecimal()))):
             return (
                 400,

@@ -1,4 +1,4 @@
-"""h11 with two more refusals: a body's length that is said twice, and a body in so many chunks that it keeps all waiting."""
+"""h11 with two more checks: a repeated Content-Length, and too many small chunks, which would delay other requests."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 import h11
 
-FREE_CHUNKS = 128  # of a body, however small they are
-MIN_CHUNK = 256  # bytes, the mean that those beyond must have: parsing a chunk takes as long as copying kilobytes
+FREE_CHUNKS = 128  # of a body, of any size
+MIN_CHUNK = 256  # bytes, required mean of further chunks: parsing a chunk takes as long as copying kilobytes
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _LENGTH = re.compile(rb"^content-length[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
@@ -18,14 +18,14 @@ class StrictHttp(h11.Connection):
     def __init__(self, max_head: int) -> None:
         super().__init__(h11.SERVER, max_head)
         self._chunks = self._bytes = 0
-        self.refusal = ""  # why this class, and not h11 itself, raised
-        self.wants_body = True  # what is asked for with HEAD is answered without one
+        self.refusal = ""  # the reason, if this class and not h11 raised
+        self.wants_body = True  # False for HEAD
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event of what was received.
+        """The next event of the received data.
 
         Raises:
-            h11.RemoteProtocolError: it is none that is accepted.
+            h11.RemoteProtocolError: the request is malformed.
         """
         head = self.trailing_data[0] if self.their_state is h11.IDLE else b""
         event = super().next_event()
@@ -34,7 +34,7 @@ class StrictHttp(h11.Connection):
             self._chunks = self._bytes = 0
             end = _END_OF_HEAD.search(head)
             if len(_LENGTH.findall(head, 0, end.end() if end else len(head))) > 1:
-                raise self._refused("the body's length is said twice; send one Content-Length")
+                raise self._refused("Content-Length is repeated; send it once")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
@@ -43,7 +43,7 @@ class StrictHttp(h11.Connection):
         return event
 
     def start_next_cycle(self) -> None:
-        """Be ready for another request; what cannot be read of it is no HEAD."""
+        """Prepare for another request; a malformed one is not treated as HEAD."""
         super().start_next_cycle()
         self.wants_body = True
 

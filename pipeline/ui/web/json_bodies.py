@@ -1,4 +1,4 @@
-"""JSON bodies of requests: read within a deadline, validated by one pydantic model each, refused in one sentence."""
+"""JSON bodies of requests: read within a deadline, and validated by a pydantic model with a one-line error."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 Model = TypeVar("Model", bound=BaseModel)
-GONE = 499  # as nginx logs it; nobody is there to read it
-MAX_PROBLEMS = 3  # that an answer names
-MAX_PLACE = 80  # characters of a field's name, which may be the sender's own
+CLIENT_CLOSED = 499  # as in nginx's log; no client reads it
+MAX_PROBLEMS = 3  # listed in a response
+MAX_FIELD_NAME = 80  # characters; the name may come from the client
 
 
 async def read_body(request: Request, seconds: float, setting: str) -> bytes:
@@ -25,7 +25,7 @@ async def read_body(request: Request, seconds: float, setting: str) -> bytes:
         setting: the key of the configuration that `seconds` comes from, for messages.
 
     Raises:
-        HTTPException: 408, it did not come in within `seconds`; 499, the sender went away.
+        HTTPException: 408, not received within `seconds`; 499, the sender disconnected.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -33,20 +33,20 @@ async def read_body(request: Request, seconds: float, setting: str) -> bytes:
     except TimeoutError:
         raise too_slow(seconds, setting) from None
     except ClientDisconnect:
-        raise HTTPException(GONE, "the sender went away") from None
+        raise HTTPException(CLIENT_CLOSED, "the sender disconnected") from None
 
 
 def too_slow(seconds: float, setting: str) -> HTTPException:
-    """The answer to a body that did not come in."""
+    """The response to a body that was not received in time."""
     return HTTPException(
-        408, f"the body did not come in within {seconds:g} seconds ({setting})", {"Connection": "close"}
+        408, f"the body was not received within {seconds:g} seconds ({setting})", {"Connection": "close"}
     )
 
 
 def json_body(model: type[Model], seconds: float, setting: str) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency that gives a request's body as a model, whatever content type it says it has: beacons are text.
+    """A dependency that parses a request's body as a model, for any content type (beacons are sent as text).
 
-    It answers 422 to a body that is none, with the first problems in one sentence.
+    An invalid body gives 422 with the first problems in one line.
     """
 
     async def read(request: Request) -> Model:
@@ -54,26 +54,28 @@ def json_body(model: type[Model], seconds: float, setting: str) -> Callable[[Req
         try:
             return model.model_validate_json(data)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise HTTPException(422, problems_text(found)) from None
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            raise HTTPException(422, problems_text(problems)) from None
 
     return read
 
 
 def problems_text(problems: Sequence[Mapping[str, Any]]) -> str:
-    """What pydantic found, in one sentence that any encoding can write; values are not repeated."""
-    said = [f"{'.'.join(map(str, one['loc']))[:MAX_PLACE] or 'body'}: {one['msg']}" for one in problems[:MAX_PROBLEMS]]
+    """pydantic's errors in one printable line, without the values."""
+    lines = [
+        f"{'.'.join(map(str, one['loc']))[:MAX_FIELD_NAME] or 'body'}: {one['msg']}" for one in problems[:MAX_PROBLEMS]
+    ]
     more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
-    return "the request is malformed: " + _printable("; ".join(said) + more)
+    return "the request is malformed: " + _printable("; ".join(lines) + more)
 
 
 def _printable(text: str) -> str:
-    """Line breaks and what no encoding can write are escaped."""
+    """The text with line breaks and unprintable characters escaped."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def handle_validation_errors(app: FastAPI) -> None:
-    """Let an application answer malformed addresses and queries as `json_body` answers bodies."""
+    """Answer malformed paths and queries as `json_body` answers malformed bodies."""
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Listen on an address, run a server until a signal, and stop it in good order."""
+"""Listen on an address, run a server until a signal, and shut it down gracefully."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pipeline.errors import UserError
 
 ALL_INTERFACES = ("0.0.0.0", "::")
 BACKLOG = 1024
-# Shares of the grace after which what is under way is given up, so that it can still be answered, and after which
-# connections are cut, so that the application can still close in good order.
+# Shares of the grace period: after the first, running work is abandoned, so that it can still be answered; after the
+# second, connections are closed, so that the application can still shut down.
 ABANDON_SHARE, CUT_SHARE = 0.6, 0.8
 
 
 @contextmanager
 def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
-    """A listening socket, so that whoever is quick waits instead of being refused while the server starts.
+    """A listening socket; early clients wait while the server starts.
 
     Args:
-        setting: the section of the configuration that host and port stand in, for messages.
+        setting: the section of the configuration with host and port, for messages.
 
     Raises:
-        UserError: the address cannot be listened on.
+        UserError: the server cannot listen on the address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -41,15 +41,15 @@ def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
     except OSError as error:
         listener.close()
         raise UserError(
-            f"{setting}: cannot listen on {host}, port {port} ({error.strerror}); is it running already? Set "
-            f"{setting}.port to another, or to 0 for any free one"
+            f"{setting}: cannot listen on {host}, port {port} ({error.strerror}; is the server already running?); set "
+            f"{setting}.port to another port, or to 0 for any free one"
         ) from error
     with listener:
         yield listener
 
 
 def reachable_name(host: str) -> str:
-    """The name others reach a server by that listens on `host`."""
+    """The name by which others reach a server that listens on `host`."""
     name = socket.gethostname() if host in ALL_INTERFACES else host
     return f"[{name}]" if ":" in name else name
 
@@ -58,17 +58,17 @@ def serve_until_stopped(
     config: uvicorn.Config,
     listener: socket.socket,
     grace: float,
+    *,
     on_stop: Callable[[], None] = lambda: None,
     abandon: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then finish what was begun, but return within `grace` seconds whatever that does.
+    """Run until SIGINT or SIGTERM, then finish running requests, but return within `grace` seconds in any case.
 
-    The server has a thread of its own, so that the signals are ours and stopping is orderly. A second signal ends the
-    waiting.
+    The server has its own thread, so that this function handles the signals. A second signal ends the waiting.
 
     Args:
-        on_stop: called when it is to stop, before what was begun is waited for.
-        abandon: called when that takes too long: ends what can be ended, so that those who wait are told.
+        on_stop: called at the first signal, before running requests are waited for.
+        abandon: called if they take too long: ends running work, so that waiting clients get an error.
     """
     config.timeout_graceful_shutdown = CUT_SHARE * grace  # type: ignore[assignment]  # asyncio takes any number
     running = uvicorn.Server(config)
@@ -91,7 +91,9 @@ def serve_until_stopped(
         while thread.is_alive() and time.monotonic() < deadline and signals < 2:
             thread.join(0.1)
 
-    thread = threading.Thread(target=work, name="server", daemon=True)  # one that is stuck must not keep the process
+    thread = threading.Thread(
+        target=work, name="server", daemon=True
+    )  # a daemon, so that it cannot keep the process alive
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     thread.start()
     try:
@@ -105,7 +107,7 @@ def serve_until_stopped(
         if thread.is_alive():
             abandon()
             wait_until(stopped + grace)
-            logging.getLogger("uvicorn.error").disabled = True  # it would report what is ended here on purpose
+            logging.getLogger("uvicorn.error").disabled = True  # it would report requests that are cancelled on purpose
             running.force_exit = True
             thread.join(1.0)
             logging.getLogger("uvicorn.error").disabled = False
@@ -114,7 +116,7 @@ def serve_until_stopped(
 
 
 def allow_open_files() -> None:
-    """Raise this process's limit of open files as far as it may: every connection is one."""
+    """Raise this process's limit of open files as far as possible: every connection is an open file."""
     if sys.platform == "win32":
         return
     import resource
@@ -123,5 +125,5 @@ def allow_open_files() -> None:
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS names a hard limit that it does not grant
+        except (ValueError, OSError):  # macOS reports a hard limit that it does not grant
             return

@@ -1,11 +1,11 @@
-"""What all pages share: colours, light and dark, a few plain elements, and how they are made."""
+"""The static files that all pages share: the theme and the helper for elements."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-SHARED = Path(__file__).parent / "static"
+SHARED_FILES = Path(__file__).parent / "static"
 
 
 def page_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The files that a page may ask for, by name: its own, and the shared ones."""
-    return {path.name: path for path in SHARED.iterdir()} | {name: folder / name for name in names}
+    """The static files of a page by name: its own, and the shared ones."""
+    return {path.name: path for path in SHARED_FILES.iterdir()} | {name: folder / name for name in names}

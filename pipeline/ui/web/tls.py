@@ -1,7 +1,7 @@
-"""TLS as the first thing of a connection, within a deadline and counted from the moment it is accepted.
+"""TLS handshakes with a deadline, counted as connections from the moment they are accepted.
 
-asyncio's own TLS tells a server of a connection only after the handshake: who sends none would be held, unseen, for a
-minute each.
+asyncio's own TLS reports a connection to the server only after the handshake: a client that does not complete it would be
+held, uncounted, for a minute.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from pipeline.ui.web.connections import Connection, Patience
+    from pipeline.ui.web.connections import Connection, ConnectionLimits
 
 
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """What a server encrypts with: TLS 1.2 or newer.
+    """The TLS context of a server: TLS 1.2 or newer.
 
     Raises:
-        OSError: a file is not there, is no PEM file, or the two do not belong together.
+        OSError: a file is missing or not PEM, or certificate and key do not match.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
@@ -27,9 +27,9 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Handshake(asyncio.Protocol):
-    """A connection until its handshake is over; then `connection` takes its place."""
+    """A connection during its handshake; afterwards `connection` replaces it."""
 
-    patience: Patience
+    limits: ConnectionLimits
     connection: type[Connection]
     context: ssl.SSLContext
 
@@ -40,28 +40,28 @@ class Handshake(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._held.add(self)
-        if self.patience.admits(self, len(self._held)):
-            self.patience.reading[self] = None
+        if self.limits.admits(self, len(self._held)):
+            self.limits.reading[self] = None
             self._task = self._connection.loop.create_task(self._shake_hands())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
 
     def drop(self) -> None:
-        """Close at once, to make room."""
+        """Close immediately, to admit others."""
         self._leave()
         self._transport.abort()
 
     def shutdown(self) -> None:
-        """uvicorn's word to each of its connections when it stops."""
+        """Called by uvicorn on each connection when it stops."""
         self.drop()
 
     def _leave(self) -> None:
         self._held.discard(self)
-        self.patience.reading.pop(self, None)
+        self.limits.reading.pop(self, None)
 
     async def _shake_hands(self) -> None:
-        seconds, early = self.patience.seconds, _Early()
+        seconds, early = self.limits.seconds, _Early()
         try:
             encrypted = await self._connection.loop.start_tls(
                 self._transport,
@@ -71,7 +71,7 @@ class Handshake(asyncio.Protocol):
                 ssl_handshake_timeout=seconds,
                 ssl_shutdown_timeout=seconds,
             )
-        except OSError:  # no TLS, too slow, or gone: of a stranger's connection nothing is to be said
+        except OSError:  # no TLS, too slow, or closed: not worth a log line
             if not self._transport.is_closing():
                 self._transport.abort()
             return
@@ -82,7 +82,7 @@ class Handshake(asyncio.Protocol):
 
 
 class _Early(asyncio.Protocol):
-    """What comes in between the end of the handshake and the moment its task goes on."""
+    """Buffers data between the end of the handshake and the switch to the connection."""
 
     def __init__(self) -> None:
         self._data, self._lost = bytearray(), False

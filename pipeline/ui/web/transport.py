@@ -1,4 +1,4 @@
-"""A transport that closes kindly under a sender, and does not wait for ever for one who never reads the answer."""
+"""A transport that lets a refused sender read the response, and aborts if a client does not read."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-LINGER_SECONDS = 2.0  # how long a refused sender may go on before the connection is cut
-LINGER_BYTES = 4 * 2**20  # and how much it may send
+LINGER_SECONDS = 2.0  # a refused sender may continue so long before the connection is closed
+LINGER_BYTES = 4 * 2**20  # and send so much
 
 
 class PatientTransport:
-    """Closed under a sender, it ends its own side only and lets the sender read the answer.
+    """A lingering close: while the client sends, only the server's side is closed, so that the client reads the response.
 
     Args:
-        sending: whether the other side is in the middle of a body.
-        seconds: within which some of what is waiting to be sent must have been taken.
-        on_stuck: called when that is not so, before the connection is cut.
+        sending: whether the client is in the middle of a body.
+        seconds: in which the client must read some of the pending data.
+        on_stuck: called before the connection is aborted because it did not.
     """
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
+        *,
         sending: Callable[[], bool],
         seconds: float,
         on_stuck: Callable[[], None],
@@ -50,7 +51,7 @@ class PatientTransport:
         return self._lingering is not None or self._transport.is_closing()
 
     def discards(self, data: bytes) -> bool:
-        """Whether what comes in is not wanted any more."""
+        """Whether received data is discarded, because the connection is closing."""
         if self._lingering is None:
             return False
         self._discarded += len(data)
@@ -59,16 +60,16 @@ class PatientTransport:
         return True
 
     def cut(self) -> None:
-        """Close both sides once all is sent."""
+        """Close both sides after all data is sent."""
         self._transport.close()
         self.watch()
 
     def abort(self) -> None:
-        """Close at once; what was not sent is lost."""
+        """Close immediately; unsent data is lost."""
         self._transport.abort()
 
     def watch(self) -> None:
-        """Abort unless what waits to be sent gets less in every period of `seconds`."""
+        """Abort unless the amount of pending data falls in every period of `seconds`."""
         if self._watching is None and (unsent := self._transport.get_write_buffer_size()):
             self._watching = self._loop.call_later(self._seconds, self._check, unsent)
 
@@ -81,13 +82,13 @@ class PatientTransport:
             self.abort()
 
     def unwatch(self) -> None:
-        """All is sent, or will be."""
+        """Stop watching: the data is read."""
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
 
     def over(self) -> None:
-        """The connection is gone."""
+        """Cancel all timers: the connection is closed."""
         self.unwatch()
         if self._lingering is not None:
             self._lingering.cancel()

@@ -15,8 +15,8 @@ from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.workspace import Workspace
-from pipeline.ui.web.connections import ACCEPTED_AT_ONCE, Patience
-from pipeline.ui.web.guard import LOCAL, accepted_hosts
+from pipeline.ui.web.connections import BACKLOG, ConnectionLimits
+from pipeline.ui.web.guard import LOCAL_HOSTS, accepted_hosts
 from pipeline.ui.web.listening import ALL_INTERFACES, allow_open_files, listening, reachable_name, serve_until_stopped
 from pipeline.ui.web.tls import tls_context
 from stages.collect.annotators import annotators_of
@@ -118,7 +118,7 @@ def _serve(context: PageContext, server: ServerConfig, listener: socket.socket) 
         raise UserError(
             f"collect.server.tls_certificate, tls_key: {error.strerror or error}; set both to PEM files"
         ) from error
-    patience = Patience(server.read_seconds, server.connections, tls=encryption)
+    patience = ConnectionLimits(server.read_seconds, server.connections, tls=encryption)
     config = uvicorn.Config(
         make_app(context),
         log_level="error",
@@ -126,7 +126,7 @@ def _serve(context: PageContext, server: ServerConfig, listener: socket.socket) 
         lifespan="on",
         ws="none",
         http=patience.protocol(),
-        backlog=ACCEPTED_AT_ONCE,
+        backlog=BACKLOG,
         server_header=False,
     )
     serve_until_stopped(config, listener, GRACE_SECONDS, abandon=context.renditions.close)

@@ -38,7 +38,7 @@ def live(place: Callable[..., Place]) -> Iterator[Callable[..., Live]]:
     started: list[Live] = []
 
     def make(where: Place, *annotators: str, seconds: float = 20.0, most: int = 1024) -> Live:
-        started.append(Live(where, list(annotators or ("ann",)), Patience(seconds, most)))
+        started.append(Live(where, list(annotators or ("ann",)), ConnectionLimits(seconds, most)))
         return started[-1]
 
     yield make

@@ -31,7 +31,7 @@ def test_headline_against_chance(low: float, high: float, expected: str) -> None
     }
     found = headline(made)
     assert found["short"] == expected
-    assert "chance would be on 50.0" in found["sentences"][0]
+    assert "chance is 50.0" in found["sentences"][0]
     assert "wrong to right" not in " ".join(found["sentences"])
 
 

@@ -199,7 +199,7 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     assert (labels["judgments"], labels["annotators"], labels["agreement"]) == (4, 2, 0.5)
     assert labels["median_seconds"] is None
     by_name = {row["name"]: row for row in found["classes"]}
-    assert by_name["x"] == {"name": "x", "compare_predictions": 2, "preferred": 1, "chosen": 3}
+    assert by_name["x"] == {"name": "x", "compared": 2, "preferred": 1, "chosen": 3}
     assert summarise_judgments(CsvFeedbackStore(tmp_path / "empty"), {}) is None
 
 

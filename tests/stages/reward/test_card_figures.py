@@ -174,7 +174,7 @@ def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[
             15,
             "did not help: a temperature fitted on 15 judgments, one half of the held-out ones, which are too few",
         ),
-        (0.185, 0.955, 500, "0.185 became 0.955"),
+        (0.185, 0.955, 500, "from 0.185 to 0.955"),
         (0.300, 0.200, 15, "is not reliable (at least 50 are needed)"),
         (0.300, 0.200, 500, None),
     ],

@@ -93,7 +93,7 @@ def test_who_sends_too_much_reads_why(live: Server) -> None:
     with server.connect() as connection:
         connection.sendall(request(body))
         status, said = answer(read_all(connection))
-    assert (status, said["detail"]) == (413, "a request may have 1 MiB")
+    assert (status, said["detail"]) == (413, "the request is too large; send at most 1 MiB")
 
 
 def test_an_endless_body_is_stopped_early(live: Server) -> None:

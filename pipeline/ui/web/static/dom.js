@@ -1,7 +1,7 @@
-// Elements with their properties and children; text is always text, never markup.
+// Creates an element with properties and children; strings become text, never markup.
 
 export function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
 }

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from support.coroutines import run_coroutine
 
-from pipeline.ui.web.error_lines import KINDS, PER_PERIOD, PERIOD, ErrorLines
+from pipeline.ui.web.error_lines import MAX_KINDS, MAX_LINES, PERIOD_SECONDS, ErrorLines
 
 
 class Clock:
@@ -53,26 +53,26 @@ def test_lines_of_one_kind_are_counted_beyond_the_first(clock: Clock) -> None:
     errors = ErrorLines(clock)
     texts = ["the disk is full"] * 1000 + ["something else"]
     lines = shown(errors, *texts)
-    assert lines[: PER_PERIOD - 1] == ["the disk is full"] * (PER_PERIOD - 1)
-    assert lines[PER_PERIOD - 1 :] == [
+    assert lines[: MAX_LINES - 1] == ["the disk is full"] * (MAX_LINES - 1)
+    assert lines[MAX_LINES - 1 :] == [
         "the disk is full (more like this are counted, not shown, for 60 s)",
         "something else",
     ]
-    clock.now = PERIOD
+    clock.now = PERIOD_SECONDS
     assert shown(errors, "the disk is full") == ["the disk is full (995 more like this before)"]
 
 
 def test_made_up_kinds_are_one_kind(clock: Clock) -> None:
     errors = ErrorLines(clock)
-    texts = [f"error {number}" for number in range(10 * KINDS)]
-    assert len(shown(errors, *texts)) == KINDS + PER_PERIOD
+    texts = [f"error {number}" for number in range(10 * MAX_KINDS)]
+    assert len(shown(errors, *texts)) == MAX_KINDS + MAX_LINES
 
 
 def test_at_the_end_the_rest_is_counted(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pipeline")
     errors = ErrorLines(clock)
     with errors.on_loggers():
-        shown(errors, *["error"] * (PER_PERIOD + 7))
+        shown(errors, *["error"] * (MAX_LINES + 7))
     assert caplog.messages == ["7 more errors like those above were not shown"]
     caplog.clear()
     with ErrorLines(clock).on_loggers():
@@ -98,7 +98,7 @@ def test_connections_that_cannot_be_accepted_are_one_sentence(logged: list[loggi
 
     with ErrorLines().on_loggers():
         run_coroutine(serve())
-    assert len(logged) <= PER_PERIOD
+    assert len(logged) <= MAX_LINES
     said = logged[0].getMessage()
     assert said.startswith("Too many open files: new connections wait; raise the limit of open files")
     assert "\n" not in said
@@ -113,6 +113,6 @@ def test_tracebacks_of_one_kind_are_few(logged: list[logging.LogRecord]) -> None
                 raise ValueError("a bug" if number % 2 else "another")
             except ValueError as error:
                 logger.error("Exception in ASGI application\n", exc_info=error)
-    assert len(logged) == 2 * PER_PERIOD
+    assert len(logged) == 2 * MAX_LINES
     logger.error("afterwards nothing is left of it")
-    assert len(logged) == 2 * PER_PERIOD + 1
+    assert len(logged) == 2 * MAX_LINES + 1

@@ -74,7 +74,7 @@ def test_a_length_that_is_said_twice_is_refused_however_lines_end(end: bytes) ->
         http.receive_data(bytes([byte]))
         assert http.next_event() is h11.NEED_DATA
     http.receive_data(b"\n")
-    with pytest.raises(h11.RemoteProtocolError, match="said twice"):
+    with pytest.raises(h11.RemoteProtocolError, match="repeated"):
         http.next_event()
 
 
