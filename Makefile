@@ -1,4 +1,4 @@
-# image-rlhf: `make` alone prints the targets. All of them take CONFIG=configs/....yaml and SET="ppo.lr=1e-5 seed=3".
+# image-rlhf: `make` prints the targets. All of them take CONFIG=configs/....yaml and SET="ppo.lr=1e-5 seed=3".
 CONFIG ?= configs/digits.yaml
 SET ?=
 TEACHER ?= people
@@ -11,7 +11,7 @@ IMAGES ?=
 FORMAT ?=
 SECONDS ?= 60
 ARGS ?=
-# Each worker takes half of what is left: tests of one module, which share a finished run, mostly stay together.
+# Work stealing keeps most tests of a module, which share a finished run, on one worker.
 PARALLEL = --numprocesses logical --maxprocesses 8 --dist worksteal
 PYTHON ?= python3
 VENV := .venv
@@ -32,18 +32,18 @@ setup: $(READY)  ## make .venv with the project and its dependencies at tested v
 $(READY): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the project into $(VENV); once, and it takes a few minutes ..."
+	@echo "Installing the project into $(VENV); this is done once and takes a few minutes ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## the whole pipeline on the embedded digits (or CONFIG), ending with reference and aligned policy compared
+demo: $(READY)  ## the complete pipeline on the embedded digits (or CONFIG), with reference and aligned policy compared
 	@$(RLHF) run $(OPTIONS)
 
 reference train-reward ppo: $(READY)
 	@$(RLHF) $@ $(OPTIONS)
 
 reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
-collect: $(READY)  ## stage 1a: the page where people judge (UI=tk: a window; TEACHER=simulated or replay: no people)
+collect: $(READY)  ## stage 1a: the page for judging (UI=tk: a window; TEACHER=simulated or replay: without people)
 	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
@@ -54,19 +54,19 @@ infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, 
 		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
 		$(if $(UI),--ui "$(UI)") $(if $(IMAGES),-- "$(IMAGES)")
 
-export: $(READY)  ## the policy for other programs, in FORMAT="onnx torch huggingface" or some of them
+export: $(READY)  ## export the policy for other programs: FORMAT="onnx torch huggingface" or some of them
 	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")
 
-serve: $(READY)  ## a page and an interface that classify images, before and after alignment side by side
+serve: $(READY)  ## a page and an HTTP API that classify images, before and after alignment
 	@$(RLHF) serve --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
 
-feedback: $(READY)  ## how far the judgments can be trusted: agreement, consistency, side bias, speed
+feedback: $(READY)  ## quality of the judgments: agreement, consistency, side bias, speed
 	@$(RLHF) feedback stats --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)")
 
 compare: $(READY)  ## PPO and its baselines over SEEDS=3 seeds
 	@$(RLHF) compare --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --seeds $(SEEDS)
 
-report: $(READY)  ## one page about the run; RUNS="a b" compares runs side by side
+report: $(READY)  ## one page about the run; RUNS="a b" compares runs
 	@$(RLHF) report --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(strip $(RUNS)),--runs "$(RUNS)")
 
 data: $(READY)  ## download a data set: make data DATA=ants_bees
@@ -89,7 +89,7 @@ docs: $(READY)  ## the documentation as a site: build/site/index.html
 lint: $(READY)  ## reformat and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy
 
-bench: $(READY)  ## speed, as ratios measured in one run
+bench: $(READY)  ## benchmarks of speed, as ratios within one run
 	@$(BIN)/python -m benchmarks.speed
 
 load-test: $(READY)  ## fifty people judge at once while the server is killed three times

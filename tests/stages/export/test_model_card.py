@@ -62,7 +62,7 @@ def test_its_figures_are_the_runs(finished: Config) -> None:
     assert reward["verdict"]["why"] in card
     assert "60 judgments by 1 annotator (source: simulated 60)" in card
     assert "None of them was given by a person" in card
-    assert "On 20 evaluation images" in card
+    assert "On 20 labelled evaluation images" in card
     assert percent(summary["reference"]["ece"]) in card
     predictor = Predictor.load(folder, RuntimeConfig(device="cpu"))
     assert finished.images.root
@@ -146,10 +146,10 @@ def test_what_gives_pause_is_said(finished: Config) -> None:
     text = render(facts)
     assert '**The reward model\'s verdict is not "ready"** but "needs more judgments"' in text
     assert "it **stopped early**: KL 9.1 is above" in text
-    assert "10 of them are a simulated teacher's" in text
+    assert "10 of them are from a simulated teacher" in text
     assert "None of them was given by a person" not in text
     facts["judgments"] = facts["judgments"] | {"total": 0, "kinds": [], "sources": {}, "automatic": 0}
-    assert "no longer beside the run" in render(facts)
+    assert "no longer in the run's folder" in render(facts)
 
 
 def with_verdict(reward: dict[str, Any], short: str) -> dict[str, Any]:

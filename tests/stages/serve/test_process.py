@@ -103,7 +103,7 @@ def test_open_files_are_allowed(process: Callable[..., Any], served: Callable[..
 
 def test_the_command_and_the_target_say_what_they_do() -> None:
     shown = CliRunner().invoke(main, ["--help"]).output
-    assert re.search(r"^  serve +Open a page", shown, re.MULTILINE)
+    assert re.search(r"^  serve +Serve a page", shown, re.MULTILINE)
     makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
     assert re.search(r"^serve: .*## ", makefile, re.MULTILINE)
     assert re.search(r"^serve-test: .*## ", makefile, re.MULTILINE)

@@ -81,7 +81,7 @@ def test_a_form_that_ends_in_the_middle_is_malformed(live: Server, picture: Call
     server, whole = live(), FORM % (b"a.png", picture())
     assert form(server, whole + b"--edge--\r\n")[0] == 200
     status, said = form(server, whole + FORM[:-2] % (b"b.png", b"half"))
-    assert (status, said["detail"]) == (422, "malformed form: it ends in the middle of a file; send it whole")
+    assert (status, said["detail"]) == (422, "malformed form: it ends in the middle of a file; send it completely")
 
 
 @pytest.mark.parametrize(
