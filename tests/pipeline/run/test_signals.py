@@ -24,7 +24,7 @@ from stages.cli import main
 
 FOLDER, SECONDS = Path(sys.argv.pop(1)), float(sys.argv.pop(1))
 writes = 0
-whole = checkpoints._Hashed.write
+whole = checkpoints._HashingFile.write
 
 def send(name):
     os.kill(os.getpid(), getattr(signal, name))
@@ -35,7 +35,7 @@ def write(self, data):
     DURING_WRITE
     return whole(self, data)
 
-checkpoints._Hashed.write = write
+checkpoints._HashingFile.write = write
 
 class Sends:
     def __del__(self):

@@ -116,7 +116,7 @@ def test_judgments_of_people_never_go_out_of_date(finished: Config) -> None:
     assert made["lineage"]["up_to_date"]
     assert "nothing has to be judged again" in text
     assert "TEACHER" not in " ".join(made["commands"])
-    assert "People would be asked anew" in text
+    assert "People would be asked again" in text
 
 
 def test_new_answers_make_what_depends_on_them_stale(finished: Config) -> None:
