@@ -91,7 +91,10 @@ def _base_url(server: ServerConfig, host: str, port: int) -> str:
 def _local_link(server: ServerConfig, links: Links, port: int) -> str:
     """The link to open on this machine: the only annotator's, or the owner's."""
     link = links.annotators[0] if len(links.annotators) == 1 else links.owner
-    return _base_url(server, "127.0.0.1" if server.host in ALL_INTERFACES else reachable_name(server.host), port) + link.enter
+    return (
+        _base_url(server, "127.0.0.1" if server.host in ALL_INTERFACES else reachable_name(server.host), port)
+        + link.enter
+    )
 
 
 def _link_lines(server: ServerConfig, links: Links, port: int) -> Iterator[str]:
@@ -104,7 +107,7 @@ def _link_lines(server: ServerConfig, links: Links, port: int) -> Iterator[str]:
     yield f"  {'(owner)':{max(width, 9)}}{base}{links.owner.enter}  progress and agreement"
     if server.host in ALL_INTERFACES:
         yield f"  If these do not open, add this machine's name or address to collect.server.allowed_hosts ({host})"
-    if os.environ.get("SSH_CONNECTION") and server.host in LOCAL:
+    if os.environ.get("SSH_CONNECTION") and server.host in LOCAL_HOSTS:
         yield f"  From your own machine, first: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
     yield f"Every answer is saved at once. Ctrl-C ends; `{next_command.make('collect')}` resumes."
 

@@ -10,7 +10,7 @@ import pytest
 from support.collect_server import Live, Place, desk_for, draw_pictures, make_place
 from support.collect_site import Site
 
-from pipeline.ui.web.connections import Patience
+from pipeline.ui.web.connections import ConnectionLimits
 from stages.collect.web.page_context import PageContext
 
 
