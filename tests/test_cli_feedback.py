@@ -71,7 +71,7 @@ def test_a_port_in_use_is_said(workplace: Path) -> None:
         (("collect", "--annotators", "=cmd"), "'=cmd': a name has 1 to 64 letters"),
         (("collect", "--ui", "tk", "--annotators", "ann,bob"), "the window is for one person"),
         (("feedback", "import", "nowhere.csv"), "nowhere.csv: no such file"),
-        (("feedback", "import", "small.yaml"), "name it with --format"),
+        (("feedback", "import", "small.yaml"), "add --format"),
         (("feedback", "export", "out.csv"), "no judgments; run"),
         (("feedback", "stats"), "no judgments; run"),
         (("feedback", "check"), "no judgments; run"),

@@ -38,7 +38,7 @@ def run(config: Config, force: bool = False, announce: Callable[[str], object] =
     """Write runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do.
 
     Args:
-        announce: is called with the links of the page, line by line, once the server listens.
+        announce: is called with the links of the page, line by line, once the server listens; default: logs them (INFO).
     """
     stage = RunFolder(config).stage("collect")
     ws = open_workspace(config)

@@ -10,16 +10,18 @@ import importlib
 import sys
 from pathlib import Path
 
-from pipeline.config import load_config
+import click
 
-STAGES = ("reference", "collect", "reward", "ppo")
+from pipeline.config import load_config
+from stages.collect.run import run as collect
 
 
 def main(path: Path) -> None:
     config = load_config(path)
-    for stage in STAGES:
+    importlib.import_module("stages.reference.run").run(config)
+    collect(config, announce=click.echo)
+    for stage in ("reward", "ppo", "report"):
         importlib.import_module(f"stages.{stage}.run").run(config)
-    importlib.import_module("stages.report.run").run(config)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def test_nothing_free_says_until_when(browser: Any, place: Any, live: Any) -> No
         pages[-1].goto(server.link(who))
         until(pages[-1], "() => document.getElementById('question').textContent !== 'Loading …'")
     pages[1].wait_for_selector("#finished:not([hidden])")
-    assert re.search(r"free by \d\d?:\d\d", pages[1].inner_text("#finished"))
+    assert re.search(r"free at \d\d?:\d\d", pages[1].inner_text("#finished"))
     shot(pages[1], "nothing-free")
     pages[0].close()  # what it held goes back at once
     pages[1].wait_for_selector("#stage img", timeout=15_000)

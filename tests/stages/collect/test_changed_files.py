@@ -18,7 +18,7 @@ from support.judging_page import NEXT_IMAGE, asked, wait_stored
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 
-REASON = "the server cannot store answers (the file of answers was changed or removed by another program; the owner must put it right)"
+REASON = "the server cannot store answers (the file of answers was changed or removed by another program; the owner has to fix it)"
 
 
 def quoted(text: bytes) -> bytes:
