@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 import pandas as pd
 import pytest
 from support.command_line import COMMAND, command, make_workplace, named
+from support.command_process import PIPE, start_command
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,7 @@ class Running:
 
     def __init__(self, workplace: Path, settings: str) -> None:
         words = ["collect", "--config", "small.yaml", "--set", settings, "--annotators", "ann"]
-        self.process = subprocess.Popen(
-            [COMMAND, *words], cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self.process = start_command([COMMAND, *words], cwd=workplace, stdout=PIPE, stderr=PIPE)
         assert self.process.stdout
         link = ""
         for line in self.process.stdout:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from support.command_process import run_command
 from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import dump_config
@@ -176,8 +177,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 def test_a_run_where_no_folder_can_be_made(tmp_path: Path) -> None:
     """From the first stage on, and in the real command line."""
-    command = [sys.executable, "-m", "stages.cli", "reference", "--config", str(ROOT / "configs" / "digits.yaml")]
-    made = subprocess.run([*command, "--set", "runs=/proc/x"], capture_output=True, text=True, check=False)
+    command = ["-m", "stages.cli", "reference", "--config", str(ROOT / "configs" / "digits.yaml")]
+    made = run_command([*command, "--set", "runs=/proc/x"])
     assert made.returncode == 2
     assert made.stderr.startswith("error: runs: the folder /proc/x/digits cannot be created (")
 

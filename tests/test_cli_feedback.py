@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import httpx
 import pandas as pd
 import pytest
 from support.command_line import COMMAND, command, make_workplace, named
+from support.command_process import PIPE, start_command
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_collect_opens_the_page_and_ends_in_good_order(workplace: Path) -> None:
     words = ["collect", "--config", "small.yaml", "--set", named(workplace, "people"), "--annotators", "ann,bob"]
-    process = subprocess.Popen([COMMAND, *words], cwd=workplace, stdout=subprocess.PIPE, text=True)
+    process = start_command([COMMAND, *words], cwd=workplace, stdout=PIPE)
     try:
         assert process.stdout
         links: dict[str, str] = {}

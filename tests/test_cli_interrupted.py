@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support.command_process import start_command
 from support.pipeline_runs import fingerprint, invoke
 
 from feedback_store.csv_store.seal import ENTRY
@@ -67,7 +68,7 @@ def test_a_killed_stage_is_simply_run_again(workplace: Path, monkeypatch: pytest
     assert code == 2
     assert "make train-reward" in output
     shutil.copy(workplace / "runs/small/reward/manifest.json", run / "reward" / "manifest.json")
-    process = subprocess.Popen(
+    process = start_command(
         [*program, "--set", "name=killed ppo.iterations=500"], cwd=workplace, stderr=subprocess.DEVNULL
     )
     metrics = run / "ppo" / "metrics.csv"

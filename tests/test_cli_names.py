@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from numpy.random import default_rng
+from support.command_process import PIPE, run_command, start_command
 from support.images import stripes
 from support.untrained_runs import noise_images, untrained_run
 
@@ -59,14 +58,7 @@ def test_every_stage_takes_strange_names(tmp_path: Path, monkeypatch: pytest.Mon
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(tree))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.cli", "run", "--config", "c.yaml"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command(["-m", "stages.cli", "run", "--config", "c.yaml"], cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert ESCAPE[:5] not in done.stdout + done.stderr, "a name cannot speak to the terminal"
     assert r"the first: train/a/broken \xff.jpg: not an image" in done.stderr
@@ -137,15 +129,8 @@ def test_pipes_and_devices_never_block(way: str, tmp_path: Path) -> None:
 def test_a_list_of_names_that_has_no_line_breaks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(dump_config(untrained_run(tmp_path)))
     with Path("/dev/zero").open("rb") as zero:
-        done = subprocess.run(
-            [sys.executable, "-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "-"],
-            stdin=zero,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        arguments = ["-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "-"]
+        done = run_command(arguments, stdin=zero, timeout=120)
     assert done.returncode == 2
     assert "standard input, line 1: longer than any file's name; give one name per line" in done.stderr
 
@@ -158,12 +143,8 @@ def test_ctrl_c_while_an_image_is_slow(tmp_path: Path) -> None:
     for number in range(20):
         (images / f"slow {number}.jpg").write_bytes(many_scans(4992, 100) + bytes([number]))
     (tmp_path / "c.yaml").write_text(dump_config(untrained_run(tmp_path)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), str(images)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ["-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), str(images)]
+    process = start_command(arguments, stderr=PIPE)
     journal = tmp_path / "runs" / "bugs" / "infer" / ".predictions.csv.partial"
     while not journal.exists():
         assert process.poll() is None

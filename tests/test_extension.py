@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ import yaml
 from safetensors import safe_open
 from support.browser import CHROMIUM, until
 from support.collect_process import ROOT, environment
+from support.command_process import PIPE, start_command
 from support.judging_page import NEXT_IMAGE, asked, wait_stored
 from support.other_package import install
 
@@ -50,9 +49,9 @@ def every_stage(folder: Path, **sections: dict[str, Any]) -> Iterator[str]:
     tree = {name: value | sections.get(name, {}) if isinstance(value, dict) else value for name, value in SMALL.items()}
     (folder / "extended.yaml").write_text(yaml.safe_dump(tree))
     variables = environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}:{folder / 'site'}")
-    command = [sys.executable, "-m", "support.all_stages", "extended.yaml"]
+    command = ["-m", "support.all_stages", "extended.yaml"]
     with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = start_command(command, cwd=folder, env=variables, stdout=PIPE, stderr=errors)
     assert process.stdout
     try:
         links = (re.search(r"http\S+/enter/\S+", line) for line in process.stdout if line.split()[:1] == ["ann"])

@@ -6,7 +6,6 @@ import importlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.command_process import PIPE, start_command
 
 from pipeline.config import Config, dump_config
 from pipeline.errors import Stopped
@@ -177,11 +177,11 @@ def test_a_stage_that_changes_a_frozen_model_is_caught(
     assert not (config.runs / config.name / "ppo" / "manifest.json").exists()
 
 
-def start(config: Config, file: Path) -> subprocess.Popen[str]:
+def start(config: Config, file: Path) -> Any:
     file.write_text(dump_config(config))
-    command = [sys.executable, "-m", "support.tiny_network", "run", "--config", str(file)]
+    command = ["-m", "support.tiny_network", "run", "--config", str(file)]
     environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return start_command(command, env=environment, stdout=PIPE, stderr=PIPE)
 
 
 def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import yaml
+
+from support.command_process import PIPE, run_command, start_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -27,8 +27,8 @@ CONFIG = {
 def make_run(folder: Path) -> None:
     """A run that is ready to collect: digits, and a reference that knows nothing."""
     (folder / "asked.yaml").write_text(yaml.safe_dump(CONFIG))
-    command = [sys.executable, "-m", "stages.cli", "reference", "--config", "asked.yaml"]
-    subprocess.run(command, cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    made = run_command(["-m", "stages.cli", "reference", "--config", "asked.yaml"], cwd=folder, env=environment())
+    assert made.returncode == 0, made.stderr
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -46,14 +46,12 @@ class CollectProcess:
     """
 
     def __init__(self, folder: Path, *overrides: str, open_files: int | None = None, **variables: str) -> None:
-        command = [sys.executable, "-m", "stages.cli", "collect", "--config", "asked.yaml"]
+        command = ["-m", "stages.cli", "collect", "--config", "asked.yaml"]
         command += ["--set", " ".join(overrides)] if overrides else []
-        if open_files is not None:
-            command = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
         self._errors = Path(tempfile.mkdtemp(dir=folder)) / "errors"
         with self._errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=errors, text=True
+            self.process = start_command(
+                command, cwd=folder, env=environment(**variables), stdout=PIPE, stderr=errors, open_files=open_files
             )
         self.links: dict[str, str] = {}
         self.code: int | None = None

@@ -6,11 +6,10 @@ Each test is a real process with the real command line, whose state sends the si
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command_process import run_command
 
 from pipeline.run.checkpoints import Checkpoints
 
@@ -61,8 +60,8 @@ def stopped(
     program = (
         PROGRAM.replace("DURING_WRITE", during_write).replace("DURING_LOOP", during_loop).replace("AROUND", around)
     )
-    command = [sys.executable, "-c", program, str(folder), str(seconds), "loop"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    command = ["-c", program, str(folder), str(seconds), "loop"]
+    made = run_command(command, timeout=120)
     assert "it was not stopped" not in made.stdout
     return made.returncode, made.stderr
 

@@ -6,12 +6,11 @@ import importlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command_process import PIPE, run_command, start_command
 
 from pipeline.config import Config, dump_config, parse_config
 from pipeline.errors import UserError
@@ -46,14 +45,12 @@ def config_in(folder: Path, root: Path) -> Config:
 def test_two_processes(image_folder: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(dump_config(config_in(tmp_path, image_folder())))
     options = ["reference", "--config", str(tmp_path / "c.yaml")]
-    command = [sys.executable, "-m", "stages.cli", *options]
-    first = subprocess.Popen(
-        [sys.executable, "-c", HELD, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = ["-m", "stages.cli", *options]
+    first = start_command(["-c", HELD, *options], stdin=PIPE, stdout=PIPE)
     try:
         assert first.stdout is not None
         assert first.stdout.readline() == "begun\n"
-        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        second = run_command(command)
         folder = tmp_path / "runs" / "one" / "reference"
         assert second.returncode == 2
         assert second.stderr.startswith(
@@ -64,7 +61,7 @@ def test_two_processes(image_folder: Callable[..., Path], tmp_path: Path) -> Non
     finally:
         first.send_signal(signal.SIGKILL)
         first.communicate()
-    third = subprocess.run(command, capture_output=True, text=True, check=False)
+    third = run_command(command)
     assert third.returncode == 0, third.stderr
     assert (folder / "manifest.json").is_file()
 

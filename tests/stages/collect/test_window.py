@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command_process import start_command
 from support.display import needs_display
 
 from feedback_store.csv_store.store import CsvFeedbackStore
@@ -35,7 +35,7 @@ class Driven:
             ",".join(where.plan.classes),
         ]
         arguments += [str(len(where.plan.items))]
-        self.process = subprocess.Popen([sys.executable, str(script), *arguments], env=self.environment)
+        self.process = start_command([str(script), *arguments], env=self.environment)
         self.window = self._xdotool("search", "--sync", "--onlyvisible", "--name", "image-rlhf: judge").split()[0]
         self._xdotool("windowfocus", "--sync", self.window)
 

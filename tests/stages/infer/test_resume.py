@@ -7,8 +7,6 @@ import logging
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from support.command_process import PIPE, run_command, start_command
 from support.untrained_runs import noise_images, untrained_run
 
 from pipeline.config import Config, dump_config
@@ -189,7 +188,7 @@ def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path
     chance = random.Random(how)
     journal = journal_of(config)
     for _ in range(KILLS):
-        process = subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = start_command(["-c", slow], stderr=PIPE, stdout=PIPE)
         size, wanted = -1, (journal.stat().st_size if journal.exists() else 0) + chance.randrange(100, 900)
         while size < wanted and process.poll() is None:
             size = journal.stat().st_size if journal.exists() else 0
@@ -197,7 +196,7 @@ def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path
         process.send_signal(how)
         _, said = process.communicate()
         if process.returncode == 143:
-            assert b"the same command resumes from there" in said
-    done = subprocess.run([sys.executable, "-c", slow], capture_output=True, check=False)
+            assert "the same command resumes from there" in said
+    done = run_command(["-c", slow])
     assert done.returncode == 0, done.stderr
     assert (config.runs / config.name / "infer" / "predictions.csv").read_bytes() == expected

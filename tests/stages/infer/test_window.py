@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from support.command_process import run_command, start_command
 from support.display import needs_display
 from support.untrained_runs import noise_images, untrained_run
 
@@ -36,7 +36,7 @@ def test_look_through_a_folder_with_the_arrow_keys(tmp_path: Path, display: str)
     predictor = Predictor.load(tmp_path / "runs" / "bugs")
     environment = os.environ | {"DISPLAY": display}
     arguments = ["infer", "--config", str(tmp_path / "c.yaml"), str(images), "--ui", "tk"]
-    process = subprocess.Popen([sys.executable, "-m", "stages.cli", *arguments], env=environment)
+    process = start_command(["-m", "stages.cli", *arguments], env=environment)
 
     def tool(*words: str) -> str:
         return subprocess.run(["xdotool", *words], env=environment, capture_output=True, text=True, check=True).stdout
@@ -68,9 +68,9 @@ def test_look_through_a_folder_with_the_arrow_keys(tmp_path: Path, display: str)
 
 def test_without_a_screen_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(dump_config(untrained_run(tmp_path)))
-    arguments = [sys.executable, "-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "--ui", "tk"]
+    arguments = ["-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "--ui", "tk"]
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    done = run_command(arguments, env=environment)
     assert done.returncode == 2
     assert "no display for the window" in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,8 +6,6 @@ import io
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from support.command_process import PIPE, STDOUT, start_command
 from support.serve_server import Live, desk_of, make_served
 
 from pipeline.config import Config
@@ -76,12 +75,11 @@ class Process:
     """The real command in a process of its own."""
 
     def __init__(self, config: Path, *overrides: str) -> None:
-        command = [sys.executable, "-m", "stages.cli", "serve", "--config", str(config)]
-        self.process = subprocess.Popen(
+        command = ["-m", "stages.cli", "serve", "--config", str(config)]
+        self.process = start_command(
             [*command, *(["--set", " ".join(overrides)] if overrides else [])],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=PIPE,
+            stderr=STDOUT,
             env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
         )
         self.lines: list[str] = []
