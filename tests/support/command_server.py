@@ -65,7 +65,7 @@ def preload() -> None:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
     ]
     for name in (*names, *LIBRARIES):
-        if not name.endswith("__main__"):
+        if not name.endswith(("__main__", "_tracker")):  # trackers import mlflow and wandb, which few commands use
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     gc.collect()
@@ -199,7 +199,9 @@ def main() -> None:
     threads = len(list(Path("/proc/self/task").iterdir()))
     assert threads == 1, f"{threads} threads: a fork would lose all but one"
     asked = serve(socket.socket(fileno=int(sys.argv[1])))
-    if asked:
+    if asked is None:
+        end(0)
+    else:
         become(*asked)
         run_to_the_end(asked[0].arguments)
 
