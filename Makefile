@@ -73,8 +73,10 @@ data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"
 
 test: $(READY)  ## lint, types and the tests, one worker per core; ARGS="-k name" for pytest
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
+		$(BIN)/python -m pytest $(PARALLEL) $(ARGS); code=$$?; \
+		wait $$types || { cat $$said; code=1; }; rm $$said; exit $$code
 
 test-fast: $(READY)  ## the tests that need no browser, server process or training run
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
