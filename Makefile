@@ -12,7 +12,7 @@ FORMAT ?=
 SECONDS ?= 60
 ARGS ?=
 # Work stealing keeps most tests of a module, which share a finished run, on one worker.
-PARALLEL = --numprocesses logical --maxprocesses 8 --dist worksteal
+PARALLEL = --numprocesses auto --dist worksteal
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -122,3 +122,8 @@ def display() -> Iterator[str]:
     yield f":{number}"
     process.terminate()
     process.wait()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Three workers for two cores: a third of the time is spent waiting for browsers, servers and deadlines."""
+    return min(12, -(-3 * (os.cpu_count() or 1) // 2))

@@ -132,7 +132,7 @@ def test_a_list_of_names_that_has_no_line_breaks_is_refused(tmp_path: Path) -> N
         arguments = ["-m", "stages.cli", "infer", "--config", str(tmp_path / "c.yaml"), "-"]
         done = run_command(arguments, stdin=zero, timeout=120)
     assert done.returncode == 2
-    assert "standard input, line 1: longer than any file's name; give one name per line" in done.stderr
+    assert "standard input, line 1: longer than any file name; give one name per line" in done.stderr
 
 
 def test_ctrl_c_while_an_image_is_slow(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from support.judgments import comparisons
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 
-EDITS = 10_000 if "FUZZ_EXAMPLES" in os.environ else 2_000  # `make fuzz` sets it
+EDITS = 10_000 if "FUZZ_EXAMPLES" in os.environ else 500  # `make fuzz` sets it
 
 
 @pytest.fixture

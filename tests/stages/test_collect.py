@@ -117,7 +117,7 @@ def test_recorded_labels(tmp_path: Path, table: ImageTable) -> None:
     ("text", "message"),
     [
         ("picture,label\nx,a\n", "line 1: no column 'image'"),
-        ("image,label\nimg-1,a\nimg-1,cat\n", "line 3: the label 'cat'"),
+        ("image,label\nimg-1,a\nimg-1,cat\n", "line 3: unknown label 'cat'"),
         ("image,label\nx,a\n", "none of its images"),
         ("", "not a readable CSV"),
     ],

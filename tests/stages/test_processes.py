@@ -1,4 +1,4 @@
-"""Several processes on one stage, started by torchrun: more of them than a batch has images."""
+"""Several processes on one stage: more of them than a batch has images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib
 import math
 import os
 import shutil
+import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from support.command_process import start_command
 
 from pipeline.config import Config, dump_config
 from pipeline.run.runtime import Runtime
@@ -23,19 +24,23 @@ from pipeline.run.workspace import Workspace, open_workspace
 STAGES = ("reference", "collect", "reward", "ppo")
 
 
-def torchrun(processes: int, *arguments: str) -> None:
-    """Run the command line in several processes with one thread each; fails the test if they fail."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [*launcher, "-m", "stages.cli", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+def run_ranks(processes: int, *arguments: str) -> None:
+    """Run the command line in several processes with what torchrun sets in their environment; all must end well."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [
+        start_command(
+            ["-m", "stages.cli", *arguments],
+            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(processes)
+    ]
+    errors = [rank.communicate(timeout=280)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * processes, errors
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Call
 def test_more_processes_than_images_in_a_batch(tiny: Config, tmp_path: Path) -> None:
     """All stages, also BatchNorm in train mode on one image or none; PPO's metrics are those of one process."""
     (tmp_path / "c.yaml").write_text(dump_config(tiny))
-    torchrun(3, "run", "--config", str(tmp_path / "c.yaml"))
+    run_ranks(3, "run", "--config", str(tmp_path / "c.yaml"))
     for stage, column in {"reference": "loss", "reward": "train_log_loss"}.items():
         values = pd.read_csv(tiny.runs / "three" / stage / "metrics.csv")[column].dropna()
         assert len(values)

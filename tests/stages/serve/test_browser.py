@@ -57,7 +57,7 @@ def test_a_set_with_a_bad_one_among_it(page: Any, live: Any, picture: Callable[.
     assert cards["one.png"]["rows"]
     assert cards["two.png"]["rows"]
     assert cards["notes.jpg"]["verdict"].startswith("Not an image")
-    assert cards["large.png"]["verdict"].startswith("1 MiB are too many: at most 1")
+    assert cards["large.png"]["verdict"].startswith("1 MiB is too large: at most 1")
     until(page, "() => document.getElementById('summary').textContent === '2 classified, 2 not'")
     page.click("#clear")
     assert page.query_selector_all(".card") == []
