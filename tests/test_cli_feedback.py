@@ -198,7 +198,9 @@ def test_a_changed_row_is_found_and_can_be_accepted(workplace: Path) -> None:
 
 
 def test_stats_as_table_csv_and_json(workplace: Path) -> None:
-    settings = named(workplace, "source")
+    settings = named(workplace, "counted")
+    collected = command(workplace, "collect", "--teacher", "simulated", settings=settings)
+    assert collected.returncode == 0, collected.stderr
     made = command(workplace, "feedback", "stats", "--csv", "q.csv", "--json", "q.json", settings=settings)
     assert made.returncode == 0, made.stderr
     assert "alpha" in made.stdout

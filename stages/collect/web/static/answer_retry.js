@@ -21,6 +21,7 @@ export class Outbox {
     this.problem = "";
     this.retry = FIRST_RETRY;
     this.busy = false;
+    this.sent = 0; // entries the server has taken or refused
     addEventListener("online", () => this.send());
     this.onChange(this);
     this.send();
@@ -59,6 +60,7 @@ export class Outbox {
       const aside = batch.filter((entry) => lost.has(entry.id) && !reply.stored.includes(entry.id));
       if (aside.length) localStorage.setItem(this.asideName, JSON.stringify([...stored(this.asideName), ...aside]));
       this.entries = this.entries.filter((entry) => !finished.has(entry.id));
+      this.sent += batch.length;
       this.problem = "";
       this.retry = FIRST_RETRY;
       this.save();

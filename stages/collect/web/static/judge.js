@@ -36,10 +36,7 @@ const view = new View(session, { answer, action, layout });
 const outbox = new Outbox(here, {
   onChange: (box) => view.waiting(box),
   onProgress: (counts) => {
-    progress = counts;
-    mineWhenAsked = counts.mine;
-    answeredSince = 0;
-    showProgress();
+    showCounts(counts);
   },
   onRefused: (refused) => {
     const late = refused.filter((one) => one.late).length;
@@ -49,6 +46,14 @@ const outbox = new Outbox(here, {
 });
 const choicesOf = (task) => [...task.image_choices, ...(task.choices ?? session.choices)];
 const numbered = () => (current ? choicesOf(current).filter(({ number }) => number !== null) : []);
+
+// The server's counts, and the answers that it has not counted yet.
+function showCounts(counts) {
+  progress = counts;
+  mineWhenAsked = counts.mine;
+  answeredSince = outbox.entries.reduce((sum, entry) => sum + (entry.retracts ? -1 : 1), 0);
+  showProgress();
+}
 
 function showProgress() {
   const now = Date.now();
@@ -64,15 +69,12 @@ async function fill() {
   fetching = true;
   try {
     const holding = [...new Set([...queue.map((task) => task.key), ...outbox.items, ...skipping, ...(current ? [current.key] : [])])];
+    const before = outbox.entries.length ? null : outbox.sent;
     const reply = await post("next", { holding, wanted: QUEUE_LENGTH - queue.length });
     const known = new Set([...queue.map((task) => task.key), ...(current ? [current.key] : [])]);
     queue.push(...reply.tasks.filter((task) => !known.has(task.key)).map(load));
-    if (!outbox.entries.length) {
-      progress = reply.progress;
-      mineWhenAsked = progress.mine;
-      answeredSince = 0;
-      showProgress();
-    }
+    // Otherwise the reply may have been counted before an answer on its way was stored.
+    if (!outbox.entries.length && outbox.sent === before) showCounts(reply.progress);
     if (!current && queue.length) await advance();
     else if (!current) finished(reply.wait_seconds);
   } catch (error) {
