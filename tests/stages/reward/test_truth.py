@@ -26,7 +26,7 @@ from pipeline.kinds import probabilities as p
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
-IMAGES, CLASSES = 60, 4
+IMAGES, CLASSES = 30, 4
 
 
 def utilities(seed: int = 0) -> Tensor:
@@ -94,14 +94,14 @@ def planted(of: dict[str, Any], **values: object) -> LikelihoodParameters:
 
 def test_comparisons() -> None:
     truth = utilities()
-    judged = answered(asked(COMPARISON, 30_000), truth, planted({}))
+    judged = answered(asked(COMPARISON, 15_000), truth, planted({}))
     found, _ = learned(judged, {})
     assert correlation(found, truth, per_image=True) >= 0.98
 
 
 def test_comparisons_with_ties() -> None:
     truth, of = utilities(), {"ties": True}
-    judged = answered(asked(COMPARISON, 30_000), truth, planted(of, log_nu=torch.tensor(0.8).log()))
+    judged = answered(asked(COMPARISON, 15_000), truth, planted(of, log_nu=torch.tensor(0.8).log()))
     found, latent = learned(judged, of)
     assert correlation(found, truth, per_image=True) >= 0.98
     assert latent.nu == pytest.approx(0.8, rel=0.1)
@@ -110,7 +110,7 @@ def test_comparisons_with_ties() -> None:
 def test_label_choices() -> None:
     truth = utilities()
     # A class of low utility is chosen once in hundreds of times, so that more answers are needed than for comparisons.
-    found, _ = learned(answered(asked(LABEL, 120_000), truth, planted({})), {})
+    found, _ = learned(answered(asked(LABEL, 60_000), truth, planted({})), {})
     assert correlation(found, truth, per_image=True) >= 0.98
 
 
@@ -127,7 +127,7 @@ def test_binned_ratings_and_their_cut_points() -> None:
     truth = utilities()
     true = planted({}, first_cut=-2.0, gaps=torch.tensor([1.0, 0.8, 1.5]).expm1().log())
     assert torch.allclose(rating_parameters(true).cuts, torch.tensor([-2.0, -1.0, -0.2, 1.3]), atol=1e-5)
-    found, latent = learned(answered(asked(RATING, 200_000), truth, true), {})
+    found, latent = learned(answered(asked(RATING, 100_000), truth, true), {})
     assert correlation(found, truth, per_image=False) >= 0.98
     shift = found.mean() - truth.mean()
     assert (rating_parameters(latent).cuts - shift - rating_parameters(true).cuts).abs().max().item() <= 0.05
@@ -136,7 +136,7 @@ def test_binned_ratings_and_their_cut_points() -> None:
 def test_scalar_ratings() -> None:
     truth, of = utilities(), {"scalar_ratings": True}
     true = planted(of, offset=0.1, log_gain=torch.tensor(0.25).log(), log_sigma=torch.tensor(0.3).log())
-    found, _ = learned(answered(asked(RATING, 30_000), truth, true), of)
+    found, _ = learned(answered(asked(RATING, 15_000), truth, true), of)
     assert correlation(found, truth, per_image=False) >= 0.98
 
 
