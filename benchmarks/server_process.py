@@ -19,7 +19,7 @@ from pipeline.config import load_config
 ROOT = Path(__file__).parents[1]
 CLASSES = tuple("abcdefghij")
 STATED = re.compile(r"memory stays below (\d+) MiB")
-GRACE = re.compile(r"ends within (\S+) s")
+GRACE = re.compile(r"stops within (\S+) s")
 
 
 def small_run(folder: Path) -> Path:
