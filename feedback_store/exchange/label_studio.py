@@ -30,7 +30,7 @@ from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.exchange.json_text import value_at
 from feedback_store.exchange.label_studio_config import Objects
 from feedback_store.records import Comparison, Judgment, PerImage
-from feedback_store.schemas import Schema, schemas_of
+from feedback_store.schemas import PerImageSchema, schemas_of
 from feedback_store.schemas.pair import OTHER_ANSWERS, PairSchema
 
 
@@ -135,7 +135,8 @@ def _judgment(
             raise FeedbackError(f"Pairwise selected {shown(selected)}, neither left nor right")
         return _comparison(data, result, "a" if selected == "left" else "b", names, objects, common)
     image = _data_of(data, result["to_name"], "image", objects)
-    per_image = schemas_of("per_image")[::-1]  # the label choice, which reads any choice, comes last
+    # In reverse, because the label choice reads any choice.
+    per_image = [schema for schema in schemas_of("per_image")[::-1] if isinstance(schema, PerImageSchema)]
     if rated := next((schema for schema in per_image if schema.reads_tag(kind)), None):
         return _answer(rated, data, names.image(image), str(value["rating"]), names, common)
     if kind != "choices":
@@ -152,7 +153,7 @@ def _judgment(
 
 
 def _answer(
-    schema: Schema, data: Mapping[str, Any], image: str, answer: str, names: Names, common: dict[str, Any]
+    schema: PerImageSchema, data: Mapping[str, Any], image: str, answer: str, names: Names, common: dict[str, Any]
 ) -> PerImage:
     label, answer = schema.import_cells(text_of("the label", data.get("label")), answer, names)
     return PerImage(image=image, question=schema.name, label=label, answer=answer, **common)

@@ -17,7 +17,7 @@ from feedback_store.exchange.common import Names, derived_id, utc_time, utf8_tex
 from feedback_store.exchange.imported import Entry, Imported, Reject
 from feedback_store.limits import MAX_CHARACTERS
 from feedback_store.records import COMPARISON_CHOICES, Comparison, Judgment, PerImage
-from feedback_store.schemas import schemas
+from feedback_store.schemas import PerImageSchema, per_image_names, schemas
 
 DEFAULT_KIND = "label"  # of rows without a question: most files have an image and a class
 OURS = dict.fromkeys((*PAIRWISE, *PER_IMAGE))
@@ -125,7 +125,12 @@ def _judgment(record: Mapping[str, str], names: Names, annotator: str, file: str
     if "choice" in record:
         return _comparison(record, names, common)
     question = record.get("question") or DEFAULT_KIND
-    label, answer = schemas.get(question).import_cells(record.get("label", ""), record["answer"].strip(), names)
+    schema = schemas.get(question)
+    if not isinstance(schema, PerImageSchema):
+        raise FeedbackError(
+            f"question is {shown(question)}; a row without `choice` needs one of {', '.join(per_image_names())}"
+        )
+    label, answer = schema.import_cells(record.get("label", ""), record["answer"].strip(), names)
     return PerImage(image=names.image(record["image"]), question=question, label=label, answer=answer, **common)
 
 

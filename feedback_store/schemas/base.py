@@ -17,7 +17,6 @@ import pandas as pd
 from feedback_store.registry import Registry
 
 if TYPE_CHECKING:
-    from feedback_store.exchange.common import Names
     from feedback_store.records import Judgment
 
 Row = Mapping[str, str]
@@ -179,14 +178,6 @@ class Schema(ABC):
     def reads_tag(self, tag: str) -> bool:
         """Whether a result of a control tag of this type (not pairwise or choices) answers this kind's question."""
         return False
-
-    def import_cells(self, label: str, answer: str, names: Names) -> tuple[str, str]:
-        """Cells `label` and `answer` of another program's row, with class names checked.
-
-        Raises:
-            FeedbackError: unknown class.
-        """
-        raise NotImplementedError
 
 
 schemas: Registry[Schema] = Registry("judgment kind", "image_rlhf.judgment_kinds", adapt=lambda kind: kind.schema)

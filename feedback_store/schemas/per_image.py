@@ -108,6 +108,11 @@ class PerImageSchema(Schema):
         return control == f"{self.name}_choice"
 
     def import_cells(self, label: str, answer: str, names: Names) -> tuple[str, str]:
+        """Cells `label` and `answer` of another program's row, with class names checked.
+
+        Raises:
+            FeedbackError: unknown class.
+        """
         return self.label_cell([names.label(name) for name in self.labels_in(label) or ("",)]), answer
 
 

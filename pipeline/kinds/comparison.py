@@ -61,7 +61,7 @@ class PairLikelihood(Likelihood):
         return max(float(counts[:TIE].sum()) / 2, float(counts[TIE:].sum()))
 
     def canonical(self, rows: Tensor, classes: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
-        sides = rows * 2**20 + classes
+        sides = rows[:, :2] * 2**20 + classes[:, :2]  # both may be padded for kinds with more labels
         swap = sides[:, 0] > sides[:, 1]
         return sides.sort(dim=1).values, torch.where(swap & (answer < TIE), 1 - answer, answer)
 
@@ -175,7 +175,8 @@ class ImageComparison(PairKind):
                 noise = torch.rand(len(pool), generator=random, dtype=torch.float64).clamp(1e-300, 1 - 1e-16)
                 order = (log_policy[pool, label].double() - torch.log(-torch.log(noise))).argsort(descending=True)
                 drawn.append(pool[order[: 2 * min(pairs_per_round, len(asked))]])
-            rows[asked] = torch.cat(drawn)[: 2 * len(asked)].view(-1, 2) if drawn else rows[asked]
+            if drawn:
+                rows[asked] = torch.cat(drawn)[: 2 * len(asked)].view(-1, 2)
         return Queries(self.name, rows, labels[:, None])
 
     def with_known_answer(self, queries: Queries, gold: GoldLabels, random: torch.Generator) -> Queries:

@@ -214,3 +214,12 @@ def test_names() -> None:
     for unknown in ("1.png", "", "../b/2.png"):
         with pytest.raises(FeedbackError):
             twins.image(unknown)
+
+
+def test_a_row_that_names_a_comparison_without_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("question,image,answer\ncomparison,1.png,ant\nlable,1.png,ant\n")
+    found = plain_csv.read(path, Names({"1.png": "img-1"}, ("ant", "bee")))
+    (_, first), (_, second) = [(reject.line, reject.reason) for reject in found.rejects]
+    assert first == "question is 'comparison'; a row without `choice` needs one of label, verdict, rating"
+    assert "unknown judgment kind 'lable'" in second

@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipeline.config import ImagesConfig
 
-SPLITS = (
-    "test",
-    "val",
-    "train",
-)  # of two copies of an image the first in this order is kept, so that no test image is trained on
+# Of two copies of an image the first in this order is kept, so that no test image is trained on.
+SPLITS = ("test", "val", "train")
 
 
 def identity(data: bytes) -> str:

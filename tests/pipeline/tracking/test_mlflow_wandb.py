@@ -16,7 +16,7 @@ from pipeline.run.run_folder import RunFolder, StageFolder
 
 
 def interrupted_stage(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A stage of five rows that is stopped after three and gone on with; tracker.json when it was stopped, and after."""
+    """A stage of five rows that is stopped after three and resumed; tracker.json when it was stopped, and after."""
     inputs = {"images": "x"}
 
     def once(fresh: bool) -> StageFolder:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from support.judgment_sets import LABEL, JudgmentSet, judgment_set, start_parameters, threshold
 
+from pipeline.kinds.comparison import PAIR_LIKELIHOOD
+from pipeline.kinds.probabilities import A, B
 from stages.reward.likelihood_parameters import log_likelihood
 
 
@@ -51,3 +53,11 @@ def test_checkpoints_of_earlier_versions_are_read() -> None:
     again = start_parameters(ties=True)
     again.load_state_dict(latent.state_dict())
     assert float(threshold(again).tau.detach()) == pytest.approx(0.3)
+
+
+def test_the_same_comparison_is_recognised_beside_kinds_with_more_labels() -> None:
+    """Rows and classes are padded then; the padding repeats the first image, which depends on the side shown first."""
+    rows, classes = torch.tensor([[3, 8, 3], [8, 3, 8]]), torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0]])
+    asked, answer = PAIR_LIKELIHOOD.canonical(rows, classes, torch.tensor([A, B]))
+    assert torch.equal(asked[0], asked[1])
+    assert answer.tolist() == [A, A]
