@@ -83,6 +83,15 @@ def test_pairs_are_drawn_from_the_policy() -> None:
     assert (pairs[:, 0] < pairs[:, 1]).float().mean().item() == pytest.approx(0.5, abs=0.015)
 
 
+def test_image_comparisons_that_are_fewer_than_the_classes() -> None:
+    """Some classes are asked about not at all."""
+    uniform = torch.zeros(6, 5).log_softmax(1)
+    asked = kinds.get("image_comparison").draw(torch.arange(6), 2, uniform, torch.Generator().manual_seed(0))
+    assert (asked.rows.shape, asked.labels.shape) == ((2, 2), (2, 1))
+    assert (asked.rows[:, 0] != asked.rows[:, 1]).all()
+    assert set(asked.rows.flatten().tolist()) <= set(range(6))
+
+
 def test_questions_are_spread_evenly() -> None:
     asked = spread_over(torch.arange(7), 17, torch.Generator().manual_seed(0))
     counts = asked.bincount(minlength=7)
