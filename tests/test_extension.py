@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors import safe_open
-from support.browser import CHROMIUM, until
+from support.browser import CHROMIUM, shot, until
 from support.collect_process import ROOT, environment
 from support.command_process import PIPE, start_command
 from support.judging_page import NEXT_IMAGE, asked, wait_stored
@@ -93,6 +93,7 @@ def test_a_judgment_kind_and_a_query_strategy(tmp_path: Path, page: Any) -> None
         page.goto(link)
         until(page, "() => document.querySelectorAll('#choices button').length === 4")
         assert asked(page)["text"] == "Which two labels fit this image best?"
+        shot(page, "kind-of-another-package")
         press_through(page, link, "1", "2", "2", "4", "Enter")
     rows = pd.read_csv(tmp_path / "runs" / "extended" / "feedback" / "per_image.csv")
     assert set(rows["question"]) == {"best_two"}
