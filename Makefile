@@ -11,8 +11,8 @@ IMAGES ?=
 FORMAT ?=
 SECONDS ?= 60
 ARGS ?=
-# Work stealing keeps most tests of a module, which share a finished run, on one worker.
-PARALLEL = --numprocesses auto --dist worksteal
+# A module's tests share what it made once, so they stay on one worker; slow modules come first (tests/conftest.py).
+PARALLEL = --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

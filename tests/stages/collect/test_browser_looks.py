@@ -43,16 +43,16 @@ def test_buttons_touch_zoom_help_and_skip(browser: Any, place: Any, live: Any) -
 
 
 @pytest.mark.parametrize("kind", ["comparison", "image_comparison", "label", "verdict", "rating"])
-def test_dark_phone_and_large_text(kind: str, browser: Any, place: Any, live: Any) -> None:
+def test_dark_phone_and_large_text(kind: str, page: Any, place: Any, live: Any) -> None:
     """At phone width, and at 200 % zoom of a laptop's screen, all is reachable and nothing overlaps."""
     server = live(place(kind, count=6))
-    for name, size, scheme in (
-        ("phone", (390, 844), "light"),
-        ("zoomed", (640, 400), "light"),
-        ("wide-dark", (1440, 900), "dark"),
+    for name, width, height, scheme in (
+        ("phone", 390, 844, "light"),
+        ("zoomed", 640, 400, "light"),
+        ("wide-dark", 1440, 900, "dark"),
     ):
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
         page.goto(server.link("ann"))
         page.wait_for_selector("#stage img")
         shot(page, f"{kind}-{name}")
@@ -69,7 +69,6 @@ def test_dark_phone_and_large_text(kind: str, browser: Any, place: Any, live: An
                     min(right, other[2]) - max(left, other[0]) > 1 and min(bottom, other[3]) - max(top, other[1]) > 1
                 )
                 assert not inside or kind == "image_comparison", name
-        context.close()
 
 
 def test_a_screen_reader_is_told(page: Any, place: Any, live: Any) -> None:

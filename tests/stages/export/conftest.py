@@ -37,9 +37,9 @@ def finish(folder: Path, tree: dict[str, Any]) -> Config:
     """Run all stages."""
     small: dict[str, Any] = {
         "runs": str(folder / "runs"),
-        "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
-        "reward": {"epochs": 3, "curve": []},
-        "ppo": {"iterations": 3, "batch_size": 40, "minibatch_size": 20},
+        "model": {"backbone": "tiny", "weights": "none", "trainable": "head"},
+        "reward": {"epochs": 3, "curve": [], "lr": 0.1},
+        "ppo": {"iterations": 3, "batch_size": 40, "minibatch_size": 20, "lr": 0.1},
     }
     config = parse_config(small | tree, "test")
     for _, module, _ in STAGES:
@@ -52,7 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A run with gold labels, whose 20 test images are 32 pixels wide after a resize to 34."""
     folder = tmp_path_factory.mktemp("gold")
     images = {"root": str(write_pictures(folder / "images", train=20, test=10)), "size": 32, "resize": 34}
-    reference = {"labelled_per_class": 3, "epochs": 5, "calibration_folds": 0}
+    reference = {"labelled_per_class": 3, "epochs": 5, "calibration_folds": 0, "lr": 0.1}
     collect = {"count": 60, "simulated": {"name": "mistake"}, "teacher": "simulated"}
     return finish(folder, {"name": "gold", "images": images, "reference": reference, "collect": collect})
 
@@ -82,6 +82,6 @@ def without_gold(tmp_path_factory: pytest.TempPathFactory) -> Config:
                 "count": 100,
                 "replay": {"csv": str(folder / "answers.csv"), "annotator_column": "annotator"},
             },
-            "reward": {"epochs": 3, "curve": [], "objective": "supervised"},
+            "reward": {"epochs": 3, "curve": [], "lr": 0.1, "objective": "supervised"},
         },
     )

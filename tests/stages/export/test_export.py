@@ -43,8 +43,8 @@ def exported(finished: Config) -> Config:
     """All three formats, by the command, which has nothing to say but what it made."""
     needs(*FORMATS)
     (folder_of(finished).parent / "c.json").write_text(json.dumps(finished.model_dump(mode="json")))
-    command = [sys.executable, "-m", "stages.cli", "export", "--config", str(folder_of(finished).parent / "c.json")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "support.tiny_network", "export", "--config", str(folder_of(finished).parent / "c.json")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=finished.runs)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "no library's warnings"
@@ -102,7 +102,7 @@ def test_the_folder_loads_and_predicts_the_same(exported: Config, tmp_path: Path
     config = json.loads((moved / "config.json").read_text())
     assert [config["id2label"][str(number)] for number in range(config["num_labels"])] == list(of_run.classes)
     assert config["label2id"] == {name: number for number, name in enumerate(of_run.classes)}
-    assert (config["backbone"], config["image_size"], config["resize"]) == ("torchvision.models.resnet18", 32, 34)
+    assert (config["backbone"], config["image_size"], config["resize"]) == ("torchvision.models.tiny", 32, 34)
     prepared = json.loads((moved / "preprocessor_config.json").read_text())
     assert (prepared["size"], prepared["crop_size"]) == ({"shortest_edge": 34}, {"height": 32, "width": 32})
     moved.rename(folder_of(exported) / "huggingface")
