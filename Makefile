@@ -12,6 +12,7 @@ FORMAT ?=
 SECONDS ?= 60
 ARGS ?=
 # A module's tests share what it made once, so they stay on one worker; slow modules come first (tests/conftest.py).
+# They start many interpreters, which compile the project anew unless they may keep what they compiled.
 PARALLEL = --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTHON ?= python3
 VENV := .venv
@@ -75,11 +76,11 @@ data: $(READY)  ## download a data set: make data DATA=ants_bees
 test: $(READY)  ## lint, types and the tests, one worker per core; ARGS="-k name" for pytest
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
-		$(BIN)/python -m pytest $(PARALLEL) $(ARGS); code=$$?; \
+		PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(ARGS); code=$$?; \
 		wait $$types || { cat $$said; code=1; }; rm $$said; exit $$code
 
 test-fast: $(READY)  ## the tests that need no browser, server process or training run
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 fuzz: $(READY)  ## 2,000 new random inputs per test, where `make test` tries 60: files, settings, requests
 	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz tests/feedback_store/test_seal_random_edits.py --timeout 3600

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from support.pipeline_runs import SMALL, command, fingerprint, invoke
+from support.pipeline_runs import SMALL, fingerprint, invoke
 
 from stages.cli import main
 
@@ -160,7 +160,9 @@ def test_missing_judgments_and_reward(workplace: Path, monkeypatch: pytest.Monke
 
 
 def test_bad_settings_exit_with_2_and_one_sentence(workplace: Path) -> None:
-    finished = command(workplace, "ppo", "--config", "small.yaml", "--set", "ppo.betta=1")
+    """The installed script."""
+    program = [Path(sys.executable).with_name("image-rlhf"), "ppo", "--config", "small.yaml", "--set", "ppo.betta=1"]
+    finished = subprocess.run(program, cwd=workplace, capture_output=True, text=True, check=False)
     assert finished.returncode == 2
     assert "did you mean 'ppo.beta'" in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import threading
@@ -13,8 +14,9 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
-from support.command_line import COMMAND, command, make_workplace, named
+from support.command_line import command, make_workplace, named
 from support.command_process import PIPE, start_command
+from support.pipeline_runs import COMMAND, VARIABLES
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ class Running:
 
     def __init__(self, workplace: Path, settings: str) -> None:
         words = ["collect", "--config", "small.yaml", "--set", settings, "--annotators", "ann"]
-        self.process = start_command([COMMAND, *words], cwd=workplace, stdout=PIPE, stderr=PIPE)
+        self.process = start_command(
+            [*COMMAND, *words], cwd=workplace, env=os.environ | VARIABLES, stdout=PIPE, stderr=PIPE
+        )
         assert self.process.stdout
         link = ""
         for line in self.process.stdout:

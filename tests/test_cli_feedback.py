@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import socket
@@ -13,8 +14,9 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from support.command_line import COMMAND, command, make_workplace, named
+from support.command_line import command, make_workplace, named
 from support.command_process import PIPE, start_command
+from support.pipeline_runs import COMMAND, VARIABLES
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_collect_opens_the_page_and_ends_in_good_order(workplace: Path) -> None:
     words = ["collect", "--config", "small.yaml", "--set", named(workplace, "people"), "--annotators", "ann,bob"]
-    process = start_command([COMMAND, *words], cwd=workplace, stdout=PIPE)
+    process = start_command([*COMMAND, *words], cwd=workplace, env=os.environ | VARIABLES, stdout=PIPE)
     try:
         assert process.stdout
         links: dict[str, str] = {}

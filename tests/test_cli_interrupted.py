@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from support.command_process import start_command
-from support.pipeline_runs import fingerprint, invoke
+from support.command_process import DEVNULL, run_command, start_command
+from support.pipeline_runs import COMMAND, VARIABLES, fingerprint, invoke
 
 from feedback_store.csv_store.seal import ENTRY
 
@@ -44,12 +42,10 @@ def test_two_processes_give_the_same_ppo(workplace: Path, monkeypatch: pytest.Mo
     pytest.importorskip("torch.distributed")
     folder = workplace / "runs" / "two"
     shutil.copytree(workplace / "runs/small", folder)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    options = ["-m", "stages.cli", "ppo", "--config", "small.yaml", "--set", "name=two", "--force"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(
-        [*torchrun, *options], cwd=workplace, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    options = [*COMMAND, "ppo", "--config", "small.yaml", "--set", "name=two", "--force"]
+    environment = os.environ | VARIABLES | {"OMP_NUM_THREADS": "1"}
+    finished = run_command([*torchrun, *options], cwd=workplace, env=environment, timeout=300)
     assert finished.returncode == 0, finished.stderr[-2000:]
     one = pd.read_csv(workplace / "runs/small/ppo/metrics.csv")
     two = pd.read_csv(folder / "ppo/metrics.csv")
@@ -63,13 +59,15 @@ def test_a_killed_stage_is_simply_run_again(workplace: Path, monkeypatch: pytest
     run = workplace / "runs" / "killed"
     shutil.copytree(workplace / "runs/small", run)
     (run / "reward" / "manifest.json").unlink()
-    program = [str(Path(sys.executable).with_name("image-rlhf")), "ppo", "--config", "small.yaml"]
     code, output = invoke(monkeypatch, workplace, "ppo", "--config", "small.yaml", "--set", "name=killed")
     assert code == 2
     assert "make train-reward" in output
     shutil.copy(workplace / "runs/small/reward/manifest.json", run / "reward" / "manifest.json")
     process = start_command(
-        [*program, "--set", "name=killed ppo.iterations=500"], cwd=workplace, stderr=subprocess.DEVNULL
+        [*COMMAND, "ppo", "--config", "small.yaml", "--set", "name=killed ppo.iterations=500"],
+        cwd=workplace,
+        env=os.environ | VARIABLES,
+        stderr=DEVNULL,
     )
     metrics = run / "ppo" / "metrics.csv"
     deadline = time.monotonic() + 120

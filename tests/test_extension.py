@@ -28,7 +28,7 @@ COUNT = 12
 SMALL: dict[str, Any] = {
     "name": "extended",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
+    "model": {"backbone": "tiny", "weights": "none", "trainable": "head"},
     "reference": {"labelled_per_class": 1, "epochs": 2, "calibration_folds": 0},
     "collect": {
         "teacher": "people",

@@ -14,6 +14,7 @@ import click
 
 from pipeline.config import load_config
 from stages.collect.run import run as collect
+from support import tiny_network  # noqa: F401  registers a network
 
 
 def main(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from click.testing import CliRunner
 
 from stages.cli import main
 
-COMMAND = Path(sys.executable).with_name("image-rlhf")
 SMALL = {
     "name": "small",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
+    "model": {"backbone": "tiny", "weights": "none", "trainable": "head"},
     "reference": {"labelled_per_class": 1, "epochs": 2, "batch_size": 20, "calibration_folds": 0},
     "collect": {"count": 40, "server": {"port": 0, "open_browser": False}},
     "reward": {"epochs": 2, "batch_size": 32},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,15 @@ import yaml
 from click.testing import CliRunner
 
 from stages.cli import main
+from support.command_process import run_command
 
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = ("-m", "support.tiny_network")  # after `python`
+VARIABLES = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 SMALL = {
     "name": "small",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "all"},
+    "model": {"backbone": "tiny", "weights": "none", "trainable": "all"},
     "reference": {"labelled_per_class": 2, "epochs": 4, "batch_size": 20, "calibration_folds": 2},
     "collect": {"count": 60, "simulated": {"name": "mistake"}},
     "reward": {"epochs": 2, "batch_size": 32},
@@ -24,7 +28,7 @@ SMALL = {
 
 
 def make_finished_run(folder: Path) -> None:
-    """small.yaml, one finished run of it in runs/, made by the installed command, and what that printed in first.txt."""
+    """small.yaml, one finished run of it in runs/, made by the command line, and what that printed in first.txt."""
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
     finished = command(folder, "run", "--config", "small.yaml")
     assert finished.returncode == 0, finished.stderr
@@ -32,14 +36,8 @@ def make_finished_run(folder: Path) -> None:
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The installed `image-rlhf`, in a process of its own."""
-    return subprocess.run(
-        [Path(sys.executable).with_name("image-rlhf"), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """`image-rlhf`, which knows the tiny network too, in a process of its own."""
+    return run_command([*COMMAND, *arguments], cwd=folder, env=os.environ | VARIABLES)
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> tuple[int, str]:

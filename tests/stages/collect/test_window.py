@@ -36,8 +36,19 @@ class Driven:
         ]
         arguments += [str(len(where.plan.items))]
         self.process = start_command([str(script), *arguments], env=self.environment)
-        self.window = self._xdotool("search", "--sync", "--onlyvisible", "--name", "image-rlhf: judge").split()[0]
+        self.window = self._find()
         self._xdotool("windowfocus", "--sync", self.window)
+
+    def _find(self) -> str:
+        """The window; a search fails if some other window goes while it looks at all of them."""
+        give_up = time.monotonic() + 60
+        while True:
+            try:
+                return self._xdotool("search", "--sync", "--onlyvisible", "--name", "image-rlhf: judge").split()[0]
+            except subprocess.CalledProcessError:
+                if time.monotonic() > give_up or self.process.poll() is not None:
+                    self.process.kill()  # its window would take the keys of the tests after
+                    raise
 
     def _xdotool(self, *arguments: str) -> str:
         done = subprocess.run(

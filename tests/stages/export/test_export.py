@@ -43,7 +43,14 @@ def exported(finished: Config) -> Config:
     """All three formats, by the command, which has nothing to say but what it made."""
     needs(*FORMATS)
     (folder_of(finished).parent / "c.json").write_text(json.dumps(finished.model_dump(mode="json")))
-    command = [sys.executable, "-m", "support.tiny_network", "export", "--config", str(folder_of(finished).parent / "c.json")]
+    command = [
+        sys.executable,
+        "-m",
+        "support.tiny_network",
+        "export",
+        "--config",
+        str(folder_of(finished).parent / "c.json"),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=finished.runs)
     assert done.returncode == 0, done.stderr
