@@ -49,7 +49,7 @@ class Iteration:
         self.reward, self.log_ref = torch.randn(images, CLASSES), torch.log_softmax(torch.randn(images, CLASSES), -1)
         config = PPOConfig(epochs=epochs, minibatch_size=batch, target_kl=None, lr=1e-6)
         runtime = start(RuntimeConfig())
-        self.learner = Learner.start(config, runtime, self.pieces, torch.arange(images), seed=0)
+        self.learner = Learner.start(config, runtime, self.pieces, torch.arange(images), seed=0, beta=0.3)
 
     def __call__(self) -> None:
         update(self.learner, self.learner.act(self.inputs, self.log_ref, self.reward))

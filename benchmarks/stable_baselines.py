@@ -85,7 +85,7 @@ def run_own(problem: Problem, estimator: str) -> tuple[float, float | None]:
     torch.nn.init.zeros_(head.bias)
     rows = torch.arange(IMAGES)
     inputs = Inputs(Features(None, None, problem.x, CPU), rows)  # type: ignore[arg-type]
-    learner = Learner.start(config, Runtime(CPU), Split(head, None, head), rows, seed=0)
+    learner = Learner.start(config, Runtime(CPU), Split(head, None, head), rows, seed=0, beta=BETA)
     spent, reached = 0.0, None
     for iteration in range(ITERATIONS):
         begin = time.perf_counter()

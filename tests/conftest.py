@@ -14,6 +14,7 @@ from typing import Any
 # tests start are told the same, so that their sums are rounded alike.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("IMAGE_RLHF_PRECISION", "fp32")  # what `auto` measures is not the same in every run
 
 import numpy as np
 import pytest

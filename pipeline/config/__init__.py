@@ -13,7 +13,7 @@ from pipeline.config.load import (
 )
 from pipeline.config.model import ModelConfig
 from pipeline.config.reference import ReferenceConfig
-from pipeline.config.renamed import original_names
+from pipeline.config.renamed import original_settings
 from pipeline.config.reward import RewardConfig
 from pipeline.config.root import Config
 from pipeline.config.runtime import RuntimeConfig
@@ -32,7 +32,7 @@ __all__ = [
     "known_keys",
     "load_config",
     "load_saved_config",
-    "original_names",
+    "original_settings",
     "parse_config",
     "read_saved_tree",
     "read_tree",

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.config import setting_checks as config_keys
-from pipeline.config.renamed import RENAMED_KEYS, current_names, refuse_renamed
+from pipeline.config.renamed import RENAMED_KEYS, current_names, refuse_renamed, with_added
 from pipeline.config.root import Config
 from pipeline.config.setting_checks import nearest_key, shown
 from pipeline.config.yaml_text import MAX_BYTES, parse_yaml, read_text
@@ -84,8 +84,8 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def read_saved_tree(path: Path) -> dict[str, Any]:
-    """As `read_tree`, of a configuration that a stage saved; settings renamed since then have their present names."""
-    return current_names(read_tree(path))
+    """As `read_tree`, of a configuration that a stage saved; settings renamed or added since then have their present names."""
+    return with_added(current_names(read_tree(path)))
 
 
 def load_saved_config(path: Path) -> Config:

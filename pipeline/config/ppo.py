@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,8 +32,15 @@ class PPOConfig(Section):
     temperature: float = Field(
         1.0, ge=1e-3, le=1000, description="of the policy that samples classes; samples are importance-weighted"
     )
-    beta: float = Field(
-        0.3, ge=1e-6, le=1e6, description="weight of KL(policy || reference), in units of the reward's scale"
+    beta: Annotated[float, Field(ge=1e-6, le=1e6)] | Literal["auto"] = Field(
+        "auto",
+        description="weight of KL(policy || reference), in units of the reward; auto: chosen by train-reward from "
+        "held-out judgments, see the reward model's card",
+    )
+    start: Literal["reference", "reward", "auto"] = Field(
+        "auto",
+        description="initial policy: the reference, the reward model's network, or the one whose objective J on the training "
+        "images is higher",
     )
     kl_target: float | None = Field(None, gt=0, le=1e6, description="nats per image; adapts beta (Ziegler et al. 2019)")
     kl_horizon: int = Field(10_000, ge=1, le=10**9, description="images over which the adaptive beta moves")

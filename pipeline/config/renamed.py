@@ -1,6 +1,7 @@
-"""Settings that were renamed: refused under the old name or value, readable in configurations saved with runs.
+"""Settings that were renamed or added: old names are refused, but readable in configurations saved with runs.
 
-Hashes of settings are taken under the original names, so that a renaming does not invalidate finished stages.
+Hashes of settings are taken under the original names and without what was added, so that a new version does not
+invalidate finished stages.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ RENAMED_KEYS: dict[str, str] = {
 # Setting, by its present key: old value -> new value.
 RENAMED_VALUES: dict[str, dict[str, str]] = {
     "ppo.penalty": {"learning": "current", "acting": "old"},
+}
+# Settings that earlier versions did not have, with the value that corresponds to those versions.
+ADDED: dict[str, Any] = {
+    "collect.store": "csv",
+    "collect.strategy": "uniform",
+    "reward.scale": "unit",
+    "ppo.start": "reference",
 }
 
 Tree = dict[str, Any]
@@ -43,10 +51,28 @@ def current_names(tree: Tree) -> Tree:
     return _replaced(_moved(tree, RENAMED_KEYS), RENAMED_VALUES)
 
 
-def original_names(tree: Tree) -> Tree:
-    """A copy of a configuration with the oldest keys and values in place of new ones: what hashes of settings are taken of."""
+def with_added(tree: Tree) -> Tree:
+    """A copy of a saved configuration in which settings that its version did not have are as that version behaved."""
+    tree = copy.deepcopy(tree)
+    for key, value in ADDED.items():
+        section, leaf = key.split(".")
+        if isinstance(tree.get(section), dict):
+            tree[section].setdefault(leaf, value)
+    return tree
+
+
+def original_settings(tree: Tree) -> Tree:
+    """A copy of a complete configuration as the earliest version had it: what hashes of settings are taken of.
+
+    It has the oldest keys and values in place of new ones, and lacks settings that were added, at their earlier value.
+    """
     values = {key: {new: old for old, new in pairs.items()} for key, pairs in RENAMED_VALUES.items()}
-    return _moved(_replaced(tree, values), {new: old for old, new in RENAMED_KEYS.items()})
+    tree = _moved(_replaced(tree, values), {new: old for old, new in RENAMED_KEYS.items()})
+    for key, value in ADDED.items():
+        for section, leaf in _places(tree, key):
+            if section[leaf] == value:
+                del section[leaf]
+    return tree
 
 
 def _moved(tree: Tree, table: Mapping[str, str]) -> Tree:

@@ -17,6 +17,10 @@ class RewardConfig(TrainingConfig):
     start: Literal["reference", "backbone"] = Field(
         "reference", description="initial weights: the reference's or the backbone's"
     )
+    scale: Literal["nats", "unit"] = Field(
+        "nats",
+        description="unit of the reward: nats of the judgments' likelihood, or its standard deviation under the reference",
+    )
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(0.2, description="share of judged images held out")
     patience: int = Field(
         5, ge=1, le=100_000, description="epochs without a better held-out likelihood before training stops"

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from pipeline.config.base import Section
 
+Precision = Literal["auto", "fp32", "bf16"]
+
 
 class RuntimeConfig(Section):
     device: str = Field("auto", description="auto, cpu, cuda or mps")
+    precision: Precision = Field(
+        "auto",
+        description="fp32, bf16 (autocast), or whichever is faster for the network on this machine, measured once",
+    )
     decode_seconds: float = Field(
         30.0, gt=0, le=86_400, description="largest processor time in seconds to decode one image"
     )

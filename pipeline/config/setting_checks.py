@@ -36,10 +36,14 @@ def _is_text(kind: Any) -> bool:
     if origin is Literal:
         return all(isinstance(choice, str) for choice in inner)
     if origin in (list, Union, types.UnionType):
-        return any(_is_text(one) for one in inner)
+        return any(_is_text(one) for one in inner) and not any(_is_number(one) for one in inner)
     if origin is Annotated:
         return _is_text(inner[0])
     return kind in (str, Path)
+
+
+def _is_number(kind: Any) -> bool:
+    return kind in (int, float) or (get_origin(kind) is Annotated and _is_number(get_args(kind)[0]))
 
 
 def nearest_key(key: str, keys: Sequence[str]) -> str:
@@ -56,10 +60,24 @@ def nearest_key(key: str, keys: Sequence[str]) -> str:
 
 def problems(error: ValidationError, where: str, keys: Sequence[str]) -> str:
     """A sentence for each thing that is wrong, at most MAX_PROBLEMS of them."""
-    found = error.errors(include_url=False, include_context=False)
+    found = _merged(error.errors(include_url=False, include_context=False), keys)
     told = [_problem(one, where, keys) for one in found[:MAX_PROBLEMS]]
     more = len(found) - len(told)
     return "\n".join([*told, f"{where}: {more} more problems of the same kinds"] if more else told)
+
+
+def _merged(errors: Sequence[Any], keys: Sequence[str]) -> list[Any]:
+    """Errors with one for each setting that may be a number or a word, where pydantic has one for either."""
+    merged: list[Any] = []
+    for error in errors:
+        *parents, last = error["loc"] or [""]
+        if isinstance(last, str) and ".".join(map(str, parents)) in keys:
+            error = {**error, "loc": tuple(parents)}
+            if merged and merged[-1]["loc"] == error["loc"]:
+                merged[-1]["msg"] += f", or {error['msg'].removeprefix('Input should be ')}"
+                continue
+        merged.append(error)
+    return merged
 
 
 def _problem(error: Any, where: str, keys: Sequence[str]) -> str:
@@ -108,13 +126,25 @@ def _inner_metadata(kind: Any) -> Iterator[Any]:
         yield from _inner_metadata(inner)
 
 
+def _choices(kind: Any) -> list[str]:
+    """The words that a setting may be, and `number` where it may be one, too."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    words = (
+        [word for one in get_args(kind) for word in _choices(one)]
+        if get_origin(kind) in (Union, types.UnionType)
+        else []
+    )
+    return [*words, "a number"] if words and any(_is_number(one) for one in get_args(kind)) else words
+
+
 def table(section: type[BaseModel]) -> str:
     """Every key with its default, its range and what it means, as Markdown: docs/settings.md."""
     lines = ["| setting | default | range | |", "| --- | --- | --- | --- |"]
     for key, field in fields_of(section):
         default = field.get_default(call_default_factory=True)
         told = "needed" if field.is_required() else json.dumps(default, default=str, ensure_ascii=False)
-        choices = " or ".join(get_args(field.annotation)) if get_origin(field.annotation) is Literal else ""
+        choices = " or ".join(_choices(field.annotation))
         meaning = "; ".join(part for part in (choices, field.description or "") if part)
         lines.append(f"| `{key}` | `{told}` | {limits_of(field)} | {meaning} |")
     return "\n".join(lines) + "\n"

@@ -6,6 +6,8 @@ With an empty prefix (`trainable: all`) the features are the normalised images.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.transforms import IMAGENET, Normalisation, augment, normalise
 from pipeline.models.backbone import Split
+from pipeline.models.fold_batchnorm import fold_batchnorm
+from pipeline.models.policy import is_linear
+from pipeline.models.precision import autocast
 from pipeline.models.serialization import weights_hash
 from pipeline.run.atomic_files import short_hash, writing
 
@@ -34,6 +39,8 @@ class Features:
         stored: [N, ...] float32 prefix outputs, if they are cached.
         device: of the batches.
         normalisation: of the pixels, as the network expects it.
+        bf16: the prefix, and a suffix of more than one layer, compute in bfloat16.
+        linear: the suffix is a single linear layer, which computes in float32.
     """
 
     def __init__(
@@ -44,12 +51,18 @@ class Features:
         device: torch.device,
         *,
         normalisation: Normalisation = IMAGENET,
+        bf16: bool = False,
+        linear: bool = False,
     ) -> None:
         self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
-        self.normalisation = normalisation
+        self.normalisation, self.bf16, self.linear = normalisation, bf16, linear
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the suffix computes."""
+        return autocast(self.device, self.bf16 and not self.linear)
 
     def batch(self, rows: Tensor) -> Tensor:
         """rows [B] to features [B, ...]; deterministic."""
@@ -68,7 +81,10 @@ class Features:
     def encode(self, pixels: Tensor) -> Tensor:
         """Any uint8 images [B, H, W, 3] to features [B, ...]."""
         images = normalise(pixels.to(self.device), self.normalisation)
-        return images if self.prefix is None else self.prefix(images)
+        if self.prefix is None:
+            return images
+        with autocast(self.device, self.bf16):
+            return self.prefix(images).float()
 
 
 def load_features(
@@ -81,24 +97,27 @@ def load_features(
     limit_mb: float,
     device: torch.device,
     normalisation: Normalisation = IMAGENET,
+    bf16: bool = False,
 ) -> Features:
     """Features of all images of a table, from the cache if possible.
 
     The cache key covers the prefix's weights, the images' content in order, the transform and the normalisation. Outputs
     that would take more than `limit_mb` are not stored but computed again for each batch.
     """
-    source = Features(pixels, split.prefix, None, device, normalisation=normalisation)
+    linear = is_linear(split.suffix)
+    make = partial(Features, pixels, device=device, normalisation=normalisation, bf16=bf16, linear=linear)
     if split.prefix is None:
-        return source
+        return make(None, None)
+    source = make(fold_batchnorm(split.prefix), None)
     example = source.batch(torch.tensor([0]))[0]
     if example.numel() * 4 * len(source) > limit_mb * 2**20:
         return source
     images = hashlib.sha256("".join(ids).encode()).hexdigest()
-    key = short_hash(weights_hash(split.prefix), images, transform.key, *normalisation.key)
+    key = short_hash(weights_hash(split.prefix), images, transform.key, *normalisation.key, "folded", *["bf16"] * bf16)
     shape = (len(source), *example.shape)
     path = cache / "features" / f"{key}.npy"
     stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
-    return Features(pixels, split.prefix, stored, device, normalisation=normalisation)
+    return make(source.prefix, stored)
 
 
 def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:

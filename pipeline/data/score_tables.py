@@ -24,7 +24,8 @@ def score(suffix: nn.Module, features: Features, rows: Tensor | None = None) -> 
     suffix.eval()
     chunk = BATCH if features.stored is None or features.stored.ndim > 2 else 65_536
     rows = torch.arange(len(features)) if rows is None else rows
-    outputs = [suffix(features.batch(part)).float().cpu() for part in rows.split(chunk)]
+    with features.autocast():
+        outputs = [suffix(features.batch(part)).float().cpu() for part in rows.split(chunk)]
     suffix.train(was_training)
     return torch.cat(outputs)
 
@@ -40,7 +41,9 @@ def cached_scores(
 ) -> Tensor:
     """`score` of every image, [N, C], cached on disk under the hash of the weights, the images and the transform."""
     images = hashlib.sha256("".join(ids).encode()).hexdigest()
-    key = short_hash(weights_hash(network), images, transform.key, *features.normalisation.key)
+    key = short_hash(
+        weights_hash(network), images, transform.key, *features.normalisation.key, *["bf16"] * features.bf16
+    )
 
     def write(path: Path) -> None:
         with path.open("wb") as file:

@@ -16,6 +16,7 @@ from pipeline.data.feature_cache import BATCH, Features
 from pipeline.data.transforms import augment
 from pipeline.errors import UserError
 from pipeline.models.policy import log_policy
+from pipeline.models.precision import autocast
 from pipeline.models.reward_model import RewardModel
 from pipeline.models.serialization import weights_hash
 from pipeline.run.workspace import Workspace
@@ -48,6 +49,7 @@ class Environment:
 
     Attributes:
         log_ref, reward: [N, C] log pi_ref and r~ of all images.
+        beta: weight of the KL penalty that the configuration asks for, in units of the reward.
         spread: [N, C] standard deviation of the ensemble's rewards; None for a reward model of one network.
         reference, reward_model: the frozen networks.
         hashes: of both, weights and buffers, when they were loaded.
@@ -56,6 +58,7 @@ class Environment:
     ws: Workspace
     log_ref: Tensor
     reward: Tensor
+    beta: float
     spread: Tensor | None
     reference: nn.Module
     reward_model: RewardModel
@@ -83,7 +86,7 @@ class Environment:
         uniform = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
         spread = model.spread(utilities, uniform).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))
-        return cls(ws, ws.log_reference, table, spread, reference, model, hashes)
+        return cls(ws, ws.log_reference, table, configured_beta(ws), spread, reference, model, hashes)
 
     def check_frozen(self) -> None:
         """Raise RuntimeError if reference or reward model changed, BatchNorm's buffers included."""
@@ -109,9 +112,28 @@ class Environment:
         return inputs, log_ref, self.reward_model.rewards(utilities, log_ref)
 
 
+def configured_beta(ws: Workspace) -> float:
+    """`ppo.beta`; `auto` is what train-reward chose (docs/method.md 3).
+
+    Raises:
+        UserError: it is `auto`, and the reward model was trained without choosing one.
+    """
+    beta = ws.config.ppo.beta
+    if beta != "auto":
+        return beta
+    chosen = ws.run.read("reward", "card.json", "verdict").get("kl_weight")
+    if not chosen:
+        raise UserError(
+            f"ppo.beta: auto takes the weight that {ws.run.path / 'reward' / 'card.json'} was to have and has not; run "
+            "`make train-reward` again with reward.scale=nats, or set a number (0.3 was the default with reward.scale=unit)"
+        )
+    return float(chosen["beta"])
+
+
 @torch.no_grad()
 def forward(network: nn.Module, inputs: Inputs) -> Tensor:
     """Outputs [B, C], on the CPU, of a network in eval mode."""
     network.eval()
     parts = torch.arange(len(inputs)).split(BATCH)
-    return torch.cat([network(inputs.batch(part)).float().cpu() for part in parts])
+    with autocast(inputs.features.device, inputs.features.bf16):
+        return torch.cat([network(inputs.batch(part)).float().cpu() for part in parts])

@@ -70,7 +70,9 @@ def policy_metrics(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float)
     Where the optimum is the reference itself (a reward that does not depend on the class), attained is 1 for a policy
     equal to it and NaN for any other.
     """
-    log_pi, log_ref, reward = log_pi.double(), log_ref.double(), reward.double()
+    # Normalised in double precision: an error of float32 times a large beta would exceed what the judgments add.
+    log_pi, log_ref = (torch.log_softmax(log_p.double(), -1) for log_p in (log_pi, log_ref))
+    reward = reward.double()
     j, j_ref = objective(log_pi, log_ref, reward, beta), objective(log_ref, log_ref, reward, beta)
     j_star = optimal_objective(log_ref, reward, beta)
     room = float(j_star - j_ref)

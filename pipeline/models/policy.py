@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pipeline.models.backbone import Split
 
@@ -16,6 +16,19 @@ def log_policy(logits: Tensor) -> Tensor:
 def final_linear(network: nn.Module) -> nn.Linear:
     """The layer that outputs the logits: the last linear one."""
     return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+
+
+def is_linear(suffix: nn.Module) -> bool:
+    """Whether a suffix, in eval mode, is one linear layer of its input [B, D]."""
+    if isinstance(suffix, fx.GraphModule):
+        calls = [node for node in suffix.graph.nodes if node.op not in ("placeholder", "output")]
+        if any(node.op != "call_module" for node in calls):
+            return False
+        layers = [suffix.get_submodule(str(node.target)) for node in calls]
+    else:
+        layers = list(suffix) if isinstance(suffix, nn.Sequential) else [suffix]
+    kinds = [layer for layer in layers if not isinstance(layer, nn.Dropout | nn.Identity)]
+    return len(kinds) == 1 and type(kinds[0]) is nn.Linear
 
 
 def divide_logits(split: Split, temperature: float) -> None:

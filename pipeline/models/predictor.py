@@ -7,6 +7,7 @@ print(predictor.predict("photo.jpg").label)
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ from pipeline.data.decode import decode, read_file, to_rgb
 from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
 from pipeline.learning.statistics import UNIFORM_TOLERANCE
+from pipeline.models.fold_batchnorm import fold_batchnorm
 from pipeline.models.policy import log_policy
+from pipeline.models.precision import autocast, choose_bf16
 from pipeline.models.serialization import ModelHeader, load_model, weights_hash
 from pipeline.run.runtime import start
 
@@ -71,6 +74,7 @@ class Predictor:
     Attributes:
         classes: names, in the order of the network's outputs.
         weights: SHA-256 over the weights.
+        bf16: whether the network computes in bfloat16, with BatchNorm folded; probabilities are float32.
     """
 
     def __init__(
@@ -81,12 +85,15 @@ class Predictor:
         *,
         max_pixels: int | None = None,
         max_megabytes: int | None = None,
+        bf16: bool = False,
     ) -> None:
         self.header = header
         self.classes = header.classes
         self.weights = weights_hash(network)
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device).eval().requires_grad_(False)
+        self.bf16 = bf16
+        self._computed = fold_batchnorm(self.network) if bf16 else self.network
         limits = ImagesConfig.model_fields
         self.max_pixels: int = max_pixels or limits["max_pixels"].default
         self.max_bytes: int = (max_megabytes or limits["max_megabytes"].default) * 2**20
@@ -118,12 +125,15 @@ class Predictor:
                 )
             path = file
         network, header, _ = load_model(path, "policy")
+        settings = runtime or RuntimeConfig()
+        device = start(settings).device
         return cls(
             network,
             header,
-            start(runtime or RuntimeConfig()).device,
+            device,
             max_pixels=max_pixels,
             max_megabytes=max_megabytes,
+            bf16=choose_bf16(settings, lambda: copy.deepcopy(network), header.size, name=header.network, device=device),
         )
 
     def prepare(self, source: Source) -> np.ndarray:
@@ -156,7 +166,9 @@ class Predictor:
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(np.require(pixels, requirements="W"))
         batch = pixels.to(self.device)
-        return log_policy(self.network(normalise(batch, self.header.normalisation))).cpu()
+        with autocast(self.device, self.bf16):
+            logits = self._computed(normalise(batch, self.header.normalisation))
+        return log_policy(logits).cpu()
 
     def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:
         """Predictions for images, each a path, a file's bytes or a Pillow image; a single image gives a single prediction.

@@ -1,8 +1,9 @@
-"""The reward model: utilities r(x, .) of all C classes in one forward pass, and their scale.
+"""The reward model: utilities r(x, .) of all C classes in one forward pass, and their scale (docs/method.md 2).
 
-One network, or an ensemble. Each member's utilities are centred per image and divided by their standard deviation under
-the reference. The reward is the members' mean minus `pessimism` times their standard deviation, scaled again
-(docs/method.md 2; Coste et al. 2023). The scales are saved with the model.
+One network, or an ensemble. In nats, the reward is the logarithm of the members' mean probability of each class, less
+that of the reference if the networks were trained from it. In unit scale, each member's utilities are divided by their
+standard deviation under the reference, and the reward is their mean. From either, `pessimism` times the members'
+standard deviation is subtracted (Coste et al. 2023), and it is centred per image. The scale is saved with the model.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pipeline.config.base import MAX_MEMBERS
 from pipeline.models.serialization import ModelHeader, damaged, load_model, save_model
 from pipeline.models.weight_checks import mismatch
 from pipeline.run.atomic_files import Damaged
+
+SINGLE = ("scale", "tie", "pessimism", "nats", "relative")  # buffers of one value, as named in the file
+ADDED = ("nats", "relative")  # not in files of earlier versions: unit scale
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
@@ -40,12 +44,17 @@ class RewardModel(nn.Module):
         scale: standard deviation of the members' mean minus `pessimism` times their standard deviation.
         tie: Davidson's nu, the propensity of ties in comparisons; 0 without ties.
         pessimism: number of standard deviations that are subtracted.
+        nats: rewards are in nats of the judgments' likelihood; else they have unit scale.
+        relative: the networks were trained from the reference: in nats, its log-probabilities are subtracted, so that
+            pi_ref e^r contains it once.
     """
 
     scales: Tensor
     scale: Tensor
     tie: Tensor
     pessimism: Tensor
+    nats: Tensor
+    relative: Tensor
 
     def __init__(
         self,
@@ -55,11 +64,14 @@ class RewardModel(nn.Module):
         *,
         tie: float = 0.0,
         pessimism: float = 0.0,
+        nats: bool = False,
+        relative: bool = False,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.register_buffer("scales", torch.tensor(list(scales), dtype=torch.float32))
-        for name, value in (("scale", scale), ("tie", tie), ("pessimism", pessimism)):
+        single = (scale, tie, pessimism, nats, relative)
+        for name, value in zip(SINGLE, single, strict=True):
             self.register_buffer(name, torch.tensor(float(value)))
 
     @classmethod
@@ -71,8 +83,17 @@ class RewardModel(nn.Module):
         *,
         tie: float,
         pessimism: float,
+        nats: bool = False,
+        relative: bool = False,
     ) -> RewardModel:
         """A model with the scales of utilities [N, C] (one per member) on the training images; a scale may be 0."""
+        if nats:
+            model = cls(
+                networks, [1.0] * len(networks), 1.0, tie=tie, pessimism=pessimism, nats=True, relative=relative
+            )
+            if not reference_scale(model._combined(utilities, log_ref), log_ref) > 0:
+                model.scale.fill_(0.0)
+            return model
         scales = [reference_scale(u, log_ref) for u in utilities]
         model = cls(networks, scales, 1.0, tie=tie, pessimism=pessimism)
         if min(scales) > 0:
@@ -83,20 +104,26 @@ class RewardModel(nn.Module):
 
     def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each with its own scale."""
+        if self.relative:
+            utilities = [u - log_ref for u in utilities]
         each = zip(utilities, self.scales.to(log_ref.device), strict=True)
         return torch.stack([centred(u, log_ref) / scale for u, scale in each])
 
     def _combined(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         each = self.members(utilities, log_ref)
-        mean = each.mean(0)
-        return (
-            mean
-            if len(each) == 1 or not self.pessimism
-            else mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
-        )
+        if (
+            self.nats
+        ):  # a member that is unsure of an image takes less part in the mean of probabilities than of utilities
+            log_p = torch.stack([torch.log_softmax(u, -1) for u in utilities])
+            mean = torch.logsumexp(log_p, 0) - (log_ref if self.relative else 0.0)
+        else:
+            mean = each.mean(0)
+        if len(each) == 1 or not self.pessimism:
+            return mean
+        return mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
 
     def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
-        """r~ [N, C]: mean 0 under the reference for every image, variance 1 over the images it was fitted on."""
+        """r~ [N, C]: mean 0 under the reference for every image; in unit scale, variance 1 over the images it was fitted on."""
         return centred(self._combined(utilities, log_ref), log_ref) / self.scale.to(log_ref.device)
 
     def spread(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
@@ -106,7 +133,7 @@ class RewardModel(nn.Module):
     def save(self, path: Path, header: ModelHeader) -> None:
         """Write the first member under its network's names, and of the others what differs, so that a prefix is stored once."""
         first = self.networks[0].state_dict()
-        extra = {f"reward.{name}": getattr(self, name) for name in ("scales", "scale", "tie", "pessimism")}
+        extra = {f"reward.{name}": getattr(self, name) for name in ("scales", *SINGLE)}
         for number, network in enumerate(self.networks):
             own = network.state_dict()
             extra |= {f"member.{number}.{k}": v for k, v in own.items() if number and not torch.equal(v, first[k])}
@@ -121,16 +148,18 @@ class RewardModel(nn.Module):
         """
         network, header, extra = load_model(path, "reward")
         try:
-            scales, (scale, tie, pessimism) = _scales(extra)
+            scales, (scale, tie, pessimism, nats, relative) = _scales(extra)
             networks = [network, *(_member(network, extra, number) for number in range(1, len(scales)))]
         except Damaged as error:
             raise damaged(path, str(error)) from None
-        return cls(networks, scales, scale, tie=tie, pessimism=pessimism).eval(), header
+        model = cls(networks, scales, scale, tie=tie, pessimism=pessimism, nats=bool(nats), relative=bool(relative))
+        return model.eval(), header
 
 
 def _scales(extra: dict[str, Tensor]) -> tuple[list[float], list[float]]:
-    """The members' scales; and scale, tie and pessimism of the ensemble."""
-    names = [f"reward.{name}" for name in ("scale", "tie", "pessimism")]
+    """The members' scales; and the single values of the ensemble, in the order of SINGLE."""
+    extra = {f"reward.{name}": torch.tensor(0.0) for name in ADDED} | extra
+    names = [f"reward.{name}" for name in SINGLE]
     if missing := [name for name in ("reward.scales", *names) if name not in extra]:
         raise Damaged(f"'{missing[0]}' is missing")
     scales, single = extra["reward.scales"], [extra[name] for name in names]

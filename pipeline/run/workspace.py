@@ -20,9 +20,10 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.score_tables import cached_scores
 from pipeline.errors import UserError
-from pipeline.models.backbone import Split, split
+from pipeline.models.backbone import Split, build_network, split
 from pipeline.models.network_shape import require_size
 from pipeline.models.policy import log_policy
+from pipeline.models.precision import choose_bf16
 from pipeline.models.serialization import ModelHeader, load_model
 from pipeline.models.sources import DataConfiguration, find_backbone, parse_backbone
 from pipeline.run.atomic_files import printable, sha256_of
@@ -80,8 +81,21 @@ class Workspace:
             limit_mb=self.config.model.cache_limit_mb,
             device=self.runtime.device,
             normalisation=_data_configuration(self.config).normalisation,
+            bf16=self.bf16,
         )
         return pieces, features
+
+    @cached_property
+    def bf16(self) -> bool:
+        """Whether networks compute in bfloat16 under autocast."""
+        model = self.config.model.model_copy(update={"weights": "none"})
+        return choose_bf16(
+            self.config.runtime,
+            lambda: build_network(model, len(self.classes), 0),
+            self.transform.size,
+            name=model.backbone,
+            device=self.runtime.device,
+        )
 
     def scores(self, pieces: Split, features: Features) -> Tensor:
         """Outputs [N, C] of a network on every image, from the cache if possible."""

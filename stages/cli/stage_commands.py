@@ -103,7 +103,8 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
     from stages.compare import run as stage
     from stages.compare.baselines import Learners
     from stages.ppo.run import optimise
-    from stages.reward.run import fit_policy
+    from stages.ppo.start import choose_start
+    from stages.reward.training import fit_policy
 
     def prepare(one: Config) -> None:
         automatic = one.collect.teacher in stage.AUTOMATIC_TEACHERS
@@ -111,9 +112,10 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
             if name != "collect" or automatic:
                 importlib.import_module(module).run(one)
 
-    def align(environment: Environment, pieces: Split, features: Features, metrics: Metrics) -> tuple[int, float]:
-        ended = optimise(environment, pieces, features, metrics=metrics, checkpoints=Checkpoints(None, ""))
-        return ended.images, ended.beta
+    def align(environment: Environment, metrics: Metrics) -> tuple[Split, Features, int, float]:
+        start = choose_start(environment)
+        ended = optimise(environment, start.pieces, start.features, metrics=metrics, checkpoints=Checkpoints(None, ""))
+        return start.pieces, start.features, ended.images, ended.beta
 
     learners = Learners(prepare, fit_policy, align)
     click.echo(stage.run(config, seeds, learners, list(only)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.config import Config, parse_config
 from pipeline.data.feature_cache import Features
-from pipeline.learning.environment import Environment
+from pipeline.learning.environment import Environment, configured_beta
 from pipeline.learning.objective import kl, log_optimal_policy
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
@@ -30,9 +30,12 @@ REFERENCE, SUPERVISED, ARGMAX, OPTIMUM, BEST_OF_N = (
     "best-of-n",
 )
 DISTILLATION, DPO, PPO = "distillation of pi*", "DPO", "PPO, expected"
+SUPERVISED_LONG = "supervised, as many images as PPO"
+PPO_AUTO = "PPO, beta auto"
 METHODS = (
     REFERENCE,
     SUPERVISED,
+    SUPERVISED_LONG,
     ARGMAX,
     OPTIMUM,
     BEST_OF_N,
@@ -41,8 +44,12 @@ METHODS = (
     "A2C",
     "REINFORCE",
     "PPO, sampled",
+    "PPO from the reference",
+    "PPO from the reward model",
+    PPO_AUTO,
     PPO,
 )
+OF_BUDGET = (SUPERVISED_LONG, DISTILLATION, "A2C", "REINFORCE")  # trained on as many images as PPO
 SUPERVISED_MEMBER = 2000  # member number, for random streams, of supervised learning and DPO
 
 
@@ -52,14 +59,15 @@ class Learners:
 
     Attributes:
         prepare: makes reference, judgments and reward model of a configuration.
-        likelihood: fits the suffix of a network to the judgments; returns the number of images trained on.
-        align: PPO with section `ppo` of the workspace's configuration; returns the number of images trained on, and the KL
-            controller's beta at the end.
+        likelihood: fits the suffix of a network to the judgments, with random streams of a number, on about so many
+            images if they are given; returns the number of images trained on.
+        align: PPO with section `ppo` of the environment's configuration; returns the policy, the number of images trained
+            on, and the KL controller's beta at the end.
     """
 
     prepare: Callable[[Config], None]
-    likelihood: Callable[[Workspace, Split, Features, int], int]
-    align: Callable[[Environment, Split, Features, Metrics], tuple[int, float]]
+    likelihood: Callable[[Workspace, Split, Features, int, int | None], int]
+    align: Callable[[Environment, Metrics], tuple[Split, Features, int, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +94,7 @@ class Budget:
     Attributes:
         beta: the KL controller's at PPO's end: the only beta of the table. pi*, best-of-n, distillation and DPO aim
             at its optimum, and J and attained of all methods are computed with it.
-        images: number of images PPO was trained on: distillation, A2C and REINFORCE get as many.
+        images: number of images PPO was trained on: the methods in OF_BUDGET get as many.
     """
 
     beta: float
@@ -110,9 +118,10 @@ def methods(
     rollouts = max(1, round(budget.images / pool * -(-pool // ws.config.ppo.batch_size)))
     known: dict[str, Callable[[], MethodResult]] = {
         REFERENCE: lambda: MethodResult(log_ref),
-        SUPERVISED: partial(_supervised, environment, learners),
+        SUPERVISED: partial(_supervised, environment.ws, learners),
+        SUPERVISED_LONG: partial(_supervised_long, environment.ws, learners, budget.images),
         ARGMAX: lambda: MethodResult(greedy(reward)),
-        OPTIMUM: lambda: MethodResult(log_optimal_policy(log_ref, reward, beta)),
+        OPTIMUM: lambda: MethodResult(log_optimal_policy(log_ref, reward, beta), note="two networks"),
         BEST_OF_N: best_of_same_kl,
         DISTILLATION: partial(_distilled, environment, beta, rollouts, folder / "distillation.csv"),
         DPO: partial(_dpo, environment, learners, beta),
@@ -123,10 +132,10 @@ def methods(
     return known
 
 
-def _changed(ws: Workspace, ppo: dict[str, Any]) -> Workspace:
-    """The workspace with changed PPO settings, which are validated."""
+def _changed(ws: Workspace, section: str, **settings: Any) -> Workspace:
+    """The workspace with changed settings of a section, which are validated."""
     tree = ws.config.model_dump(mode="json")
-    tree["ppo"] |= ppo
+    tree[section] |= settings
     return dataclasses.replace(ws, config=parse_config(tree, "compare"))
 
 
@@ -134,12 +143,18 @@ def _start(ws: Workspace) -> tuple[Split, Features]:
     return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
 
 
-def _supervised(environment: Environment, learners: Learners) -> MethodResult:
+def _supervised(ws: Workspace, learners: Learners) -> MethodResult:
     """Supervised training of the policy on the judgments, its logits as utilities, from the reference's weights."""
-    ws = environment.ws
     pieces, features = _start(ws)
-    images = learners.likelihood(ws, pieces, features, SUPERVISED_MEMBER)
+    images = learners.likelihood(ws, pieces, features, SUPERVISED_MEMBER, None)
     return MethodResult(log_policy(ws.scores(pieces, features)), images)
+
+
+def _supervised_long(ws: Workspace, learners: Learners, images: int) -> MethodResult:
+    """The same for as many images as PPO, however many epochs that is; the best epoch is kept all the same."""
+    pieces, features = _start(ws)
+    trained = learners.likelihood(ws, pieces, features, SUPERVISED_MEMBER, images)
+    return MethodResult(log_policy(ws.scores(pieces, features)), trained)
 
 
 def _dpo(environment: Environment, learners: Learners, beta: float) -> MethodResult:
@@ -147,7 +162,7 @@ def _dpo(environment: Environment, learners: Learners, beta: float) -> MethodRes
     pieces, features = _start(ws)
     model = environment.reward_model
     utility_beta = beta * float(model.scales.mean() * model.scale)
-    images = learners.likelihood(ws, dpo_pieces(pieces, utility_beta), features, SUPERVISED_MEMBER)
+    images = learners.likelihood(ws, dpo_pieces(pieces, utility_beta), features, SUPERVISED_MEMBER, None)
     return MethodResult(log_policy(ws.scores(pieces, features)), images)
 
 
@@ -159,8 +174,9 @@ def _distilled(environment: Environment, beta: float, rollouts: int, file: Path)
 
 
 def _aligned(environment: Environment, learners: Learners, settings: dict[str, Any], file: Path) -> MethodResult:
-    ws = _changed(environment.ws, settings)
-    pieces, features = _start(ws)
+    ws = _changed(environment.ws, "ppo", **settings)
+    beta = configured_beta(ws) if "beta" in settings else environment.beta
     with Metrics(file) as metrics:
-        images, beta = learners.align(dataclasses.replace(environment, ws=ws), pieces, features, metrics)
+        changed = dataclasses.replace(environment, ws=ws, beta=beta)
+        pieces, features, images, beta = learners.align(changed, metrics)
     return MethodResult(log_policy(ws.scores(pieces, features)), images, beta)

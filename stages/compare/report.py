@@ -23,7 +23,7 @@ COLUMNS = {  # factor and decimals of each
     "seconds": (1, 1),
 }
 
-MARKERS = "osD^vP*Xh<>d"
+MARKERS = "osD^vP*Xh<>dpH8"
 BASELINE_COLOURS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
 PPO_STYLE: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
@@ -44,9 +44,9 @@ def paired(frame: pd.DataFrame, one: str, other: str, column: str) -> np.ndarray
 
 def _beta(config: Config, frame: pd.DataFrame) -> str:
     """The beta that J and attained are computed with: the KL controller's at PPO's end."""
-    if not config.ppo.kl_target:
+    if not config.ppo.kl_target and config.ppo.beta != "auto":
         return f"beta {config.ppo.beta:g}"
-    return f"beta at the end of PPO {_mean_and_interval(frame.groupby('seed')['beta'].first().to_numpy(), 1, 3)}"
+    return f"beta {'at the end of PPO' if config.ppo.kl_target else 'chosen by train-reward'} {_mean_and_interval(frame.groupby('seed')['beta'].first().to_numpy(), 1, 3)}"
 
 
 def markdown(config: Config, frame: pd.DataFrame) -> str:
@@ -71,6 +71,8 @@ def markdown(config: Config, frame: pd.DataFrame) -> str:
         ahead = "" if name == PPO or not len(lead) or np.isnan(lead).all() else _mean_and_interval(lead, 100, 1)
         n = pd.to_numeric(own["note"], errors="coerce").dropna()
         note = "" if n.empty else f" (n = {n.min():.0f}" + (f" to {n.max():.0f})" if n.min() < n.max() else ")")
+        texts = [text for text in own["note"].dropna().unique() if text and n.empty]
+        note = note or "".join(f" ({text})" for text in texts)
         lines.append(f"| {name}{note} | {' | '.join([*cells, ahead])} |")
     seeds = frame["seed"].nunique()
     about = f"{config.name}: {_beta(config, frame)}, {seeds} seed{'s' if seeds > 1 else ''}"

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from pipeline.config.renamed import original_names
+from pipeline.config.renamed import original_settings
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.learning.environment import Environment
 from pipeline.learning.objective import kl, policy_metrics
 from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
 from pipeline.run.atomic_files import Damaged, read_json, read_object, sha256_of, short_hash, write_json
 from pipeline.run.workspace import Workspace
-from stages.compare.baselines import DISTILLATION, PPO, Budget, Learners, MethodResult, methods
+from stages.compare.baselines import OF_BUDGET, PPO, PPO_AUTO, Budget, Learners, MethodResult, methods
 
 Row = dict[str, Any]
 
@@ -57,9 +57,12 @@ def run_seed(environment: Environment, learners: Learners, names: list[str]) -> 
     ws = environment.ws
     folder = ws.run.path / "compare"
     inputs = inputs_key(ws)
-    ppo = method_row(environment, learners, folder, inputs, PPO, Budget(ws.config.ppo.beta))
-    budget = Budget(ppo.get("beta", ws.config.ppo.beta), ppo["images"])
-    return [ppo if name == PPO else method_row(environment, learners, folder, inputs, name, budget) for name in names]
+    ppo = method_row(environment, learners, folder, inputs, PPO, Budget(environment.beta))
+    budget = Budget(ppo.get("beta", environment.beta), ppo["images"])
+    known = {PPO: ppo}
+    if ws.config.ppo.beta == "auto":
+        known[PPO_AUTO] = ppo | {"method": PPO_AUTO}
+    return [known.get(name) or method_row(environment, learners, folder, inputs, name, budget) for name in names]
 
 
 def reward_seconds(ws: Workspace) -> float:
@@ -70,7 +73,7 @@ def reward_seconds(ws: Workspace) -> float:
 def inputs_key(ws: Workspace) -> str:
     """Hash of all that the methods learn from and of the settings they learn with."""
     models = [sha256_of(ws.run.require(stage, "model.safetensors")) for stage in ("reference", "reward")]
-    settings = original_names(ws.config.model_dump(mode="json"))
+    settings = original_settings(ws.config.model_dump(mode="json"))
     relevant = {name: settings[name] for name in ("seed", "images", "model", "reward", "ppo")}
     judgments = ws.run.open_store().fingerprint().values()
     return short_hash(json.dumps(relevant, sort_keys=True), ws.table.fingerprint, *models, *judgments)
@@ -81,8 +84,8 @@ def method_row(
 ) -> Row:
     """One method's row of the table, from disk if it is there."""
     config = environment.ws.config
-    parts = [name, inputs, str(budget.images if name in (DISTILLATION, "A2C", "REINFORCE") else 0)]
-    if budget.beta != config.ppo.beta:
+    parts = [name, inputs, str(budget.images if name in OF_BUDGET else 0)]
+    if budget.beta != environment.beta:
         parts.append(repr(budget.beta))
     file = folder / f"{short_hash(*parts)}.json"
     # With an adaptive beta the row must have it: rows of earlier versions lack it, and were computed with another.
@@ -90,8 +93,8 @@ def method_row(
         begin = time.perf_counter()
         result = methods(environment, learners, folder, budget)[name]()
         environment.check_frozen()
-        # PPO runs first; all methods use its final beta.
-        beta = result.beta if name == PPO and result.beta is not None else budget.beta
+        # PPO runs first; all methods but one use its final beta.
+        beta = result.beta if name in (PPO, PPO_AUTO) and result.beta is not None else budget.beta
         row = {"method": name, "seed": config.seed, **evaluate(environment, result, beta)}
         seconds = {"seconds": round(time.perf_counter() - begin, 2), "reward seconds": reward_seconds(environment.ws)}
         write_json(file, row | seconds)

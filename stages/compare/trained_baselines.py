@@ -79,7 +79,9 @@ def distil(
         suffix.train()
         for part in minibatches(torch.arange(len(inputs)), config.minibatch_size, random):
             set_lr(optimiser, ws.config.reward.lr * warmup_cosine(step, total, config.warmup_fraction))
-            log_new = log_policy(suffix(inputs.batch(part)))
+            with features.autocast():
+                logits = suffix(inputs.batch(part))
+            log_new = log_policy(logits)
             loss = -(target[part].to(log_new.device) * log_new).sum(-1).mean()
             optimiser.zero_grad()
             loss.backward()
@@ -97,5 +99,8 @@ def ppo_variants(rollouts: int) -> dict[str, dict[str, Any]]:
         "A2C": {**plain, **once, "estimator": "critic"},
         "REINFORCE": {**plain, **once, "estimator": "sampled", "surrogate": "score", "baseline": "mean"},
         "PPO, sampled": {**plain, "estimator": "sampled"},
+        "PPO from the reference": {**plain, "estimator": "expected", "start": "reference"},
+        "PPO from the reward model": {**plain, "estimator": "expected", "start": "reward"},
+        "PPO, beta auto": {**plain, "estimator": "expected", "beta": "auto"},
         "PPO, expected": {**plain, "estimator": "expected"},
     }

@@ -46,9 +46,8 @@ def run(config: Config, formats: Sequence[str] = FORMATS) -> Exported:
     require_packages(formats)
     ws = open_workspace(config)
     policy = ws.run.require(*POLICY.split("/"))
-    cpu = config.runtime.model_copy(
-        update={"device": "cpu"}
-    )  # a graph stores its device, and other machines may have no GPU
+    # A graph stores its device and precision, and other machines may have no GPU and no bfloat16.
+    cpu = config.runtime.model_copy(update={"device": "cpu", "precision": "fp32"})
     predictor = Predictor.load(policy, cpu)
     sample = Sample.of(ws, predictor)
     program = trace(predictor) if {"onnx", "torch"} & set(formats) else None

@@ -138,13 +138,14 @@ def _locked(output: Path) -> Iterator[None]:
 def _key(config: Config, models: Models) -> dict[str, object]:
     """Everything a prediction depends on except the image."""
     transform, settings = models.policy.header.transform, config.infer
-    return {
+    key: dict[str, object] = {
         "policy": models.policy.weights,
         "reference": models.reference.weights if models.reference else None,
         "transform": transform.key,
         "limits": [models.policy.max_pixels, models.policy.max_bytes, config.runtime.decode_seconds],
         "batch": settings.batch_size,
     }
+    return key | ({"precision": "bf16"} if models.policy.bf16 else {})
 
 
 def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -> None:

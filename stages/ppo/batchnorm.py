@@ -28,8 +28,9 @@ def refresh_batchnorm(policy: nn.Module, inputs: Inputs) -> None:
         layer.momentum = None  # a cumulative mean
         layer.train()
     parts = torch.arange(len(inputs)).tensor_split(max(1, len(inputs) // BATCH))
-    for part in parts:
-        policy(inputs.batch(part))
+    with inputs.features.autocast():
+        for part in parts:
+            policy(inputs.batch(part))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

@@ -25,7 +25,7 @@ class Critic(nn.Module):
         self._hook = layer.register_forward_pre_hook(self._remember_features)
 
     def _remember_features(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._features = inputs[0].detach()
+        self._features = inputs[0].detach().float()
 
     def value(self) -> Tensor:
         """V(x) [B] of the images the policy was last called with."""

@@ -15,7 +15,7 @@ from pipeline.learning.batches import Batches
 from pipeline.learning.environment import Inputs
 from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
-from pipeline.models.policy import log_policy
+from pipeline.models.policy import is_linear, log_policy
 from pipeline.run.runtime import Runtime, Stream, generator
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
@@ -56,9 +56,15 @@ class Learner:
         rows: Tensor,
         *,
         seed: int,
+        beta: float,
         labelled: tuple[Tensor, Tensor] | None = None,
     ) -> Learner:
-        """At the reference's weights, before the first rollout."""
+        """At the initial weights of `pieces`, before the first rollout.
+
+        Args:
+            rows: images to draw rollouts from.
+            beta: initial weight of the KL penalty.
+        """
         critic = Critic(pieces.suffix) if config.estimator == "critic" else None
         random = generator(seed, Stream.PPO)
         return cls(
@@ -72,7 +78,7 @@ class Learner:
             random,
             Batches(rows, config.batch_size, random),
             labelled,
-            KLController(config.beta, config.kl_target, config.kl_horizon),
+            KLController(beta, config.kl_target, config.kl_horizon),
         )
 
     def set_lr(self, iteration: int) -> float:
@@ -84,13 +90,20 @@ class Learner:
             set_lr(self.critic_optimiser, config.value_lr * factor)
         return config.lr * factor
 
+    @property
+    def closed_form(self) -> bool:
+        """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head, in one process."""
+        one = self.runtime.world == 1 and self.config.estimator == "expected" and not self.config.ptx
+        return one and is_linear(self.suffix)
+
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
         """A rollout of images [B] under the current policy; log_ref, reward [B, C]."""
         self.suffix.eval()
         logits, values = [], []
         for part in torch.arange(len(inputs)).split(BATCH):
-            logits.append(self.suffix(inputs.batch(part)).float().cpu())
+            with inputs.features.autocast():
+                logits.append(self.suffix(inputs.batch(part)).float().cpu())
             if self.critic:
                 values.append(self.critic.value().cpu())
         return make_rollout(

@@ -78,6 +78,28 @@ def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
     return loss
 
 
+def logits_gradient(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
+    """Gradient [b, C] of `ppo_loss` with respect to the logits, in closed form, for `estimator: expected` without PPO-ptx.
+
+    The gradient of the surrogate with respect to pi_new(a) is A(a), or 0 where it is clipped; the softmax subtracts its
+    mean under pi_new. A linear head needs nothing else (METHOD 4).
+    """
+    new, old = batch.log_new, batch.log_old
+    log_pi = new if config.penalty == "current" else old
+    penalised = penalised_reward(log_pi, batch.log_ref, batch.reward, beta)
+    advantage = penalised - exact_baseline(log_pi, penalised)
+    if config.clip is not None:
+        lowest, highest = _log_clip_range(config.clip)
+        log_ratio = new - old
+        clipped = torch.where(advantage > 0, log_ratio > highest, log_ratio < lowest)
+        advantage = advantage.masked_fill(clipped, 0.0)
+    p = new.exp()
+    gain = p * (advantage - (p * advantage).sum(-1, keepdim=True))
+    if config.entropy_bonus:
+        gain = gain - config.entropy_bonus * p * (new + entropy(new)[:, None])
+    return gain * (-batch.weight / batch.size)
+
+
 def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
     """R = r~ - beta (log pi - log pi_ref), [B, C], without a gradient.
 

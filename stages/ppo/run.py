@@ -38,6 +38,7 @@ from stages.ppo.evaluate import Evaluator, evaluate
 from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence
 from stages.ppo.learner import Learner
 from stages.ppo.over_optimisation_plot import over_optimisation
+from stages.ppo.start import choose_start
 from stages.ppo.update import update
 
 log = logging.getLogger(__name__)
@@ -77,15 +78,16 @@ def run(config: Config, force: bool = False) -> bool:
     if ws.runtime.is_main:
         stage.begin()
     environment = Environment.open(ws)
-    pieces, features = ws.cut(ws.load_policy(reference))
+    start = choose_start(environment)
     with stage.metrics(inputs, ws.runtime) as metrics, checkpoints:
-        ended = optimise(environment, pieces, features, metrics=metrics, checkpoints=checkpoints)
+        ended = optimise(environment, start.pieces, start.features, metrics=metrics, checkpoints=checkpoints)
     environment.check_frozen()
-    log_pi = log_policy(ws.scores(pieces, features))  # by every process: none waits for the first
+    log_pi = log_policy(ws.scores(start.pieces, start.features))  # by every process: none waits for the first
     if ws.runtime.is_main:
-        save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
+        save_model(stage.path / "model.safetensors", start.pieces.network, ws.header("policy"))
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
         result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
+        result |= {"start": start.name, "J_start": start.J}
         outputs = ["model.safetensors", "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()
@@ -124,7 +126,13 @@ def optimise(
     ws = environment.ws
     config = ws.config.ppo
     learner = Learner.start(
-        config, ws.runtime, pieces, ws.rows("train"), seed=ws.config.seed, labelled=labelled_images(ws)
+        config,
+        ws.runtime,
+        pieces,
+        ws.rows("train"),
+        seed=ws.config.seed,
+        beta=environment.beta,
+        labelled=labelled_images(ws),
     )
     evaluator = Evaluator(environment, pieces.suffix, features)
     selection, over_optimisation_check = IterateSelection(config.keep), OverOptimisationCheck()
@@ -233,9 +241,10 @@ def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     policy = summary["policy"]
     accuracy = "" if policy["accuracy"] is None else f"accuracy {policy['accuracy']:.1%}, "
+    start = "the reward model" if policy.get("start") == "reward" else "the reference"
     early = f"; stopped early and kept iteration {policy['iteration']}" if policy["stopped"] else ""
     return (
         click.style("ppo", bold=True)
         + f"        {accuracy}{policy['attained']:.1%} of the way from the reference to the exact optimum "
-        f"({policy['attained_heldout']:.1%} on held-out images), KL {policy['kl']:.2f} nats{early}"
+        f"({policy['attained_heldout']:.1%} on held-out images), KL {policy['kl']:.2f} nats, beta {policy['beta']:.3g}, started from {start}{early}"
     )

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.models.policy import log_policy
+from pipeline.models.policy import final_linear, log_policy
 from pipeline.run.runtime import Share, minibatches
 from stages.ppo.guards import Diverged
 from stages.ppo.learner import Learner
-from stages.ppo.loss import Minibatch, approx_kl, clip_fraction, ppo_loss
+from stages.ppo.loss import Minibatch, approx_kl, clip_fraction, logits_gradient, ppo_loss
 from stages.ppo.rollout import Rollout
 
 RATIO_TOLERANCE = 1e-4
@@ -33,19 +33,19 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     config, runtime, beta = learner.config, learner.runtime, learner.controller.beta
     learner.policy.eval()
     position = torch.arange(len(rollout.inputs))
+    passes = HeadPasses(learner, rollout) if learner.closed_form else NetworkPasses(learner, rollout)
     sums: dict[str, float] = {}
     steps = images = 0
     for _ in range(config.epochs):
         for positions in minibatches(position, config.minibatch_size, learner.random):
             share = runtime.share(positions)
-            log_new, log_labelled = forward_both(learner, rollout, share.rows, len(positions))
-            batch = rollout.minibatch(share, len(positions), log_new, log_labelled)
+            batch = rollout.minibatch(share, len(positions), *passes.forward(share.rows, len(positions)))
             if not steps:
-                check_ratio(log_new.detach(), batch.log_old)
+                check_ratio(batch.log_new.detach(), batch.log_old)
             kl, clipped = measure_step(learner, batch)
             if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
                 return _means(sums, steps, images)
-            norm = step(learner, ppo_loss(batch, config, beta))
+            norm = step(learner, passes.backward(batch, beta))
             measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
             if learner.critic:
                 measured["value_loss"] = fit_value(learner, rollout, share, len(positions))
@@ -54,22 +54,62 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     return _means(sums, steps, images)
 
 
-def forward_both(learner: Learner, rollout: Rollout, part: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
-    """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass.
+class NetworkPasses:
+    """Forward and backward passes of any suffix."""
 
-    Args:
-        part: [b] positions of this process's share of the minibatch.
-        size: of the whole minibatch; every process draws for all, so that their streams stay together.
-    """
-    features = rollout.inputs.batch(part)
-    if not (learner.config.ptx and learner.labelled):
-        return log_policy(learner.policy(features)), None
-    rows, classes = learner.labelled
-    drawn = learner.runtime.share(torch.randint(len(rows), (size,), generator=learner.random)).rows
-    both = torch.cat([features, rollout.inputs.features.batch(rows[drawn])])
-    log_new, log_labelled = log_policy(learner.policy(both)).split([len(part), len(drawn)])
-    chosen = classes[drawn].to(log_labelled.device)
-    return log_new, log_labelled.gather(-1, chosen[:, None])[:, 0]
+    def __init__(self, learner: Learner, rollout: Rollout) -> None:
+        self.learner, self.rollout = learner, rollout
+
+    def forward(self, part: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
+        """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass.
+
+        Args:
+            part: [b] positions of this process's share of the minibatch.
+            size: of the whole minibatch; every process draws for all, so that their streams stay together.
+        """
+        learner, inputs = self.learner, self.rollout.inputs
+        features, autocast = inputs.batch(part), inputs.features.autocast
+        if not (learner.config.ptx and learner.labelled):
+            with autocast():
+                logits = learner.policy(features)
+            return log_policy(logits), None
+        rows, classes = learner.labelled
+        drawn = learner.runtime.share(torch.randint(len(rows), (size,), generator=learner.random)).rows
+        both = torch.cat([features, inputs.features.batch(rows[drawn])])
+        with autocast():
+            logits = learner.policy(both)
+        log_new, log_labelled = log_policy(logits).split([len(part), len(drawn)])
+        chosen = classes[drawn].to(log_labelled.device)
+        return log_new, log_labelled.gather(-1, chosen[:, None])[:, 0]
+
+    def backward(self, batch: Minibatch, beta: float) -> Tensor | None:
+        """Compute all gradients; returns the loss, a scalar."""
+        loss = ppo_loss(batch, self.learner.config, beta)
+        self.learner.optimiser.zero_grad()
+        loss.backward()
+        return loss.detach()
+
+
+class HeadPasses:
+    """The same for a linear head: its gradients in closed form, without autograd, from inputs that are read once."""
+
+    def __init__(self, learner: Learner, rollout: Rollout) -> None:
+        self.config, self.head = learner.config, final_linear(learner.suffix)
+        self.inputs = rollout.inputs.batch(torch.arange(len(rollout.inputs)))
+        self.own = self.inputs
+
+    @torch.no_grad()
+    def forward(self, part: Tensor, size: int) -> tuple[Tensor, None]:
+        """log pi [b, C] of the minibatch."""
+        self.own = self.inputs[part.to(self.inputs.device)]
+        return torch.log_softmax(torch.addmm(self.head.bias, self.own, self.head.weight.T), -1), None
+
+    @torch.no_grad()
+    def backward(self, batch: Minibatch, beta: float) -> Tensor | None:
+        """Compute both gradients; the loss itself is not needed: it is finite if they are."""
+        gradient = logits_gradient(batch, self.config, beta)
+        self.head.weight.grad, self.head.bias.grad = gradient.T @ self.own, gradient.sum(0)
+        return None
 
 
 @torch.no_grad()
@@ -83,17 +123,18 @@ def measure_step(learner: Learner, batch: Minibatch) -> tuple[float, float]:
     return kl, clipped
 
 
-def step(learner: Learner, loss: Tensor) -> float:
+def step(learner: Learner, loss: Tensor | None) -> float:
     """One step of the optimiser; returns the gradient's norm before it was clipped.
+
+    Args:
+        loss: a scalar that must be finite, too.
 
     Raises:
         Diverged: loss or gradient is not finite, in any process.
     """
-    learner.optimiser.zero_grad()
-    loss.backward()
     trained = [p for p in learner.policy.parameters() if p.requires_grad]
     norm = float(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
-    mean_loss = learner.runtime.agree(float(loss.detach()))  # so that all processes stop together
+    mean_loss = norm if loss is None else learner.runtime.agree(float(loss))  # so that all processes stop together
     if not (norm < float("inf") and math.isfinite(mean_loss)):
         raise Diverged(f"the loss is {mean_loss:.3g} and its gradient's norm {norm:.3g}")
     learner.optimiser.step()

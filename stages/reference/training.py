@@ -53,7 +53,9 @@ def fit_labels(
             set_lr(optimiser, config.lr * warmup_cosine(step, total, config.warmup_fraction))
             share = runtime.share(batch)
             suffix.train(runtime.world == 1 or len(share.rows) > 1)  # BatchNorm cannot train on one image
-            logits = suffix(features.augmented(share.rows, ws.config.images.augment, augment_random))
+            inputs = features.augmented(share.rows, ws.config.images.augment, augment_random)
+            with features.autocast():
+                logits = suffix(inputs).float()
             share_labels = label_of_row[share.rows].to(logits.device)
             loss = cross_entropy(logits, share_labels, reduction="sum") * share.weight / len(batch)
             optimiser.zero_grad()

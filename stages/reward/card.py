@@ -43,12 +43,14 @@ def make_card(
     judgments: JudgmentSet,
     curve: list[dict[str, float]],
     argmax_accuracy: float | None,
+    kl_weight: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Everything on the card, as it is saved in card.json.
 
     Args:
         utilities: [N, C] of all images, one per member.
         curve: the learning curve, the last point with all judgments.
+        kl_weight: beta and the table it was chosen from, as `kl_weight.choose` returns it.
     """
     images = heldout.images
     heldout_utilities = [u[images] for u in utilities]
@@ -91,6 +93,7 @@ def make_card(
         "annotators": _annotators(members, judgments),
         "learned": _learned(model, members, judgments),
         "curve": {"points": curve, "gain_of_next_100": gain},
+        "kl_weight": kl_weight,
         "gold": {"argmax_accuracy": argmax_accuracy},
         "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
         "surprising": _surprising(ws, raw, heldout),
@@ -98,6 +101,7 @@ def make_card(
             "objective": settings.objective,
             "members": settings.members,
             "pessimism": settings.pessimism,
+            "scale": settings.scale,
             "start": settings.start,
             "rating": settings.rating,
             "seed": ws.config.seed,

@@ -208,7 +208,9 @@ def train_epoch(
             part, weight = batch.share(0, runtime.world), 0
         images = part.images
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
-        utilities = suffix(features.augmented(images, ws.config.images.augment, learner.views))
+        inputs = features.augmented(images, ws.config.images.augment, learner.views)
+        with features.autocast():
+            utilities = suffix(inputs).float()
         log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
         loss = -log_p.sum() * weight / len(batch) - latent.log_prior() / len(train)
         learner.optimiser.zero_grad()

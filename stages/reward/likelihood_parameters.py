@@ -32,14 +32,16 @@ class LikelihoodParameters(nn.Module):
 
     Attributes:
         of: parameters of each likelihood, by its name.
-        reliability: whether reliabilities are learned; only with several annotators.
+        reliability: whether reliabilities are learned.
     """
 
-    def __init__(self, judgments: JudgmentSet, config: RewardConfig) -> None:
+    def __init__(self, judgments: JudgmentSet, config: RewardConfig, *, mistakes: bool = False) -> None:
         """Initial values.
 
         Args:
             judgments: the training set; it determines whether ties occur.
+            mistakes: learn reliabilities for one annotator as well. A network that learns with it would tell mistakes
+                from its own errors by little; for a given policy the two are distinct.
         """
         super().__init__()
         self.of = nn.ModuleDict(
@@ -51,7 +53,7 @@ class LikelihoodParameters(nn.Module):
             }
         )
         annotators = len(judgments.annotators)
-        self.reliability = config.reliability and annotators > 1
+        self.reliability = mistakes or (config.reliability and annotators > 1)
         self.annotators = AnnotatorParameters(annotators, self.reliability)
 
     @property

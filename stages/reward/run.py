@@ -6,6 +6,7 @@ centred and scaled with the reference (docs/method.md 1, 2 and 8).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -13,26 +14,22 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.data.feature_cache import Features
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import gold_accuracy
-from pipeline.models.backbone import Split, build_network
 from pipeline.models.reward_model import RewardModel
 from pipeline.run import next_command
 from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
-from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
-from pipeline.tracking.metrics_log import Metrics
 from stages.reward.card import card_html, make_card
-from stages.reward.evaluate import accuracy_interval, predict
-from stages.reward.fit import Member, bootstrap_by_image, fit
-from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
-
-FIRST_CURVE_MEMBER = 1000  # member number, for random streams, of the learning curve's first network
+from stages.reward.fit import Member
+from stages.reward.held_out_evidence import gather_evidence
+from stages.reward.judgment_set import read_judgments, split_by_image
+from stages.reward.kl_weight import choose
+from stages.reward.training import fit_fold, learning_curve, train_members
 
 
 @one_process("reward")
@@ -63,11 +60,20 @@ def run(config: Config, force: bool = False) -> bool:
         curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
     model = build_reward_model(ws, members, utilities)
+    evidence = gather_evidence(
+        ws, model, utilities, judgments=judgments, heldout=heldout, fit_fold=partial(fit_fold, ws)
+    )
     if ws.runtime.is_main:
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         gold = read_gold_labels(ws.table, ws.classes)
         rewards = model.rewards(utilities, ws.log_reference)
-        argmax = gold_accuracy(rewards, gold, ws.table.rows("evaluation"))
+        evaluation = ws.table.rows("evaluation")
+        argmax = gold_accuracy(rewards, gold, evaluation)
+        weight = (
+            choose(evidence, config.reward, lambda log_pi: gold_accuracy(log_pi, gold, evaluation))
+            if evidence
+            else None
+        )
         card = make_card(
             ws,
             model,
@@ -77,6 +83,7 @@ def run(config: Config, force: bool = False) -> bool:
             judgments=judgments,
             curve=curve,
             argmax_accuracy=argmax,
+            kl_weight=weight,
         )
         write_json(stage.path / "card.json", card)
         write_atomically(stage.path / "card.html", card_html(ws, card).encode())
@@ -84,94 +91,6 @@ def run(config: Config, force: bool = False) -> bool:
         checkpoints.clear()
     ws.runtime.wait()
     return True
-
-
-def start(ws: Workspace) -> tuple[Split, Features]:
-    """The network every member starts from: the reference's weights, or the backbone's."""
-    if ws.config.reward.start == "reference":
-        return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
-    return ws.cut(build_network(ws.config.model, len(ws.classes), ws.config.seed))
-
-
-def train_members(
-    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints
-) -> list[Member]:
-    """Train the ensemble; with several members, each on a bootstrap sample of the images."""
-    count = ws.config.reward.members
-    members = []
-    for number in range(count):
-        own = train if count == 1 else bootstrap_by_image(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
-        note = f" {number + 1}/{count}" if count > 1 else ""
-        with checkpoints.of(f"member-{number}") as saved:
-            member = fit(
-                ws,
-                *start(ws),
-                train=own,
-                heldout=heldout,
-                metrics=metrics,
-                member=number,
-                note=note,
-                checkpoints=saved,
-            )
-            members.append(member)
-    return members
-
-
-def learning_curve(
-    ws: Workspace,
-    train: JudgmentSet,
-    heldout: JudgmentSet,
-    *,
-    members: list[Member],
-    metrics: Metrics,
-    checkpoints: Checkpoints,
-) -> list[dict[str, float]]:
-    """Held-out accuracy of networks trained on the judgments of a share of the images, and of all images."""
-    points = []
-    order = torch.unique(train.rows_a)
-    order = order[torch.randperm(len(order), generator=generator(ws.config.seed, Stream.LEARNING_CURVE))]
-    for number, share in enumerate(sorted(ws.config.reward.curve)):
-        some = train.pick(torch.isin(train.rows_a, order[: max(1, round(share * len(order)))]))
-        if len(some) and len(some) < len(train):
-            note = f", {share:.0%} of judgments"
-            with checkpoints.of(f"curve-{number}") as saved:
-                smaller = fit(
-                    ws,
-                    *start(ws),
-                    train=some,
-                    heldout=heldout,
-                    metrics=metrics,
-                    member=FIRST_CURVE_MEMBER + number,
-                    note=note,
-                    checkpoints=saved,
-                )
-            points.append(_point([smaller], some, heldout))
-    points.append(_point(members, train, heldout))
-    return points
-
-
-def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int) -> int:
-    """Fit the suffix of `pieces` to the reward model's judgments, with the same split and settings.
-
-    Args:
-        stream: member number for its random streams, different from those of the ensemble.
-
-    Returns:
-        Number of images trained on, summed over epochs.
-    """
-    config = ws.config.reward
-    judgments = read_judgments(ws.run.open_store(), ws.table.position, ws.classes, config.objective)
-    train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
-    metrics = Metrics(None)
-    fit(ws, pieces, features, train=train, heldout=heldout, metrics=metrics, member=stream, note=", as a policy")
-    return len(metrics.rows) * len(train.images)
-
-
-def _point(members: list[Member], train: JudgmentSet, heldout: JudgmentSet) -> dict[str, float]:
-    images = heldout.images
-    p = predict(members, [member.utilities(images) for member in members], images, heldout)
-    accuracy, low, high = accuracy_interval(p.correct, p.image)
-    return {"judgments": len(train), "accuracy": accuracy, "low": low, "high": high}
 
 
 def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> RewardModel:
@@ -191,6 +110,8 @@ def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Ten
         ws.log_reference[rows],
         tie=tie,
         pessimism=ws.config.reward.pessimism,
+        nats=ws.config.reward.scale == "nats",
+        relative=ws.config.reward.scale == "nats" and ws.config.reward.start == "reference",
     )
     if not model.scale > 0:
         raise UserError(

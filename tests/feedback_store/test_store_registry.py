@@ -14,7 +14,7 @@ from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import FeedbackError
 from feedback_store.registry import UnknownNameError
 from feedback_store.store_registry import open_store, store_name, stores
-from pipeline.config import Config, original_names, parse_config
+from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
 from pipeline.run.run_folder import RunFolder
 
@@ -66,7 +66,7 @@ def test_the_setting_names_the_store(memory: None, tmp_path: Path) -> None:
 def test_stages_made_before_there_were_these_settings_are_up_to_date(memory: None) -> None:
     """The hash of a stage's settings is what it was, as long as the settings added since are at their defaults."""
     plain, other = configured(), configured(collect={"store": "memory"})
-    described = original_names(plain.model_dump(mode="json"))
+    described = plain.model_dump(mode="json")
     for name in ("store", "strategy"):
         described["collect"].pop(name)
     stage = RunFolder(plain).stage("collect")

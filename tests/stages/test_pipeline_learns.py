@@ -24,6 +24,7 @@ from pipeline.tracking.metrics_log import Metrics
 from stages.cli import STAGES
 from stages.collect.teachers.replay import read_recorded
 from stages.ppo import run as ppo
+from stages.ppo.start import choose_start
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -66,9 +67,10 @@ def test_frozen_models_stay_frozen(
     run(config)
     environment = Environment.open(open_workspace(config))
     environment.check_frozen()
-    pieces, features = environment.ws.cut(environment.ws.load_policy(reference_of(config)))
+    start = choose_start(environment)
+    pieces = start.pieces
     with Metrics(None) as metrics:
-        ppo.optimise(environment, pieces, features, metrics=metrics, checkpoints=Checkpoints(None, ""))
+        ppo.optimise(environment, pieces, start.features, metrics=metrics, checkpoints=Checkpoints(None, ""))
     environment.check_frozen()
     trained, _, _ = load_model(config.runs / config.name / "ppo" / "model.safetensors", "policy")
     assert weights_hash(pieces.network) == weights_hash(trained), "and the same seed gives the same policy"
@@ -76,10 +78,6 @@ def test_frozen_models_stay_frozen(
     norms[0].running_mean += 1e-6
     with pytest.raises(RuntimeError, match="frozen reward model was changed"):
         environment.check_frozen()
-
-
-def reference_of(config: Config) -> Path:
-    return config.runs / config.name / "reference" / "model.safetensors"
 
 
 def test_without_any_gold_label(

@@ -118,7 +118,11 @@ def test_merge_keys(tmp_path: Path) -> None:
         ("images.size=20000", "images.size: input should be less than or equal to 4096 (got 20000)"),
         ("images.augment.shift=32", "augment.shift must be smaller than size"),
         ("reference.lr=10", "reference.lr: input should be less than or equal to 1 (got 10)"),
-        ("ppo.beta=1e-300", "ppo.beta: input should be greater than"),
+        ("ppo.beta=1e-300", "ppo.beta: input should be greater than or equal to 0.000001, or 'auto' (got '1e-300')"),
+        (
+            "ppo.beta=atuo",
+            "ppo.beta: input should be a valid number, unable to parse string as a number, or 'auto' (got 'atuo')",
+        ),
         ("runtime.threads=100000", "runtime.threads: input should be less than or equal to 1024"),
         ("infer.batch_size=1000000", "infer.batch_size: input should be less than or equal to 4096"),
         ("reward.batch_size=1000000000", "reward.batch_size: input should be less than or equal to 65536"),

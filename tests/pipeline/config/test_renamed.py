@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import dump_config, load_config, load_saved_config, parse_config
-from pipeline.config.renamed import RENAMED_VALUES, current_names, original_names
+from pipeline.config.renamed import RENAMED_VALUES, current_names, original_settings, with_added
 from pipeline.errors import UserError
 from pipeline.run.run_folder import RunFolder
 
@@ -49,11 +49,22 @@ def test_renamed_values_are_mapped_both_ways() -> None:
         section, leaf = key.split(".")
         for old, new in values.items():
             assert current_names({section: {leaf: old}}) == {section: {leaf: new}}
-            assert original_names({section: {leaf: new}}) == {section: {leaf: old}}
+            assert original_settings({section: {leaf: new}}) == {section: {leaf: old}}
+
+
+def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
+    """A configuration that an earlier version saved lacks the settings; present ones are left alone."""
+    assert with_added({"reward": {"epochs": 3}, "ppo": None}) == {"reward": {"epochs": 3, "scale": "unit"}, "ppo": None}
+    assert with_added({"reward": {"scale": "nats"}}) == {"reward": {"scale": "nats"}}
+    (tmp_path / "config.yaml").write_text("images: {source: digits}\nreward: {epochs: 3}\nppo: {beta: 0.3}\n")
+    saved = load_saved_config(tmp_path / "config.yaml")
+    assert (saved.reward.scale, saved.ppo.start, saved.ppo.beta) == ("unit", "reference", 0.3)
+    fresh = parse_config({"images": {"source": "digits"}}, "test")
+    assert (fresh.reward.scale, fresh.ppo.start, fresh.ppo.beta) == ("nats", "auto", "auto")
 
 
 @pytest.mark.parametrize("tree", [{}, {"ppo": None}, {"ppo": 3}, {"ppo": {"penalty": 3}}, {"ppo": {"lr": 1}}])
 def test_what_is_not_a_renamed_setting_is_left_alone(tree: dict[str, object]) -> None:
-    assert current_names(tree) == tree == original_names(tree)
+    assert current_names(tree) == tree == original_settings(tree)
     with pytest.raises(UserError, match="images"):  # the usual complaint, not one about renaming
         parse_config(tree, "test")

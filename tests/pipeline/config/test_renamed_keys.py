@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import known_keys, load_config, load_saved_config, read_saved_tree
-from pipeline.config.renamed import RENAMED_KEYS, RENAMED_VALUES, current_names, original_names
+from pipeline.config.renamed import RENAMED_KEYS, RENAMED_VALUES, current_names, original_settings
 from pipeline.errors import UserError
 
 
@@ -46,7 +46,7 @@ def test_names_go_both_ways() -> None:
     """Hashes of settings are taken under the original names."""
     tree = {"infer": {"sheet": 7, "top_k": 2}, "ppo": None}
     assert current_names(tree) == {"infer": {"contact_sheet": 7, "top_k": 2}, "ppo": None}
-    assert original_names(current_names(tree)) == tree
+    assert original_settings(current_names(tree)) == tree
 
 
 def test_the_table_names_present_keys() -> None:

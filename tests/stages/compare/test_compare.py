@@ -85,6 +85,7 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     names = [
         "reference",
         "supervised",
+        "supervised, as many images as PPO",
         "argmax of the reward",
         "pi*",
         "best-of-n",
@@ -93,15 +94,21 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
         "A2C",
         "REINFORCE",
         "PPO, sampled",
+        "PPO from the reference",
+        "PPO from the reward model",
+        "PPO, beta auto",
         "PPO, expected",
     ]
     assert frame["method"].tolist() == names * 2
-    assert frame["seed"].tolist() == [0] * 11 + [1] * 11
+    assert frame["seed"].tolist() == [0] * 15 + [1] * 15
     by = frame.set_index(["method", "seed"])
     assert by.loc[("reference", 0), "attained"] == pytest.approx(0, abs=1e-9)
     assert by.loc[("pi*", 1), "attained"] == pytest.approx(1)
     assert (frame["attained"] <= 1 + 1e-6).all()
     images = by.xs(0, level="seed")["images"]
+    judged = 0.8 * 60  # a supervised epoch
+    assert abs(images["supervised, as many images as PPO"] - images["PPO, expected"]) <= judged
+    assert by.loc[("PPO, beta auto", 0), "beta"] != by.loc[("PPO, expected", 0), "beta"]
     assert abs(images["A2C"] - images["PPO, expected"]) <= 60
     assert images["distillation of pi*"] == images["A2C"]
     assert all(f"| {name}" in made.output for name in names)

@@ -37,9 +37,9 @@ def inputs_of(x: Tensor) -> Inputs:
 def learner_of(
     policy: nn.Module, count: int, config: PPOConfig, labelled: tuple[Tensor, Tensor] | None = None
 ) -> Learner:
-    return Learner.start(
-        config, Runtime(CPU), Split(policy, None, policy), torch.arange(count), seed=0, labelled=labelled
-    )
+    beta = 0.3 if config.beta == "auto" else config.beta
+    pieces = Split(policy, None, policy)
+    return Learner.start(config, Runtime(CPU), pieces, torch.arange(count), seed=0, beta=beta, labelled=labelled)
 
 
 def learn(policy: nn.Module, x: Tensor, log_ref: Tensor, reward: Tensor, config: PPOConfig) -> Tensor:

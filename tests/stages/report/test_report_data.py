@@ -36,7 +36,16 @@ def test_comparison_reads_what_compare_writes(tmp_path: Path) -> None:
 
     from stages.compare.report import conclusion, markdown
 
-    columns = {"KL": 0.5, "J": 0.1, "attained": 0.9, "attained held-out": 0.8, "ECE": 0.1, "images": 10, "note": ""}
+    columns = {
+        "KL": 0.5,
+        "J": 0.1,
+        "attained": 0.9,
+        "attained held-out": 0.8,
+        "ECE": 0.1,
+        "images": 10,
+        "note": "",
+        "beta": 1.0,
+    }
     frame = pd.DataFrame(
         [
             {

@@ -1,0 +1,120 @@
+"""Choosing beta: values worked out by hand, and problems whose best beta is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from support.judgment_sets import LABEL, judgment_set
+from torch import Tensor
+
+from pipeline.config.reward import RewardConfig
+from pipeline.kinds import probabilities as p
+from stages.reward.held_out_evidence import cross_fit
+from stages.reward.judgment_set import JudgmentSet
+from stages.reward.kl_weight import BETAS, Evidence, choose, log_loss
+
+CONFIG = RewardConfig()
+
+
+def labels(answer: Tensor, classes: int, rows: Tensor | None = None) -> JudgmentSet:
+    """A label choice about each image, 0 to M - 1 unless `rows` are given."""
+    rows = torch.arange(len(answer)) if rows is None else rows
+    zeros = torch.zeros_like(answer)
+    return judgment_set(zeros + LABEL, (rows, rows), (zeros, zeros), answer, class_count=classes)
+
+
+def test_log_loss_of_a_policy_that_is_right() -> None:
+    """Where no answer is a mistake, eta goes to 1 and each answer costs -log of its probability."""
+    log_pi = torch.tensor([[0.9, 0.1]] * 40).double().log()
+    loss = log_loss(log_pi, labels(torch.zeros(40, dtype=torch.long), 2), CONFIG)
+    assert loss.numpy() == pytest.approx(-math.log(0.9), abs=2e-3)
+
+
+def test_log_loss_models_mistakes() -> None:
+    """A policy that is sure, and nine of ten answers as it says: eta maximises 90 log((1 + eta) / 2) + ... with its prior."""
+    log_pi = torch.tensor([[1 - 1e-9, 1e-9]] * 100).double().log()
+    answer = torch.tensor([1] * 10 + [0] * 90)
+
+    def negative(eta: float) -> float:
+        return -(90 * math.log((1 + eta) / 2) + 10 * math.log((1 - eta) / 2) + 9 * math.log(eta))
+
+    eta = minimize_scalar(negative, bounds=(0.01, 0.999), method="bounded", options={"xatol": 1e-9}).x
+    loss = log_loss(log_pi, labels(answer, 2), CONFIG)
+    assert loss[:10].numpy() == pytest.approx(-math.log((1 - eta) / 2), rel=1e-3)
+    assert loss[10:].numpy() == pytest.approx(-math.log((1 + eta) / 2), rel=1e-3)
+
+
+def test_losses_are_in_the_order_of_the_judgments() -> None:
+    """Two kinds in turns: the sum over each is that of a set of its own."""
+    log_pi = torch.log_softmax(torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double), -1)
+    rows, zeros = torch.arange(6), torch.zeros(6, dtype=torch.long)
+    kind = torch.tensor([1, 0, 1, 0, 1, 0])
+    both = judgment_set(kind, (rows, rows), (zeros, zeros + 1), torch.tensor([0, 1, 2, 0, 1, 1]))
+    loss = log_loss(log_pi, both, CONFIG)
+    sides = p.bradley_terry(log_pi[1::2, 0], log_pi[1::2, 1]).gather(-1, both.answer[1::2, None])[:, 0]
+    assert (loss[1::2].argsort() == (-sides).argsort()).all(), "comparisons keep their order whatever eta is"
+    chosen = log_pi[::2].gather(-1, both.answer[::2, None])[:, 0]
+    assert (loss[::2].argsort() == (-chosen).argsort()).all()
+
+
+def planted(count: int, weight: float, seed: int = 0) -> Evidence:
+    """Labels drawn from pi_ref e^{weight r}: the best beta is 1 / weight."""
+    random = torch.Generator().manual_seed(seed)
+    log_ref = torch.log_softmax(torch.randn(count, 3, generator=random, dtype=torch.double), -1)
+    reward = 2 * torch.randn(count, 3, generator=random, dtype=torch.double)
+    truth = torch.softmax(log_ref + weight * reward, -1)
+    return Evidence(labels(torch.multinomial(truth, 1, generator=random)[:, 0], 3), log_ref, reward, 0)
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0, 2.0])
+def test_many_judgments_find_the_planted_beta(weight: float) -> None:
+    chosen = choose(planted(3000, weight), CONFIG)
+    assert abs(math.log2(chosen["beta"] * weight)) <= 0.5, "one step of the grid"
+    assert chosen["gain"] > 2 * chosen["gain_error"]
+    assert "add to what the reference knows" in chosen["sentence"]
+    table = {row["beta"]: row for row in chosen["table"]}
+    assert list(table) == list(BETAS)
+    assert table[chosen["beta"]]["score"] == min(row["score"] for row in chosen["table"])
+
+
+def test_few_judgments_stay_near_bayes_rule() -> None:
+    """Five judgments that a beta of 1/32 would explain best do not move it to the end of the grid."""
+    log_ref = torch.full((5, 2), math.log(0.5), dtype=torch.double)
+    reward = torch.tensor([[1.0, -1.0]] * 5, dtype=torch.double)
+    chosen = choose(Evidence(labels(torch.zeros(5, dtype=torch.long), 2), log_ref, reward, 0), CONFIG)
+    assert 0.25 <= chosen["beta"] <= 1
+
+
+def test_rewards_that_say_nothing_are_ignored() -> None:
+    """Labels drawn from the reference, rewards at random: beta goes to the end that keeps the reference."""
+    evidence = planted(2000, 0.0)
+    chosen = choose(evidence, CONFIG)
+    assert chosen["beta"] >= 8
+    assert "no gain over the reference is measurable" in chosen["sentence"]
+
+
+def test_accuracy_takes_no_part() -> None:
+    evidence = planted(300, 1.0)
+    assert choose(evidence, CONFIG)["beta"] == choose(evidence, CONFIG, lambda log_pi: float(log_pi[0, 0]))["beta"]
+
+
+def test_folds_never_see_their_own_images() -> None:
+    """Every judgment of an image, and none about it, is in the training set of another fold; all are tested."""
+    rows = torch.arange(20).repeat(2)
+    judgments = labels(torch.zeros(40, dtype=torch.long), 3, rows)
+    seen: list[set[int]] = []
+
+    def fit_fold(some: JudgmentSet, number: int) -> Tensor:
+        seen.append(set(some.rows_a.tolist()))
+        return torch.full((20, 3), float(number))
+
+    tested, table = cross_fit(judgments, 5, torch.Generator().manual_seed(0), fit_fold)
+    assert len(tested) == 40
+    assert table is not None
+    for number, trained_on in enumerate(seen):
+        own = set(torch.nonzero(table[:, 0] == number).flatten().tolist())
+        assert len(own) == 4
+        assert trained_on == set(range(20)) - own
