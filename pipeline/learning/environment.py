@@ -49,6 +49,7 @@ class Environment:
 
     Attributes:
         log_ref, reward: [N, C] log pi_ref and r~ of all images.
+        utility: [N, C] of the reward model's networks; the highest is the class that the judgments alone would choose.
         beta: weight of the KL penalty that the configuration asks for, in units of the reward.
         spread: [N, C] standard deviation of the ensemble's rewards; None for a reward model of one network.
         reference, reward_model: the frozen networks.
@@ -58,6 +59,7 @@ class Environment:
     ws: Workspace
     log_ref: Tensor
     reward: Tensor
+    utility: Tensor
     beta: float
     spread: Tensor | None
     reference: nn.Module
@@ -86,7 +88,8 @@ class Environment:
         uniform = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
         spread = model.spread(utilities, uniform).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))
-        return cls(ws, ws.log_reference, table, configured_beta(ws), spread, reference, model, hashes)
+        utility = model.judgments_alone(utilities, ws.log_reference.to(ws.runtime.device)).cpu()
+        return cls(ws, ws.log_reference, table, utility, configured_beta(ws), spread, reference, model, hashes)
 
     def check_frozen(self) -> None:
         """Raise RuntimeError if reference or reward model changed, BatchNorm's buffers included."""

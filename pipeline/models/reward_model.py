@@ -1,7 +1,7 @@
 """The reward model: utilities r(x, .) of all C classes in one forward pass, and their scale (docs/method.md 2).
 
 One network, or an ensemble. In nats, the reward is the logarithm of the members' mean probability of each class, less
-that of the reference if the networks were trained from it. In unit scale, each member's utilities are divided by their
+the reference's share in it if the networks were trained from the reference. In unit scale, each member's utilities are divided by their
 standard deviation under the reference, and the reward is their mean. From either, `pessimism` times the members'
 standard deviation is subtracted (Coste et al. 2023), and it is centred per image. The scale is saved with the model.
 """
@@ -20,13 +20,29 @@ from pipeline.models.serialization import ModelHeader, damaged, load_model, save
 from pipeline.models.weight_checks import mismatch
 from pipeline.run.atomic_files import Damaged
 
-SINGLE = ("scale", "tie", "pessimism", "nats", "relative")  # buffers of one value, as named in the file
-ADDED = ("nats", "relative")  # not in files of earlier versions: unit scale
+SINGLE = ("scale", "tie", "pessimism", "nats", "prior_share")  # buffers of one value, as named in the file
+ADDED = ("nats", "prior_share")  # not in files of earlier versions: unit scale
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
     """r(x,a) - sum_b pi_ref(b|x) r(x,b), [N, C]: removes the offset per image that comparisons do not determine (docs/method.md 2)."""
     return utilities - (log_ref.exp() * utilities).sum(-1, keepdim=True)
+
+
+def mean_log_probability(utilities: Sequence[Tensor]) -> Tensor:
+    """log of the members' mean probability of each class, [N, C], up to a constant."""
+    return torch.logsumexp(torch.stack([torch.log_softmax(u, -1) for u in utilities]), 0)
+
+
+def share_of(log_ref: Tensor, utilities: Tensor) -> float:
+    """How many times log pi_ref is contained in utilities, both [N, C]: the slope of least squares, between 0 and 1.
+
+    Training on few judgments wears the reference's knowledge off where nobody judged: subtracting it as a whole would leave
+    its negative there.
+    """
+    reference, u = (of.double() - of.double().mean(-1, keepdim=True) for of in (log_ref, utilities))
+    squares = float(reference.square().sum())
+    return min(max(float((reference * u).sum()) / squares, 0.0), 1.0) if squares > 0 else 0.0
 
 
 def reference_scale(utilities: Tensor, log_ref: Tensor) -> float:
@@ -45,8 +61,8 @@ class RewardModel(nn.Module):
         tie: Davidson's nu, the propensity of ties in comparisons; 0 without ties.
         pessimism: number of standard deviations that are subtracted.
         nats: rewards are in nats of the judgments' likelihood; else they have unit scale.
-        relative: the networks were trained from the reference: in nats, its log-probabilities are subtracted, so that
-            pi_ref e^r contains it once.
+        prior_share: in nats, that many times log pi_ref is in the utilities already, because the networks were trained
+            from the reference; it is subtracted, so that pi_ref e^r contains the reference once.
     """
 
     scales: Tensor
@@ -54,7 +70,7 @@ class RewardModel(nn.Module):
     tie: Tensor
     pessimism: Tensor
     nats: Tensor
-    relative: Tensor
+    prior_share: Tensor
 
     def __init__(
         self,
@@ -65,12 +81,12 @@ class RewardModel(nn.Module):
         tie: float = 0.0,
         pessimism: float = 0.0,
         nats: bool = False,
-        relative: bool = False,
+        prior_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.register_buffer("scales", torch.tensor(list(scales), dtype=torch.float32))
-        single = (scale, tie, pessimism, nats, relative)
+        single = (scale, tie, pessimism, nats, prior_share)
         for name, value in zip(SINGLE, single, strict=True):
             self.register_buffer(name, torch.tensor(float(value)))
 
@@ -84,13 +100,18 @@ class RewardModel(nn.Module):
         tie: float,
         pessimism: float,
         nats: bool = False,
-        relative: bool = False,
+        from_reference: bool = False,
     ) -> RewardModel:
-        """A model with the scales of utilities [N, C] (one per member) on the training images; a scale may be 0."""
+        """A model with the scales of utilities [N, C] (one per member) on the training images; a scale may be 0.
+
+        Args:
+            nats: rewards in nats.
+            from_reference: the networks were trained from the reference's weights.
+        """
         if nats:
-            model = cls(
-                networks, [1.0] * len(networks), 1.0, tie=tie, pessimism=pessimism, nats=True, relative=relative
-            )
+            model = cls(networks, [1.0] * len(networks), 1.0, tie=tie, pessimism=pessimism, nats=True)
+            if from_reference:
+                model.prior_share.fill_(share_of(log_ref, mean_log_probability(utilities)))
             if not reference_scale(model._combined(utilities, log_ref), log_ref) > 0:
                 model.scale.fill_(0.0)
             return model
@@ -104,8 +125,7 @@ class RewardModel(nn.Module):
 
     def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each with its own scale."""
-        if self.relative:
-            utilities = [u - log_ref for u in utilities]
+        utilities = [u - self.prior_share.to(u.device) * log_ref for u in utilities]
         each = zip(utilities, self.scales.to(log_ref.device), strict=True)
         return torch.stack([centred(u, log_ref) / scale for u, scale in each])
 
@@ -114,8 +134,7 @@ class RewardModel(nn.Module):
         if (
             self.nats
         ):  # a member that is unsure of an image takes less part in the mean of probabilities than of utilities
-            log_p = torch.stack([torch.log_softmax(u, -1) for u in utilities])
-            mean = torch.logsumexp(log_p, 0) - (log_ref if self.relative else 0.0)
+            mean = mean_log_probability(utilities) - self.prior_share.to(log_ref.device) * log_ref
         else:
             mean = each.mean(0)
         if len(each) == 1 or not self.pessimism:
@@ -125,6 +144,10 @@ class RewardModel(nn.Module):
     def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """r~ [N, C]: mean 0 under the reference for every image; in unit scale, variance 1 over the images it was fitted on."""
         return centred(self._combined(utilities, log_ref), log_ref) / self.scale.to(log_ref.device)
+
+    def judgments_alone(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        """Utilities [N, C] of the networks themselves: the highest is the class that the judgments alone would choose."""
+        return self.rewards(utilities, log_ref) + self.prior_share.to(log_ref.device) * log_ref
 
     def spread(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Standard deviation [N, C] of the members' rewards; 0 for one network."""
@@ -148,11 +171,11 @@ class RewardModel(nn.Module):
         """
         network, header, extra = load_model(path, "reward")
         try:
-            scales, (scale, tie, pessimism, nats, relative) = _scales(extra)
+            scales, (scale, tie, pessimism, nats, share) = _scales(extra)
             networks = [network, *(_member(network, extra, number) for number in range(1, len(scales)))]
         except Damaged as error:
             raise damaged(path, str(error)) from None
-        model = cls(networks, scales, scale, tie=tie, pessimism=pessimism, nats=bool(nats), relative=bool(relative))
+        model = cls(networks, scales, scale, tie=tie, pessimism=pessimism, nats=bool(nats), prior_share=share)
         return model.eval(), header
 
 

@@ -120,7 +120,7 @@ def methods(
         REFERENCE: lambda: MethodResult(log_ref),
         SUPERVISED: partial(_supervised, environment.ws, learners),
         SUPERVISED_LONG: partial(_supervised_long, environment.ws, learners, budget.images),
-        ARGMAX: lambda: MethodResult(greedy(reward)),
+        ARGMAX: lambda: MethodResult(greedy(environment.utility)),
         OPTIMUM: lambda: MethodResult(log_optimal_policy(log_ref, reward, beta), note="two networks"),
         BEST_OF_N: best_of_same_kl,
         DISTILLATION: partial(_distilled, environment, beta, rollouts, folder / "distillation.csv"),

@@ -61,24 +61,27 @@ def _candidate(environment: Environment, name: Literal["reference", "reward"], n
 def reward_network(environment: Environment) -> nn.Module:
     """A policy network from the first member of the reward model.
 
-    pi* has the logits of the reference plus 1 / beta times the reward. Where only a linear head is trained, on features
-    that both share, that is a head, too: the optimum itself. Otherwise: a network trained from the reference is
-    interpolated with it in weight space (Wortsman et al. 2022), since its reward is the difference of both; one trained
-    from nothing gets its utilities divided by beta as logits.
+    pi* has the logits log pi_ref + r / beta, where r is the utility u less its share s of log pi_ref: that is
+    (1 - s / beta) log pi_ref + u / beta. Where only a linear head is trained, on features that both share, that is a
+    linear head, too: the optimum itself. Whole networks that were trained from the reference are interpolated with it in
+    weight space instead (Wortsman et al. 2022), in the same proportion; others keep u / beta alone.
     """
-    model, config = environment.reward_model, environment.ws.config
+    model = environment.reward_model
     network, reference = copy.deepcopy(model.networks[0]), environment.reference
-    weight = 1 / (environment.beta * float(model.scales[0] * model.scale))
+    of_u = 1 / (environment.beta * float(model.scales[0] * model.scale))
+    of_reference = 1 - of_u * float(model.prior_share)
     head = final_linear(network)
-    if config.model.trainable == "head":
+    if environment.ws.config.model.trainable == "head":
         for own, base in zip(head.parameters(), final_linear(reference).parameters(), strict=True):
-            own.copy_(base + weight * (own - base if model.relative else own))
-    elif model.relative:
+            own.copy_(of_reference * base + of_u * own)
+        return network
+    total = of_u
+    if float(model.prior_share) > 0 and of_reference > 0:
+        total += of_reference
         for name, base in reference.state_dict().items():
-            own = network.state_dict()[name]
-            if own.is_floating_point():
-                own.copy_(torch.lerp(base.to(own.device), own, min(weight, 1.0)))
-    else:
-        head.weight.mul_(weight)
-        head.bias.mul_(weight)
+            value = network.state_dict()[name]
+            if value.is_floating_point():
+                value.copy_(torch.lerp(base.to(value.device), value, of_u / total))
+    head.weight.mul_(total)
+    head.bias.mul_(total)
     return network

@@ -135,7 +135,11 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
 
 def _learned(model: RewardModel, members: Sequence[Member], judgments: JudgmentSet) -> dict[str, Any]:
     parameters = members[0].latent.of
-    learned = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
+    learned = {
+        "scale": float(model.scale * model.scales.mean()),
+        "tie": float(model.tie),
+        "prior_share": float(model.prior_share),
+    }
     for likelihood in judgments.likelihoods:
         learned |= likelihood.summary(parameters[likelihood.name])
     return learned | {"epochs": [member.epoch for member in members]}

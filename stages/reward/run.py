@@ -66,9 +66,9 @@ def run(config: Config, force: bool = False) -> bool:
     if ws.runtime.is_main:
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         gold = read_gold_labels(ws.table, ws.classes)
-        rewards = model.rewards(utilities, ws.log_reference)
+        alone = model.judgments_alone(utilities, ws.log_reference)
         evaluation = ws.table.rows("evaluation")
-        argmax = gold_accuracy(rewards, gold, evaluation)
+        argmax = gold_accuracy(alone, gold, evaluation)
         weight = (
             choose(evidence, config.reward, lambda log_pi: gold_accuracy(log_pi, gold, evaluation))
             if evidence
@@ -111,7 +111,7 @@ def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Ten
         tie=tie,
         pessimism=ws.config.reward.pessimism,
         nats=ws.config.reward.scale == "nats",
-        relative=ws.config.reward.scale == "nats" and ws.config.reward.start == "reference",
+        from_reference=ws.config.reward.start == "reference",
     )
     if not model.scale > 0:
         raise UserError(
