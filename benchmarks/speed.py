@@ -5,7 +5,8 @@
 2. `caching`: the same from pixels (`all`), from cached prefix outputs (`last_block`), from cached features (`head`).
 3. `sb3`: PPO of stable-baselines3 on the same bandit, network and schedule (head only): samples per second, and time to
    attained 0.95.
-4. `scaling`: time and memory of an epoch for 1,000, 10,000 and 100,000 images, head only.
+4. `precision`: bfloat16 against float32, for a frozen forward pass and a PPO iteration.
+5. `scaling`: time and memory of an epoch for 1,000, 10,000 and 100,000 images, head only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import machine, median_ratio, time_alternating
+from benchmarks.precision import print_precision
 from benchmarks.scaling import print_scaling
 from benchmarks.stable_baselines import print_comparison
 from pipeline.config import ModelConfig, RuntimeConfig
@@ -32,20 +34,23 @@ from stages.ppo.update import update
 CLASSES = 10
 
 
-def in_memory(features: Tensor) -> Inputs:
+def in_memory(features: Tensor, bf16: bool = False) -> Inputs:
     """A rollout's inputs from features in memory."""
-    return Inputs(Features(None, None, features.numpy(), features.device), torch.arange(len(features)))  # type: ignore[arg-type]
+    stored = Features(None, None, features.numpy(), features.device, bf16=bf16)  # type: ignore[arg-type]
+    return Inputs(stored, torch.arange(len(features)))
 
 
 class Iteration:
     """One PPO iteration on `images` images of `size` pixels: rollout, then `epochs` epochs of minibatches of `batch`."""
 
-    def __init__(self, trainable: str, *, images: int, batch: int, size: int, epochs: int = 1) -> None:
+    def __init__(
+        self, trainable: str, *, images: int, batch: int, size: int, epochs: int = 1, bf16: bool = False
+    ) -> None:
         self.pieces = split(build_network(ModelConfig(weights="none"), CLASSES, seed=0), trainable)  # type: ignore[arg-type]
         pixels = torch.randn(images, 3, size, size).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             features = pixels if self.pieces.prefix is None else self.pieces.prefix(pixels)
-        self.inputs, self.features, self.batch = in_memory(features), features, batch
+        self.inputs, self.features, self.batch = in_memory(features, bf16), features, batch
         self.reward, self.log_ref = torch.randn(images, CLASSES), torch.log_softmax(torch.randn(images, CLASSES), -1)
         config = PPOConfig(epochs=epochs, minibatch_size=batch, target_kl=None, lr=1e-6)
         runtime = start(RuntimeConfig())
@@ -101,10 +106,19 @@ def caching(rounds: int, size: int) -> None:
         )
 
 
+def precision(rounds: int, size: int) -> None:
+    """Print how much faster bfloat16 is."""
+
+    def iteration(bf16: bool) -> Iteration:
+        return Iteration("all", images=32, batch=32, size=size, epochs=4, bf16=bf16)
+
+    print_precision(rounds, size, iteration, torch.device("cpu"))
+
+
 @click.command()
 @click.option("--rounds", default=7, show_default=True, help="Measurements of each; the median is reported.")
 @click.option("--size", default=224, show_default=True, help="Pixels.")
-@click.option("--only", type=click.Choice(["step", "caching", "sb3", "scaling"]), multiple=True)
+@click.option("--only", type=click.Choice(["step", "caching", "sb3", "precision", "scaling"]), multiple=True)
 def main(rounds: int, size: int, only: tuple[str, ...]) -> None:
     """Print the ratios."""
     click.echo(machine())
@@ -112,6 +126,7 @@ def main(rounds: int, size: int, only: tuple[str, ...]) -> None:
         "step": lambda: step_cost(rounds, size),
         "caching": lambda: caching(rounds, size),
         "sb3": lambda: print_comparison(3),
+        "precision": lambda: precision(rounds, size),
         "scaling": print_scaling,
     }
     for name, part in parts.items():

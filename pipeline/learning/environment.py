@@ -83,13 +83,14 @@ class Environment:
         utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
         model.to(ws.runtime.device).requires_grad_(False)
         reference.requires_grad_(False)
-        table = model.rewards(utilities, ws.log_reference).cpu()
+        beta = configured_beta(ws)
+        table = model.rewards(utilities, ws.log_reference, beta).cpu()
         # Centred over all classes equally: centred under the reference, it would vanish if that is confident.
         uniform = torch.full_like(ws.log_reference, -math.log(len(ws.classes)))
         spread = model.spread(utilities, uniform).cpu() if len(utilities) > 1 else None
         hashes = (weights_hash(reference), weights_hash(model))
-        utility = model.judgments_alone(utilities, ws.log_reference.to(ws.runtime.device)).cpu()
-        return cls(ws, ws.log_reference, table, utility, configured_beta(ws), spread, reference, model, hashes)
+        utility = model.utilities(utilities, ws.log_reference).cpu()
+        return cls(ws, ws.log_reference, table, utility, beta, spread, reference, model, hashes)
 
     def check_frozen(self) -> None:
         """Raise RuntimeError if reference or reward model changed, BatchNorm's buffers included."""
@@ -112,7 +113,7 @@ class Environment:
         inputs = Inputs(features, rows, augment(features.pixels.batch(rows), self.ws.config.images.augment, random))
         log_ref = log_policy(forward(self.reference, inputs))
         utilities = [forward(network, inputs) for network in self.reward_model.networks]
-        return inputs, log_ref, self.reward_model.rewards(utilities, log_ref)
+        return inputs, log_ref, self.reward_model.rewards(utilities, log_ref, self.beta)
 
 
 def configured_beta(ws: Workspace) -> float:

@@ -1,7 +1,7 @@
 """The reward model: utilities r(x, .) of all C classes in one forward pass, and their scale (docs/method.md 2).
 
-One network, or an ensemble. In nats, the reward is the logarithm of the members' mean probability of each class, less
-the reference's share in it if the networks were trained from the reference. In unit scale, each member's utilities are divided by their
+One network, or an ensemble. In nats, the reward is the logarithm of the members' mean probability of each class; where
+held-out judgments showed that the reference is too sure of itself, a part of its log-probabilities is subtracted. In unit scale, each member's utilities are divided by their
 standard deviation under the reference, and the reward is their mean. From either, `pessimism` times the members'
 standard deviation is subtracted (Coste et al. 2023), and it is centred per image. The scale is saved with the model.
 """
@@ -20,8 +20,8 @@ from pipeline.models.serialization import ModelHeader, damaged, load_model, save
 from pipeline.models.weight_checks import mismatch
 from pipeline.run.atomic_files import Damaged
 
-SINGLE = ("scale", "tie", "pessimism", "nats", "prior_share")  # buffers of one value, as named in the file
-ADDED = ("nats", "prior_share")  # not in files of earlier versions: unit scale
+SINGLE = ("scale", "tie", "pessimism", "nats", "prior_weight")  # buffers of one value, as named in the file
+ADDED = {"nats": 0.0, "prior_weight": 1.0}  # not in files of earlier versions: unit scale
 
 
 def centred(utilities: Tensor, log_ref: Tensor) -> Tensor:
@@ -61,8 +61,7 @@ class RewardModel(nn.Module):
         tie: Davidson's nu, the propensity of ties in comparisons; 0 without ties.
         pessimism: number of standard deviations that are subtracted.
         nats: rewards are in nats of the judgments' likelihood; else they have unit scale.
-        prior_share: in nats, that many times log pi_ref is in the utilities already, because the networks were trained
-            from the reference; it is subtracted, so that pi_ref e^r contains the reference once.
+        prior_weight: exponent of pi_ref in the optimum, from 0 to 1: pi* is proportional to pi_ref^prior_weight e^{u / beta}.
     """
 
     scales: Tensor
@@ -70,7 +69,7 @@ class RewardModel(nn.Module):
     tie: Tensor
     pessimism: Tensor
     nats: Tensor
-    prior_share: Tensor
+    prior_weight: Tensor
 
     def __init__(
         self,
@@ -81,12 +80,12 @@ class RewardModel(nn.Module):
         tie: float = 0.0,
         pessimism: float = 0.0,
         nats: bool = False,
-        prior_share: float = 0.0,
+        prior_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.register_buffer("scales", torch.tensor(list(scales), dtype=torch.float32))
-        single = (scale, tie, pessimism, nats, prior_share)
+        single = (scale, tie, pessimism, nats, prior_weight)
         for name, value in zip(SINGLE, single, strict=True):
             self.register_buffer(name, torch.tensor(float(value)))
 
@@ -100,18 +99,14 @@ class RewardModel(nn.Module):
         tie: float,
         pessimism: float,
         nats: bool = False,
-        from_reference: bool = False,
     ) -> RewardModel:
         """A model with the scales of utilities [N, C] (one per member) on the training images; a scale may be 0.
 
         Args:
             nats: rewards in nats.
-            from_reference: the networks were trained from the reference's weights.
         """
         if nats:
             model = cls(networks, [1.0] * len(networks), 1.0, tie=tie, pessimism=pessimism, nats=True)
-            if from_reference:
-                model.prior_share.fill_(share_of(log_ref, mean_log_probability(utilities)))
             if not reference_scale(model._combined(utilities, log_ref), log_ref) > 0:
                 model.scale.fill_(0.0)
             return model
@@ -125,7 +120,6 @@ class RewardModel(nn.Module):
 
     def members(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Each member's own reward [k, N, C]: mean 0 under the reference for every image, each with its own scale."""
-        utilities = [u - self.prior_share.to(u.device) * log_ref for u in utilities]
         each = zip(utilities, self.scales.to(log_ref.device), strict=True)
         return torch.stack([centred(u, log_ref) / scale for u, scale in each])
 
@@ -134,20 +128,28 @@ class RewardModel(nn.Module):
         if (
             self.nats
         ):  # a member that is unsure of an image takes less part in the mean of probabilities than of utilities
-            mean = mean_log_probability(utilities) - self.prior_share.to(log_ref.device) * log_ref
+            mean = mean_log_probability(utilities)
         else:
             mean = each.mean(0)
         if len(each) == 1 or not self.pessimism:
             return mean
         return mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
 
-    def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
-        """r~ [N, C]: mean 0 under the reference for every image; in unit scale, variance 1 over the images it was fitted on."""
+    def utilities(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
+        """u [N, C] of the ensemble: mean 0 under the reference for every image; in unit scale, variance 1 where it was fitted.
+
+        The highest is the class that the judgments alone would choose.
+        """
         return centred(self._combined(utilities, log_ref), log_ref) / self.scale.to(log_ref.device)
 
-    def judgments_alone(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
-        """Utilities [N, C] of the networks themselves: the highest is the class that the judgments alone would choose."""
-        return self.rewards(utilities, log_ref) + self.prior_share.to(log_ref.device) * log_ref
+    def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor, beta: float) -> Tensor:
+        """r~ [N, C], mean 0 under the reference for every image: u - (1 - prior_weight) beta log pi_ref.
+
+        Args:
+            beta: weight of the KL penalty that the reward is used with.
+        """
+        u, discount = self.utilities(utilities, log_ref), (1 - float(self.prior_weight)) * beta
+        return u - discount * centred(log_ref, log_ref) if discount else u
 
     def spread(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
         """Standard deviation [N, C] of the members' rewards; 0 for one network."""
@@ -171,17 +173,17 @@ class RewardModel(nn.Module):
         """
         network, header, extra = load_model(path, "reward")
         try:
-            scales, (scale, tie, pessimism, nats, share) = _scales(extra)
+            scales, (scale, tie, pessimism, nats, weight) = _scales(extra)
             networks = [network, *(_member(network, extra, number) for number in range(1, len(scales)))]
         except Damaged as error:
             raise damaged(path, str(error)) from None
-        model = cls(networks, scales, scale, tie=tie, pessimism=pessimism, nats=bool(nats), prior_share=share)
+        model = cls(networks, scales, scale, tie=tie, pessimism=pessimism, nats=bool(nats), prior_weight=weight)
         return model.eval(), header
 
 
 def _scales(extra: dict[str, Tensor]) -> tuple[list[float], list[float]]:
     """The members' scales; and the single values of the ensemble, in the order of SINGLE."""
-    extra = {f"reward.{name}": torch.tensor(0.0) for name in ADDED} | extra
+    extra = {f"reward.{name}": torch.tensor(value) for name, value in ADDED.items()} | extra
     names = [f"reward.{name}" for name in SINGLE]
     if missing := [name for name in ("reward.scales", *names) if name not in extra]:
         raise Damaged(f"'{missing[0]}' is missing")

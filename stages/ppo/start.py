@@ -61,22 +61,21 @@ def _candidate(environment: Environment, name: Literal["reference", "reward"], n
 def reward_network(environment: Environment) -> nn.Module:
     """A policy network from the first member of the reward model.
 
-    pi* has the logits log pi_ref + r / beta, where r is the utility u less its share s of log pi_ref: that is
-    (1 - s / beta) log pi_ref + u / beta. Where only a linear head is trained, on features that both share, that is a
-    linear head, too: the optimum itself. Whole networks that were trained from the reference are interpolated with it in
-    weight space instead (Wortsman et al. 2022), in the same proportion; others keep u / beta alone.
+    pi* has the logits a log pi_ref + u / beta, with the reference's weight a and the utility u. Where only a linear head is
+    trained, on features that both share, that is a linear head, too: the optimum itself. Whole networks that were trained
+    from the reference are interpolated with it in weight space instead (Wortsman et al. 2022), in the same proportion;
+    others keep u / beta alone.
     """
-    model = environment.reward_model
+    model, config = environment.reward_model, environment.ws.config
     network, reference = copy.deepcopy(model.networks[0]), environment.reference
-    of_u = 1 / (environment.beta * float(model.scales[0] * model.scale))
-    of_reference = 1 - of_u * float(model.prior_share)
+    of_reference, of_u = float(model.prior_weight), 1 / (environment.beta * float(model.scales[0] * model.scale))
     head = final_linear(network)
-    if environment.ws.config.model.trainable == "head":
+    if config.model.trainable == "head":
         for own, base in zip(head.parameters(), final_linear(reference).parameters(), strict=True):
             own.copy_(of_reference * base + of_u * own)
         return network
     total = of_u
-    if float(model.prior_share) > 0 and of_reference > 0:
+    if config.reward.start == "reference":
         total += of_reference
         for name, base in reference.state_dict().items():
             value = network.state_dict()[name]

@@ -95,7 +95,7 @@ def make_card(
         "curve": {"points": curve, "gain_of_next_100": gain},
         "kl_weight": kl_weight,
         "gold": {"argmax_accuracy": argmax_accuracy},
-        "scores": _scores(model.rewards(utilities, ws.log_reference), heldout),
+        "scores": _scores(model.utilities(utilities, ws.log_reference), heldout),
         "surprising": _surprising(ws, raw, heldout),
         "settings": {
             "objective": settings.objective,
@@ -135,11 +135,7 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
 
 def _learned(model: RewardModel, members: Sequence[Member], judgments: JudgmentSet) -> dict[str, Any]:
     parameters = members[0].latent.of
-    learned = {
-        "scale": float(model.scale * model.scales.mean()),
-        "tie": float(model.tie),
-        "prior_share": float(model.prior_share),
-    }
+    learned = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
     for likelihood in judgments.likelihoods:
         learned |= likelihood.summary(parameters[likelihood.name])
     return learned | {"epochs": [member.epoch for member in members]}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.models.reward_model import RewardModel
+from pipeline.models.reward_model import RewardModel, share_of
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from stages.reward.judgment_set import JudgmentSet
@@ -39,12 +39,15 @@ def gather_evidence(
     """
     if not model.nats:
         return None
+    log_ref, rows = ws.log_reference, ws.rows("train")
+    utility = model.utilities(utilities, log_ref)
+    share = share_of(log_ref[rows], utility[rows]) if ws.config.reward.start == "reference" else 0.0
     if ws.config.model.trainable == "head" and len(utilities) == 1:
         random = generator(ws.config.seed, Stream.KL_WEIGHT_FOLDS)
         tested, table = cross_fit(judgments, FOLDS, random, fit_fold)
         if table is not None:
-            return Evidence(tested, ws.log_reference, model.rewards([table], ws.log_reference), FOLDS)
-    return Evidence(heldout, ws.log_reference, model.rewards(utilities, ws.log_reference), 0)
+            return Evidence(tested, log_ref, model.utilities([table], log_ref), FOLDS, share)
+    return Evidence(heldout, log_ref, utility, 0, share)
 
 
 def cross_fit(

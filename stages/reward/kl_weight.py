@@ -1,7 +1,8 @@
 """Choose beta, the weight of the KL penalty, from judgments that the reward model was not trained on (docs/method.md 3).
 
-pi*_beta, proportional to pi_ref e^{r / beta}, is known in closed form for every beta, so that each candidate is scored
-by the likelihood it gives those judgments: from a beta that ignores the judgments to one that ignores the reference.
+The optimum pi_ref^a e^{u / beta} is known in closed form for every beta and every weight a of the reference, so that each
+candidate is scored by the likelihood it gives those judgments: from one that ignores the judgments (a = 1, a large beta)
+to one that ignores the reference (a = 0).
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RewardConfig
-from pipeline.learning.objective import log_optimal_policy
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
 BETAS = tuple(2.0 ** (half / 2) for half in range(-10, 11))  # 1/32 to 32, at equal ratios
-PRIOR_SD = 1.0  # of log beta around 0: Bayes' rule, beta = 1, unless the judgments say otherwise
-STEPS = 30  # of L-BFGS, for the likelihood's few parameters
+COARSE_BETAS = tuple(2.0**power for power in range(-3, 4))
+PRIOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25, 0.0)
+# Priors, in units of a standard deviation: Bayes' rule unless the judgments say otherwise. Chosen on ants and bees, seeds
+# 100 to 109, and digits, seed 0 (docs/results.md).
+LOG_BETA_SD = 1.0  # of log beta around 0
+WEIGHT_SD = 0.25  # of how often the reference is counted, around 1
+STEPS = 30  # of L-BFGS, for the likelihood's few parameters; each candidate starts at those of the one before
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,64 +35,104 @@ class Evidence:
 
     Attributes:
         judgments: M judgments.
-        log_ref, reward: [N, C] of all images; used are those of `judgments.images`.
+        log_ref, utility: [N, C] of all images; used are those of `judgments.images`.
         folds: number of networks that were trained for it; 0 if it is the held-out split of the reward model's own training.
+        share: how many times log_ref is in the utilities already; 0 if they were not trained from the reference.
     """
 
     judgments: JudgmentSet
     log_ref: Tensor
-    reward: Tensor
+    utility: Tensor
     folds: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A weight of the reference and a beta.
+
+    Attributes:
+        log_pi: [N, C] of their optimum.
+        loss: [M] -log P of each judgment, in nats.
+        score: their sum, less the log density of both priors; the lowest is chosen.
+    """
+
+    prior_weight: float
+    beta: float
+    log_pi: Tensor
+    loss: Tensor
+    score: float
 
 
 def choose(
     evidence: Evidence, config: RewardConfig, accuracy: Callable[[Tensor], float | None] | None = None
 ) -> dict[str, Any]:
-    """The table of candidates and the chosen beta, as the card has it.
+    """The chosen beta and weight of the reference, and the table of candidates, as the card has them.
 
-    The judgments count with their summed log-likelihood, and log beta has a normal prior around 0, so that few judgments
-    keep beta near 1 and many decide alone.
+    The judgments count with their summed log-likelihood, and both numbers have a normal prior around Bayes' rule, so that
+    few judgments keep them near it and many decide alone.
 
     Args:
         accuracy: of log-probabilities [N, C] on gold labels, for the table; it does not take part in the choice.
     """
-    images = evidence.judgments.images
-    log_ref, reward = evidence.log_ref.double(), evidence.reward.double()
-    rows = []
-    for beta in BETAS:
-        log_pi = log_optimal_policy(log_ref, reward, beta)
-        loss = log_loss(log_pi[images], evidence.judgments, config)
-        score = float(loss.sum()) + math.log(beta) ** 2 / (2 * PRIOR_SD**2)
-        rows.append((beta, loss, score, accuracy(log_pi) if accuracy else None))
-    best = min(rows, key=lambda row: row[2])
-    reference = log_loss(log_ref[images], evidence.judgments, config)
-    gain = reference - best[1]  # nats by which the chosen policy predicts each judgment better than the reference
+    scorer = Scorer(evidence, config)
+    coarse = [scorer.score(weight, beta) for weight in PRIOR_WEIGHTS for beta in COARSE_BETAS]
+    weight = min(coarse, key=lambda one: one.score).prior_weight
+    table = [scorer.score(weight, beta) for beta in BETAS]
+    best = min(table, key=lambda one: one.score)
+    reference = scorer.loss(evidence.log_ref.double())
+    gain = reference - best.loss  # nats by which the chosen policy predicts each judgment better than the reference
     chosen = {
-        "beta": best[0],
+        "beta": best.beta,
+        "prior_weight": weight,
+        "share": evidence.share,
         "judgments": len(evidence.judgments),
         "folds": evidence.folds,
         "reference_log_loss": float(reference.mean()),
-        "log_loss": float(best[1].mean()),
+        "log_loss": float(best.loss.mean()),
         "gain": float(gain.mean()),
         "gain_error": standard_error(gain),
         "table": [
             {
-                "beta": beta,
-                "log_loss": float(loss.mean()),
-                "difference_error": standard_error(loss - best[1]),
-                "score": score / len(evidence.judgments),
-                "accuracy": gold,
+                "beta": one.beta,
+                "log_loss": float(one.loss.mean()),
+                "difference_error": standard_error(one.loss - best.loss),
+                "score": one.score / len(evidence.judgments),
+                "accuracy": accuracy(one.log_pi) if accuracy else None,
             }
-            for beta, loss, score, gold in rows
+            for one in table
         ],
     }
     return chosen | {"sentence": sentence(chosen)}
+
+
+class Scorer:
+    """Scores candidates on the same judgments."""
+
+    def __init__(self, evidence: Evidence, config: RewardConfig) -> None:
+        self.evidence = evidence
+        self.parameters = LikelihoodParameters(evidence.judgments, config, mistakes=True).double()
+
+    def score(self, prior_weight: float, beta: float) -> Candidate:
+        """One candidate."""
+        evidence = self.evidence
+        log_pi = torch.log_softmax(prior_weight * evidence.log_ref.double() + evidence.utility.double() / beta, -1)
+        counted = prior_weight + evidence.share / beta  # how often log_ref is in log_pi
+        loss = self.loss(log_pi)
+        prior = (math.log(beta) / LOG_BETA_SD) ** 2 / 2 + ((counted - 1) / WEIGHT_SD) ** 2 / 2
+        return Candidate(prior_weight, beta, log_pi, loss, float(loss.sum()) + prior)
+
+    def loss(self, log_pi: Tensor) -> Tensor:
+        """-log P of every judgment [M] under a policy [N, C]."""
+        return log_loss(log_pi[self.evidence.judgments.images], self.evidence.judgments, self.parameters)
 
 
 def sentence(chosen: dict[str, Any]) -> str:
     """What the judgments added to the reference."""
     before, after = chosen["reference_log_loss"], chosen["log_loss"]
     figures = f"{before:.3f} nats per judgment by the reference alone, {after:.3f} with the judgments at beta {chosen['beta']:.3g}"
+    if chosen["prior_weight"] < 1:
+        figures += f"; the reference was too sure of itself, and counts {chosen['prior_weight']:.2f} times"
     if chosen["gain"] > 2 * chosen["gain_error"]:
         return f"the judgments add to what the reference knows: the log loss of held-out answers is {figures}"
     return f"no gain over the reference is measurable yet: the log loss of held-out answers is {figures}"
@@ -98,7 +143,7 @@ def standard_error(values: Tensor) -> float:
     return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def log_loss(log_pi: Tensor, judgments: JudgmentSet, config: RewardConfig) -> Tensor:
+def log_loss(log_pi: Tensor, judgments: JudgmentSet, parameters: LikelihoodParameters) -> Tensor:
     """-log P of every judgment [M], in nats, with the policy's log-probabilities as utilities.
 
     The likelihood's own parameters (ties, thresholds, and how often each annotator answers at random) are fitted to
@@ -106,8 +151,8 @@ def log_loss(log_pi: Tensor, judgments: JudgmentSet, config: RewardConfig) -> Te
 
     Args:
         log_pi: [U, C] of `judgments.images`.
+        parameters: where the fit starts; changed in place.
     """
-    parameters = LikelihoodParameters(judgments, config, mistakes=True).double()
     images = judgments.images
     trained = [p for p in parameters.parameters() if p.requires_grad]
     optimiser = torch.optim.LBFGS(trained, max_iter=STEPS, line_search_fn="strong_wolfe")

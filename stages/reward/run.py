@@ -64,16 +64,13 @@ def run(config: Config, force: bool = False) -> bool:
         ws, model, utilities, judgments=judgments, heldout=heldout, fit_fold=partial(fit_fold, ws)
     )
     if ws.runtime.is_main:
+        gold, evaluation = read_gold_labels(ws.table, ws.classes), ws.table.rows("evaluation")
+        accuracy = partial(gold_accuracy, gold=gold, rows=evaluation)
+        weight = choose(evidence, config.reward, accuracy) if evidence else None
+        if weight:
+            model.prior_weight.fill_(weight["prior_weight"])
         model.save(stage.path / "model.safetensors", ws.header("reward"))
-        gold = read_gold_labels(ws.table, ws.classes)
-        alone = model.judgments_alone(utilities, ws.log_reference)
-        evaluation = ws.table.rows("evaluation")
-        argmax = gold_accuracy(alone, gold, evaluation)
-        weight = (
-            choose(evidence, config.reward, lambda log_pi: gold_accuracy(log_pi, gold, evaluation))
-            if evidence
-            else None
-        )
+        argmax = accuracy(model.utilities(utilities, ws.log_reference))
         card = make_card(
             ws,
             model,
@@ -111,7 +108,6 @@ def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Ten
         tie=tie,
         pessimism=ws.config.reward.pessimism,
         nats=ws.config.reward.scale == "nats",
-        from_reference=ws.config.reward.start == "reference",
     )
     if not model.scale > 0:
         raise UserError(

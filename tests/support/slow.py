@@ -36,6 +36,7 @@ SLOW = (
     "stages/test_pipeline_learns.py",
     "stages/test_resume.py",
     "stages/test_tracking.py",
+    "stages/test_precision.py",
     "stages/test_processes.py",
     "test_cli*",
     "test_extension.py",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from feedback_store.csv_store.store import CsvFeedbackStore
@@ -97,8 +98,44 @@ def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
     assert trained + made["heldout"]["judgments"] == 540
     assert f"<dd>{trained}<small>of 540 judgments" in page
     assert f"{made['heldout']['judgments']} were held out" in page
+    weight = made["kl_weight"]
+    assert (weight["judgments"], weight["folds"]) == (made["heldout"]["judgments"], 0), "an ensemble has its split"
+    assert len(weight["table"]) == 21
+    assert weight["gain"] > 0, "the uniform reference knows nothing"
+    assert f"{weight['sentence'][1:]}." in page
+    assert page.count("<strong>chosen</strong>") == 1
     assert ppo.run(config)
+    assert read_json(config.runs / config.name / "ppo" / "result.json")["policy"]["beta"] == weight["beta"]
     assert made["gold"]["argmax_accuracy"] > 0.8
+
+
+def test_in_unit_scale_no_beta_is_chosen(config: Config) -> None:
+    """There is none by nature: `auto` says what to do, and a number works as in earlier versions."""
+    answers(config, lambda true, number: true)
+    tree = config.model_dump(mode="json")
+    tree["reward"]["scale"] = "unit"
+    unit = parse_config(tree, "test")
+    reward.run(unit)
+    assert card(unit)["kl_weight"] is None
+    assert "weigh against the reference" not in (unit.runs / unit.name / "reward" / "card.html").read_text()
+    with pytest.raises(UserError, match=r"ppo\.beta: auto takes the weight.*reward\.scale=nats, or set a number"):
+        ppo.run(unit)
+    tree["ppo"] |= {"beta": 0.3, "start": "reference"}
+    assert ppo.run(parse_config(tree, "test"))
+
+
+def test_a_head_is_judged_in_folds(config: Config) -> None:
+    """Every judgment of a single head counts; the networks of the folds leave no trace in metrics.csv."""
+    answers(config, lambda true, number: true)
+    tree = config.model_dump(mode="json")
+    tree["model"]["trainable"] = "head"
+    head = parse_config(tree, "test")
+    reference_run(head)
+    reward.run(head)
+    made = card(head)
+    assert (made["kl_weight"]["judgments"], made["kl_weight"]["folds"]) == (180, 5)
+    metrics = pd.read_csv(head.runs / head.name / "reward" / "metrics.csv")
+    assert set(metrics["member"]) == {0}
 
 
 def test_one_person_who_is_always_right(config: Config) -> None:

@@ -15,8 +15,13 @@ from pipeline.kinds import probabilities as p
 from stages.reward.held_out_evidence import cross_fit
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import BETAS, Evidence, choose, log_loss
+from stages.reward.likelihood_parameters import LikelihoodParameters
 
 CONFIG = RewardConfig()
+
+
+def losses(log_pi: Tensor, judgments: JudgmentSet) -> Tensor:
+    return log_loss(log_pi, judgments, LikelihoodParameters(judgments, CONFIG, mistakes=True).double())
 
 
 def labels(answer: Tensor, classes: int, rows: Tensor | None = None) -> JudgmentSet:
@@ -29,7 +34,7 @@ def labels(answer: Tensor, classes: int, rows: Tensor | None = None) -> Judgment
 def test_log_loss_of_a_policy_that_is_right() -> None:
     """Where no answer is a mistake, eta goes to 1 and each answer costs -log of its probability."""
     log_pi = torch.tensor([[0.9, 0.1]] * 40).double().log()
-    loss = log_loss(log_pi, labels(torch.zeros(40, dtype=torch.long), 2), CONFIG)
+    loss = losses(log_pi, labels(torch.zeros(40, dtype=torch.long), 2))
     assert loss.numpy() == pytest.approx(-math.log(0.9), abs=2e-3)
 
 
@@ -42,7 +47,7 @@ def test_log_loss_models_mistakes() -> None:
         return -(90 * math.log((1 + eta) / 2) + 10 * math.log((1 - eta) / 2) + 9 * math.log(eta))
 
     eta = minimize_scalar(negative, bounds=(0.01, 0.999), method="bounded", options={"xatol": 1e-9}).x
-    loss = log_loss(log_pi, labels(answer, 2), CONFIG)
+    loss = losses(log_pi, labels(answer, 2))
     assert loss[:10].numpy() == pytest.approx(-math.log((1 - eta) / 2), rel=1e-3)
     assert loss[10:].numpy() == pytest.approx(-math.log((1 + eta) / 2), rel=1e-3)
 
@@ -53,20 +58,20 @@ def test_losses_are_in_the_order_of_the_judgments() -> None:
     rows, zeros = torch.arange(6), torch.zeros(6, dtype=torch.long)
     kind = torch.tensor([1, 0, 1, 0, 1, 0])
     both = judgment_set(kind, (rows, rows), (zeros, zeros + 1), torch.tensor([0, 1, 2, 0, 1, 1]))
-    loss = log_loss(log_pi, both, CONFIG)
+    loss = losses(log_pi, both)
     sides = p.bradley_terry(log_pi[1::2, 0], log_pi[1::2, 1]).gather(-1, both.answer[1::2, None])[:, 0]
     assert (loss[1::2].argsort() == (-sides).argsort()).all(), "comparisons keep their order whatever eta is"
     chosen = log_pi[::2].gather(-1, both.answer[::2, None])[:, 0]
     assert (loss[::2].argsort() == (-chosen).argsort()).all()
 
 
-def planted(count: int, weight: float, seed: int = 0) -> Evidence:
-    """Labels drawn from pi_ref e^{weight r}: the best beta is 1 / weight."""
+def planted(count: int, weight: float, seed: int = 0, of_reference: float = 1.0) -> Evidence:
+    """Labels drawn from pi_ref^of_reference e^{weight u}: the best beta is 1 / weight."""
     random = torch.Generator().manual_seed(seed)
     log_ref = torch.log_softmax(torch.randn(count, 3, generator=random, dtype=torch.double), -1)
     reward = 2 * torch.randn(count, 3, generator=random, dtype=torch.double)
-    truth = torch.softmax(log_ref + weight * reward, -1)
-    return Evidence(labels(torch.multinomial(truth, 1, generator=random)[:, 0], 3), log_ref, reward, 0)
+    truth = torch.softmax(of_reference * log_ref + weight * reward, -1)
+    return Evidence(labels(torch.multinomial(truth, 1, generator=random)[:, 0], 3), log_ref, reward, 0, 0.0)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0, 2.0])
@@ -80,11 +85,30 @@ def test_many_judgments_find_the_planted_beta(weight: float) -> None:
     assert table[chosen["beta"]]["score"] == min(row["score"] for row in chosen["table"])
 
 
+def test_a_reference_that_is_too_sure_counts_less() -> None:
+    """Labels that follow half of its log-probabilities, and none of them."""
+    for of_reference in (0.5, 0.0):
+        chosen = choose(planted(3000, 1.0, of_reference=of_reference), CONFIG)
+        assert chosen["prior_weight"] == of_reference
+        assert abs(math.log2(chosen["beta"])) <= 0.5
+        assert f"counts {of_reference:.2f} times" in chosen["sentence"]
+    few = choose(planted(10, 1.0, of_reference=0.5), CONFIG)
+    assert few["prior_weight"] >= 0.75
+
+
+def test_utilities_that_contain_the_reference_count_it_once() -> None:
+    """They are log pi_ref plus evidence: where few judgments decide, only their sum with the reference's weight is 1."""
+    plain = planted(5, 1.0)
+    inside = Evidence(plain.judgments, plain.log_ref, plain.utility + plain.log_ref, 0, 1.0)
+    chosen = choose(inside, CONFIG)
+    assert chosen["prior_weight"] + 1 / chosen["beta"] == pytest.approx(1, abs=0.3)
+
+
 def test_few_judgments_stay_near_bayes_rule() -> None:
     """Five judgments that a beta of 1/32 would explain best do not move it to the end of the grid."""
     log_ref = torch.full((5, 2), math.log(0.5), dtype=torch.double)
     reward = torch.tensor([[1.0, -1.0]] * 5, dtype=torch.double)
-    chosen = choose(Evidence(labels(torch.zeros(5, dtype=torch.long), 2), log_ref, reward, 0), CONFIG)
+    chosen = choose(Evidence(labels(torch.zeros(5, dtype=torch.long), 2), log_ref, reward, 0, 0.0), CONFIG)
     assert 0.25 <= chosen["beta"] <= 1
 
 
@@ -93,6 +117,7 @@ def test_rewards_that_say_nothing_are_ignored() -> None:
     evidence = planted(2000, 0.0)
     chosen = choose(evidence, CONFIG)
     assert chosen["beta"] >= 8
+    assert chosen["prior_weight"] == 1
     assert "no gain over the reference is measurable" in chosen["sentence"]
 
 
