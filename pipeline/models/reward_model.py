@@ -142,7 +142,7 @@ class RewardModel(nn.Module):
         """
         return centred(self._combined(utilities, log_ref), log_ref) / self.scale.to(log_ref.device)
 
-    def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor, beta: float) -> Tensor:
+    def rewards(self, utilities: Sequence[Tensor], log_ref: Tensor, beta: float = 1.0) -> Tensor:
         """r~ [N, C], mean 0 under the reference for every image: u - (1 - prior_weight) beta log pi_ref.
 
         Args:

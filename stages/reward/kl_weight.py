@@ -131,8 +131,12 @@ def sentence(chosen: dict[str, Any]) -> str:
     """What the judgments added to the reference."""
     before, after = chosen["reference_log_loss"], chosen["log_loss"]
     figures = f"{before:.3f} nats per judgment by the reference alone, {after:.3f} with the judgments at beta {chosen['beta']:.3g}"
-    if chosen["prior_weight"] < 1:
-        figures += f"; the reference was too sure of itself, and counts {chosen['prior_weight']:.2f} times"
+    if weight := chosen["prior_weight"]:
+        figures += (
+            f"; the reference is surer of itself than it is right, and counts {weight:.2g} times" if weight < 1 else ""
+        )
+    else:
+        figures += "; the reference adds nothing to these, and does not count"
     if chosen["gain"] > 2 * chosen["gain_error"]:
         return f"the judgments add to what the reference knows: the log loss of held-out answers is {figures}"
     return f"no gain over the reference is measurable yet: the log loss of held-out answers is {figures}"

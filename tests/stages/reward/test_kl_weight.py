@@ -87,11 +87,11 @@ def test_many_judgments_find_the_planted_beta(weight: float) -> None:
 
 def test_a_reference_that_is_too_sure_counts_less() -> None:
     """Labels that follow half of its log-probabilities, and none of them."""
-    for of_reference in (0.5, 0.0):
+    for of_reference, said in ((0.5, "counts 0.5 times"), (0.0, "does not count")):
         chosen = choose(planted(3000, 1.0, of_reference=of_reference), CONFIG)
         assert chosen["prior_weight"] == of_reference
         assert abs(math.log2(chosen["beta"])) <= 0.5
-        assert f"counts {of_reference:.2f} times" in chosen["sentence"]
+        assert said in chosen["sentence"]
     few = choose(planted(10, 1.0, of_reference=0.5), CONFIG)
     assert few["prior_weight"] >= 0.75
 
