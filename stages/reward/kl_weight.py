@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,15 +77,16 @@ def choose(
         accuracy: of log-probabilities [N, C] on gold labels, for the table; it does not take part in the choice.
     """
     scorer = Scorer(evidence, config)
-    coarse = [scorer.score(weight, beta) for weight in PRIOR_WEIGHTS for beta in COARSE_BETAS]
-    weight = min(coarse, key=lambda one: one.score).prior_weight
-    table = [scorer.score(weight, beta) for beta in BETAS]
+    weight_at = min(
+        _prior_weights(evidence), key=lambda at: min(scorer.score(at(beta), beta).score for beta in COARSE_BETAS)
+    )
+    table = [scorer.score(weight_at(beta), beta) for beta in BETAS]
     best = min(table, key=lambda one: one.score)
     reference = scorer.loss(evidence.log_ref.double())
     gain = reference - best.loss  # nats by which the chosen policy predicts each judgment better than the reference
     chosen = {
         "beta": best.beta,
-        "prior_weight": weight,
+        "prior_weight": best.prior_weight,
         "share": evidence.share,
         "judgments": len(evidence.judgments),
         "folds": evidence.folds,
@@ -95,6 +97,7 @@ def choose(
         "table": [
             {
                 "beta": one.beta,
+                "prior_weight": one.prior_weight,
                 "log_loss": float(one.loss.mean()),
                 "difference_error": standard_error(one.loss - best.loss),
                 "score": one.score / len(evidence.judgments),
@@ -104,6 +107,22 @@ def choose(
         ],
     }
     return chosen | {"sentence": sentence(chosen)}
+
+
+def _prior_weights(evidence: Evidence) -> list[Callable[[float], float]]:
+    """The weights of the reference that are tried, each as a function of beta.
+
+    Only answers that choose among all classes can tell that the reference is too sure of itself. A comparison of two
+    classes says nothing of the others, about which the reference keeps its say: it counts once, with what is in u.
+    """
+    kinds = {number for number, _, _ in evidence.judgments.by_likelihood()}
+    if all(evidence.judgments.likelihoods[number].answers_are_classes for number in kinds):
+        return [partial(_constant, weight) for weight in PRIOR_WEIGHTS]
+    return [lambda beta: max(0.0, 1 - evidence.share / beta)]
+
+
+def _constant(weight: float, beta: float) -> float:
+    return weight
 
 
 class Scorer:
@@ -132,9 +151,7 @@ def sentence(chosen: dict[str, Any]) -> str:
     before, after = chosen["reference_log_loss"], chosen["log_loss"]
     figures = f"{before:.3f} nats per judgment by the reference alone, {after:.3f} with the judgments at beta {chosen['beta']:.3g}"
     if weight := chosen["prior_weight"]:
-        figures += (
-            f"; the reference is surer of itself than it is right, and counts {weight:.2g} times" if weight < 1 else ""
-        )
+        figures += f"; the reference itself counts {weight:.2g} times" if weight < 1 else ""
     else:
         figures += "; the reference adds nothing to these, and does not count"
     if chosen["gain"] > 2 * chosen["gain_error"]:

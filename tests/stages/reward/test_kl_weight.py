@@ -104,6 +104,20 @@ def test_utilities_that_contain_the_reference_count_it_once() -> None:
     assert chosen["prior_weight"] + 1 / chosen["beta"] == pytest.approx(1, abs=0.3)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_comparisons_leave_the_reference_its_say(share: float) -> None:
+    """Of two classes each; what they cannot tell is not taken from the reference: with its share in u it counts once."""
+    random = torch.Generator().manual_seed(1)
+    log_ref = torch.log_softmax(3 * torch.randn(500, 3, generator=random, dtype=torch.double), -1)
+    rows, zeros = torch.arange(500), torch.zeros(500, dtype=torch.long)
+    answer = torch.randint(2, (500,), generator=random)
+    judgments = judgment_set(zeros, (rows, rows), (zeros, zeros + 1), answer)
+    utility = share * log_ref + torch.randn(500, 3, generator=random, dtype=torch.double)
+    chosen = choose(Evidence(judgments, log_ref, utility, 0, share), CONFIG)
+    for row in chosen["table"]:
+        assert row["prior_weight"] == pytest.approx(max(0.0, 1 - share / row["beta"]))
+
+
 def test_few_judgments_stay_near_bayes_rule() -> None:
     """Five judgments that a beta of 1/32 would explain best do not move it to the end of the grid."""
     log_ref = torch.full((5, 2), math.log(0.5), dtype=torch.double)
