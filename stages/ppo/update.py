@@ -107,7 +107,7 @@ class HeadPasses:
     @torch.no_grad()
     def backward(self, batch: Minibatch, beta: float) -> Tensor | None:
         """Compute both gradients; the loss itself is not needed: it is finite if they are."""
-        gradient = logits_gradient(batch, self.config, beta)
+        gradient = logits_gradient(batch, self.config, beta).to(self.head.weight.dtype)
         self.head.weight.grad, self.head.bias.grad = gradient.T @ self.own, gradient.sum(0)
         return None
 
