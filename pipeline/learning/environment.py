@@ -128,8 +128,8 @@ def configured_beta(ws: Workspace) -> float:
     chosen = ws.run.read("reward", "card.json", "verdict").get("kl_weight")
     if not chosen:
         raise UserError(
-            f"ppo.beta: auto takes the weight that {ws.run.path / 'reward' / 'card.json'} was to have and has not; run "
-            "`make train-reward` again with reward.scale=nats, or set a number (0.3 was the default with reward.scale=unit)"
+            f"ppo.beta: auto: no beta was chosen in {ws.run.path / 'reward' / 'card.json'}; run `make train-reward` again "
+            "with reward.scale=nats, or set a number (0.3 was the default with reward.scale=unit)"
         )
     return float(chosen["beta"])
 

@@ -118,7 +118,9 @@ def test_in_unit_scale_no_beta_is_chosen(config: Config) -> None:
     reward.run(unit)
     assert card(unit)["kl_weight"] is None
     assert "weigh against the reference" not in (unit.runs / unit.name / "reward" / "card.html").read_text()
-    with pytest.raises(UserError, match=r"ppo\.beta: auto takes the weight.*reward\.scale=nats, or set a number"):
+    with pytest.raises(
+        UserError, match=r"ppo\.beta: auto: no beta was chosen in .*reward\.scale=nats, or set a number"
+    ):
         ppo.run(unit)
     tree["ppo"] |= {"beta": 0.3, "start": "reference"}
     assert ppo.run(parse_config(tree, "test"))
