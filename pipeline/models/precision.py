@@ -27,9 +27,7 @@ from pipeline.errors import UserError
 from pipeline.run.atomic_files import Damaged, printable, read_object, short_hash, write_json
 
 VARIABLE = "IMAGE_RLHF_PRECISION"  # what `auto` means, for tests and jobs on machines of several kinds
-MIN_GAIN = (
-    1.5  # bfloat16 is used where it is at least so many times as fast: less is not worth its rounding in training
-)
+MIN_GAIN = 1.5  # bfloat16 is used from this ratio of speeds: a smaller one is not worth its rounding in training
 MEASURE_SECONDS = 1.0
 MEASURE_IMAGES = 16
 

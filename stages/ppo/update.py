@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pipeline.data.feature_cache import BATCH
 from pipeline.errors import UserError
 from pipeline.models.policy import final_linear, log_policy
 from pipeline.run.runtime import Share, minibatches
@@ -95,7 +96,9 @@ class HeadPasses:
 
     def __init__(self, learner: Learner, rollout: Rollout) -> None:
         self.config, self.head = learner.config, final_linear(learner.suffix)
-        self.inputs = rollout.inputs.batch(torch.arange(len(rollout.inputs)))
+        # In parts: where they are not cached, the frozen prefix computes them, with its memory for every image at once.
+        parts = torch.arange(len(rollout.inputs)).split(BATCH)
+        self.inputs = torch.cat([rollout.inputs.batch(part) for part in parts])
         self.own = self.inputs
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Judgments, and rewards of their images by networks that were not trained on them (docs/method.md 3)."""
+"""Judgments, and utilities of their images by networks that were not trained on them (docs/method.md 3)."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A gain is kept in the user's cache folder; a damaged file is measured again, a folder that is none does no harm."""
+    """A gain is kept in the user's cache folder; a damaged file is measured again, a file in its place does no harm."""
     monkeypatch.setenv(VARIABLE, "auto")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     gains = [1.6, 1.4, 1.5]

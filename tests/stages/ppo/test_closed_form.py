@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import BATCH, Features
 from pipeline.learning.environment import Inputs
 from pipeline.run.runtime import Share, generator
+from stages.ppo.learner import Learner
 from stages.ppo.loss import logits_gradient, ppo_loss
 from stages.ppo.rollout import make_rollout
+from stages.ppo.update import update
 
 BETA = 0.7
 
@@ -66,3 +69,16 @@ def test_a_head_learns_the_same_in_closed_form(
     plain = train(heads[1], x, log_ref.float(), reward.float(), config)
     assert closed.numpy() == pytest.approx(plain.numpy(), abs=1e-4)
     assert (closed - log_ref).abs().max() > 0.1
+
+
+def test_inputs_are_read_in_parts(
+    make_learner: Callable[..., Learner], given: Callable[[Tensor], Inputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they are not cached, a frozen network computes them: a large rollout must not take its memory at once."""
+    sizes, real = [], Features.batch
+    monkeypatch.setattr(Features, "batch", lambda self, rows: (sizes.append(len(rows)), real(self, rows))[1])
+    head, x = torch.nn.Linear(3, 4), torch.randn(300, 3, generator=generator(3))
+    learner = make_learner(head, 300, PPOConfig(epochs=1))
+    uniform = torch.full((300, 4), 0.25).log()
+    update(learner, learner.act(given(x), uniform, torch.randn(300, 4, generator=generator(4))))
+    assert max(sizes) <= BATCH < 300
