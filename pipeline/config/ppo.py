@@ -78,13 +78,22 @@ class PPOConfig(Section):
     refresh_batchnorm: bool = Field(
         False, description="re-estimate BatchNorm's statistics before each rollout; frozen in between"
     )
-    keep: Literal["last", "best_heldout"] = Field(
-        "last", description="which iterate becomes the policy: the last, or that of the best held-out objective"
+    keep: Literal["auto", "last", "best_heldout"] = Field(
+        "auto",
+        description="which iterate becomes the policy: the last, or that of the best held-out objective; auto: best_heldout, "
+        "or last with kl_target",
     )
     heldout_images: int = Field(
         200, ge=1, le=10**9, description="held-out images evaluated at every iteration; the result is evaluated on all"
     )
     evaluate_every: int = Field(10, ge=1, le=10**9, description="iterations between exact evaluations on every image")
+
+    @property
+    def kept(self) -> Literal["last", "best_heldout"]:
+        """`keep`, with `auto` resolved."""
+        if self.keep == "auto":
+            return "last" if self.kl_target else "best_heldout"
+        return self.keep
 
     @model_validator(mode="after")
     def _combinations(self) -> PPOConfig:

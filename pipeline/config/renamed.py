@@ -24,6 +24,8 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 ADDED: dict[str, Any] = {
     "collect.store": "csv",
     "collect.strategy": "uniform",
+    "reward.optimiser": "adamw",
+    "reward.prior_sd": "auto",
     "reward.scale": "unit",
     "ppo.start": "reference",
 }

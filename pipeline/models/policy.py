@@ -18,13 +18,16 @@ def final_linear(network: nn.Module) -> nn.Linear:
     return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 
+FLATTEN = (torch.flatten, "flatten")  # of a function call and a method call; leaves [B, D] as it is
+
+
 def is_linear(suffix: nn.Module) -> bool:
     """Whether a suffix, in eval mode, is one linear layer of its input [B, D]."""
     if isinstance(suffix, fx.GraphModule):
         calls = [node for node in suffix.graph.nodes if node.op not in ("placeholder", "output")]
-        if any(node.op != "call_module" for node in calls):
+        if any(node.op != "call_module" and node.target not in FLATTEN for node in calls):
             return False
-        layers = [suffix.get_submodule(str(node.target)) for node in calls]
+        layers = [suffix.get_submodule(str(node.target)) for node in calls if node.op == "call_module"]
     else:
         layers = list(suffix) if isinstance(suffix, nn.Sequential) else [suffix]
     kinds = [layer for layer in layers if not isinstance(layer, nn.Dropout | nn.Identity)]

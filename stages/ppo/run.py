@@ -135,7 +135,7 @@ def optimise(
         labelled=labelled_images(ws),
     )
     evaluator = Evaluator(environment, pieces.suffix, features)
-    selection, over_optimisation_check = IterateSelection(config.keep), OverOptimisationCheck()
+    selection, over_optimisation_check = IterateSelection(config.kept), OverOptimisationCheck()
     iteration, images, stopped = 0, 0, None
     if saved := checkpoints.latest():
         learner.restore(saved["learner"])

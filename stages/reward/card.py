@@ -28,6 +28,7 @@ from stages.reward.evaluate import (
 )
 from stages.reward.fit import Member
 from stages.reward.judgment_set import JudgmentSet
+from stages.reward.trained import Trained
 
 MIN_RELIABILITY = 0.7  # eta below which an annotator is flagged
 MAX_SURPRISING = 12  # held-out judgments listed that the model disagrees with
@@ -36,24 +37,21 @@ MAX_SURPRISING = 12  # held-out judgments listed that the model disagrees with
 def make_card(
     ws: Workspace,
     model: RewardModel,
-    members: Sequence[Member],
-    utilities: Sequence[Tensor],
+    trained: Trained,
     *,
-    heldout: JudgmentSet,
     judgments: JudgmentSet,
-    curve: list[dict[str, float]],
     argmax_accuracy: float | None,
     kl_weight: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Everything on the card, as it is saved in card.json.
 
     Args:
-        utilities: [N, C] of all images, one per member.
-        curve: the learning curve, the last point with all judgments.
+        judgments: all that were used.
         kl_weight: beta and the table it was chosen from, as `kl_weight.choose` returns it.
     """
+    members, heldout, curve = trained.members, trained.heldout, trained.curve
     images = heldout.images
-    heldout_utilities = [u[images] for u in utilities]
+    heldout_utilities = [u[images] for u in trained.heldout_utilities]
     raw = predict(members, heldout_utilities, images, heldout)
     scaled, temperature, fitted_on = predict_calibrated(
         members, heldout_utilities, images, heldout, random=generator(ws.config.seed, Stream.CARD_CALIBRATION)
@@ -68,6 +66,7 @@ def make_card(
         "chance": chance(heldout),
         "log_loss": _log_loss(raw),
         "log_loss_calibrated": _log_loss(scaled),
+        "folds": trained.folds,
     }
     gain, more = estimate_gain(curve), estimate_more_judgments(heldout_metrics, curve, len(judgments))
     settings = ws.config.reward
@@ -95,7 +94,7 @@ def make_card(
         "curve": {"points": curve, "gain_of_next_100": gain},
         "kl_weight": kl_weight,
         "gold": {"argmax_accuracy": argmax_accuracy},
-        "scores": _scores(model.utilities(utilities, ws.log_reference), heldout),
+        "scores": _scores(model.utilities(trained.heldout_utilities, ws.log_reference), heldout),
         "surprising": _surprising(ws, raw, heldout),
         "settings": {
             "objective": settings.objective,
@@ -103,6 +102,7 @@ def make_card(
             "pessimism": settings.pessimism,
             "scale": settings.scale,
             "start": settings.start,
+            "prior_sd": trained.prior_sd,
             "rating": settings.rating,
             "seed": ws.config.seed,
         },

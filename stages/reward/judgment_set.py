@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from pipeline.run import next_command
 
 Objective = Literal["bradley_terry", "supervised", "joint"]
 Where = Callable[[object], str]  # where a row is, for messages
+COLUMNS = ("kind", "rows", "classes", "answer", "annotator")  # of a JudgmentSet: tensors of one row per judgment
 MIN_COLUMNS = 2  # of `rows` and `classes`: a comparison has two sides
 
 
@@ -66,8 +67,13 @@ class JudgmentSet:
 
     def pick(self, which: Tensor) -> JudgmentSet:
         """Some judgments, by mask or position."""
-        names = ("kind", "rows", "classes", "answer", "annotator")
-        return replace(self, **{name: getattr(self, name)[which] for name in names})
+        return replace(self, **{name: getattr(self, name)[which] for name in COLUMNS})
+
+    @classmethod
+    def joined(cls, parts: Sequence[JudgmentSet]) -> JudgmentSet:
+        """Parts of one set, one after the other."""
+        columns: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in COLUMNS}
+        return replace(parts[0], **columns)
 
     def by_likelihood(self) -> Iterator[tuple[int, Likelihood, JudgmentSet]]:
         """Each likelihood that occurs, with its number and its judgments."""

@@ -11,25 +11,22 @@ from typing import Any
 
 import click
 import torch
-from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import gold_accuracy
-from pipeline.models.reward_model import RewardModel
+from pipeline.models.reward_model import RewardModel, share_of
 from pipeline.run import next_command
 from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.reward.card import card_html, make_card
-from stages.reward.fit import Member
-from stages.reward.held_out_evidence import gather_evidence
-from stages.reward.judgment_set import read_judgments, split_by_image
-from stages.reward.kl_weight import choose
-from stages.reward.training import fit_fold, learning_curve, train_members
+from stages.reward.judgment_set import read_judgments
+from stages.reward.kl_weight import Evidence, choose
+from stages.reward.trained import Trained
+from stages.reward.training import train_reward
 
 
 @one_process("reward")
@@ -50,38 +47,21 @@ def run(config: Config, force: bool = False) -> bool:
         checkpoints.clear()
         return False
     judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective)
-    train, heldout = split_by_image(
-        judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
-    )
     if ws.runtime.is_main:
         stage.begin()
     with stage.metrics(inputs, ws.runtime) as metrics:
-        members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
-        curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
-    utilities = [ws.scores(member.pieces, member.features) for member in members]
-    model = build_reward_model(ws, members, utilities)
-    evidence = gather_evidence(
-        ws, model, utilities, judgments=judgments, heldout=heldout, fit_fold=partial(fit_fold, ws)
-    )
+        trained = train_reward(ws, judgments, metrics=metrics, checkpoints=checkpoints)
+    model = build_reward_model(ws, trained)
     if ws.runtime.is_main:
         gold, evaluation = read_gold_labels(ws.table, ws.classes), ws.table.rows("evaluation")
         accuracy = partial(gold_accuracy, gold=gold, rows=evaluation)
-        weight = choose(evidence, config.reward, accuracy) if evidence else None
-        if weight:
+        weight = None
+        if model.nats:  # in unit scale there is no natural beta
+            weight = choose(gather_evidence(ws, model, trained), config.reward, accuracy)
             model.prior_weight.fill_(weight["prior_weight"])
         model.save(stage.path / "model.safetensors", ws.header("reward"))
-        argmax = accuracy(model.utilities(utilities, ws.log_reference))
-        card = make_card(
-            ws,
-            model,
-            members,
-            utilities,
-            heldout=heldout,
-            judgments=judgments,
-            curve=curve,
-            argmax_accuracy=argmax,
-            kl_weight=weight,
-        )
+        argmax = accuracy(model.utilities(trained.utilities, ws.log_reference))
+        card = make_card(ws, model, trained, judgments=judgments, argmax_accuracy=argmax, kl_weight=weight)
         write_json(stage.path / "card.json", card)
         write_atomically(stage.path / "card.html", card_html(ws, card).encode())
         stage.finish(inputs, ["model.safetensors", "metrics.csv", "card.json", "card.html"], {"reward": _summary(card)})
@@ -90,13 +70,13 @@ def run(config: Config, force: bool = False) -> bool:
     return True
 
 
-def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Tensor]) -> RewardModel:
-    """The reward model of these members, scaled on the training images.
+def build_reward_model(ws: Workspace, trained: Trained) -> RewardModel:
+    """The reward model of the ensemble, scaled on the training images.
 
     Raises:
         UserError: a member's utilities are NaN or Inf, or all equal.
     """
-    rows = ws.rows("train")
+    rows, members, utilities = ws.rows("train"), trained.members, trained.utilities
     if not all(bool(torch.isfinite(u).all()) for u in utilities):
         raise UserError("reward.lr: training diverged (utilities are NaN or Inf); lower it")
     tie = sum(member.latent.nu for member in members) / len(members)
@@ -115,6 +95,15 @@ def build_reward_model(ws: Workspace, members: list[Member], utilities: list[Ten
             f"run `{next_command.make('collect')}` for more"
         )
     return model
+
+
+def gather_evidence(ws: Workspace, model: RewardModel, trained: Trained) -> Evidence:
+    """What beta is chosen from: judgments with rewards that were not trained on them."""
+    log_ref, rows, share = ws.log_reference, ws.rows("train"), 0.0
+    if ws.config.reward.start == "reference":
+        share = share_of(log_ref[rows], model.utilities(trained.utilities, log_ref)[rows])
+    utility = model.utilities(trained.heldout_utilities, log_ref)
+    return Evidence(trained.heldout, log_ref, utility, trained.folds, share)
 
 
 def _summary(card: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,28 @@
-"""The networks that stage 1b trains: the ensemble, the learning curve's, and those of folds (docs/method.md 1)."""
+"""The networks that stage 1b trains: the ensemble, and the learning curve's (docs/method.md 1)."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import torch
-from torch import Tensor
 
 from pipeline.config import parse_config
 from pipeline.data.feature_cache import Features
+from pipeline.errors import UserError
 from pipeline.models.backbone import Split, build_network
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
+from stages.reward.cross_validation import train_heads
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, bootstrap_by_image, fit
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
+from stages.reward.linear_head import solvable
+from stages.reward.trained import Trained
 
-# Member numbers, for random streams, of the first network of the learning curve and of the folds.
+# Member number, for random streams, of the first network of the learning curve.
 FIRST_CURVE_MEMBER = 1000
-FIRST_FOLD_MEMBER = 3000
 
 
 def start(ws: Workspace) -> tuple[Split, Features]:
@@ -28,6 +30,38 @@ def start(ws: Workspace) -> tuple[Split, Features]:
     if ws.config.reward.start == "reference":
         return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
     return ws.cut(build_network(ws.config.model, len(ws.classes), ws.config.seed))
+
+
+def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints) -> Trained:
+    """Train the reward model as `reward.optimiser` says.
+
+    Raises:
+        UserError: `lbfgs` for more than a linear head; too few judgments; training diverged.
+    """
+    wanted = ws.config.reward.optimiser
+    if wanted != "adamw":
+        pieces, features = start(ws)
+        fits = solvable(features, judgments, len(ws.classes))
+        if wanted == "lbfgs" and not (features.prefix is not None and features.linear):
+            raise UserError(
+                "reward.optimiser: lbfgs fits linear heads, and model.trainable is "
+                f"'{ws.config.model.trainable}'; set model.trainable to head, or reward.optimiser to adamw"
+            )
+        if wanted == "lbfgs" or fits:
+            return train_heads(ws, pieces.network, features, judgments, metrics)
+    return train_networks(ws, judgments, metrics=metrics, checkpoints=checkpoints)
+
+
+def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints) -> Trained:
+    """Train by AdamW, with a share of the judgments held out by image."""
+    config = ws.config
+    train, heldout = split_by_image(
+        judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
+    )
+    members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
+    curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
+    utilities = [ws.scores(member.pieces, member.features) for member in members]
+    return Trained(members, utilities, heldout, utilities, curve)
 
 
 def train_members(
@@ -52,17 +86,6 @@ def train_members(
             )
             members.append(member)
     return members
-
-
-def fit_fold(ws: Workspace, judgments: JudgmentSet, number: int) -> Tensor:
-    """Utilities [N, C] of a network trained on a part of the judgments, some of them held out as in `run`."""
-    random = generator(ws.config.seed, Stream.KL_WEIGHT_FOLDS, number)
-    train, heldout = split_by_image(judgments, ws.config.reward.heldout_fraction, random)
-    member = FIRST_FOLD_MEMBER + number
-    fitted = fit(
-        ws, *start(ws), train=train, heldout=heldout, metrics=Metrics(None), member=member, note=f", fold {number + 1}"
-    )
-    return ws.scores(fitted.pieces, fitted.features)
 
 
 def learning_curve(

@@ -40,7 +40,7 @@ def test_bf16(
         tmp_path / "runs",
         images={"augment": {"shift": 2 if augment else 0}},
         model={"trainable": trainable, "backbone": "tiny"},
-        reward={"lr": 0.1 if trainable == "head" else 3e-3, "curve": []},
+        reward={"optimiser": "adamw", "lr": 0.1 if trainable == "head" else 3e-3, "curve": []},
         ppo={"start": "reference", "augment": augment, "refresh_batchnorm": augment, "lr": 0.01},
     )
     low, again, high = (run_all(config, *of) for of in (("a", "bf16"), ("b", "bf16"), ("c", "fp32")))

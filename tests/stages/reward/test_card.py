@@ -126,18 +126,43 @@ def test_in_unit_scale_no_beta_is_chosen(config: Config) -> None:
     assert ppo.run(parse_config(tree, "test"))
 
 
-def test_a_head_is_judged_in_folds(config: Config) -> None:
-    """Every judgment of a single head counts; the networks of the folds leave no trace in metrics.csv."""
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_head_is_judged_in_folds(config: Config, members: int) -> None:
+    """Every judgment is predicted by heads that were fitted without it, and all of them train the final one."""
     answers(config, lambda true, number: true)
     tree = config.model_dump(mode="json")
     tree["model"]["trainable"] = "head"
+    tree["reward"] |= {"members": members, "curve": [0.25, 0.5]}
     head = parse_config(tree, "test")
     reference_run(head)
     reward.run(head)
     made = card(head)
     assert (made["kl_weight"]["judgments"], made["kl_weight"]["folds"]) == (180, 5)
+    assert made["heldout"]["judgments"] == made["heldout"]["images"] == 180
     metrics = pd.read_csv(head.runs / head.name / "reward" / "metrics.csv")
-    assert set(metrics["member"]) == {0}
+    best = metrics.loc[metrics["score"].idxmin()]
+    assert best["prior_sd"] == made["settings"]["prior_sd"]
+    page = (head.runs / head.name / "reward" / "card.html").read_text()
+    assert "<dd>180<small>judgments of 180 images (180 label)" in " ".join(page.split())
+    assert "each was predicted by a model trained without its image (5 folds)" in page
+    points = [point["judgments"] for point in made["curve"]["points"]]
+    assert points == [36, 72, 144], "a quarter and a half of the 144 that each fold trains on, and all of them"
+
+
+def test_a_fixed_prior_sd_is_used(config: Config) -> None:
+    """No candidates are tried; and a whole network cannot be fitted this way."""
+    answers(config, lambda true, number: true)
+    tree = config.model_dump(mode="json")
+    tree["model"]["trainable"] = "head"
+    tree["reward"] |= {"prior_sd": 2.5, "optimiser": "lbfgs"}
+    head = parse_config(tree, "test")
+    reference_run(head)
+    reward.run(head)
+    assert card(head)["settings"]["prior_sd"] == 2.5
+    assert pd.read_csv(head.runs / head.name / "reward" / "metrics.csv")["prior_sd"].tolist() == [2.5]
+    tree["model"]["trainable"] = "all"
+    with pytest.raises(UserError, match=r"reward\.optimiser: lbfgs fits linear heads, and model\.trainable is 'all'"):
+        reward.run(parse_config(tree, "test"))
 
 
 def test_one_person_who_is_always_right(config: Config) -> None:

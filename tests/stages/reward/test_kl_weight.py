@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pipeline.config.reward import RewardConfig
 from pipeline.kinds import probabilities as p
-from stages.reward.held_out_evidence import cross_fit
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import BETAS, Evidence, choose, log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
@@ -138,22 +137,3 @@ def test_rewards_that_say_nothing_are_ignored() -> None:
 def test_accuracy_takes_no_part() -> None:
     evidence = planted(300, 1.0)
     assert choose(evidence, CONFIG)["beta"] == choose(evidence, CONFIG, lambda log_pi: float(log_pi[0, 0]))["beta"]
-
-
-def test_folds_never_see_their_own_images() -> None:
-    """Every judgment of an image, and none about it, is in the training set of another fold; all are tested."""
-    rows = torch.arange(20).repeat(2)
-    judgments = labels(torch.zeros(40, dtype=torch.long), 3, rows)
-    seen: list[set[int]] = []
-
-    def fit_fold(some: JudgmentSet, number: int) -> Tensor:
-        seen.append(set(some.rows_a.tolist()))
-        return torch.full((20, 3), float(number))
-
-    tested, table = cross_fit(judgments, 5, torch.Generator().manual_seed(0), fit_fold)
-    assert len(tested) == 40
-    assert table is not None
-    for number, trained_on in enumerate(seen):
-        own = set(torch.nonzero(table[:, 0] == number).flatten().tolist())
-        assert len(own) == 4
-        assert trained_on == set(range(20)) - own

@@ -1,0 +1,124 @@
+"""Linear heads on fixed features, fitted exactly: the weights of the highest posterior, by L-BFGS (docs/method.md 1).
+
+The likelihood of every kind is concave or nearly so in the utilities of a linear head, so that no learning rate, batch size
+or number of epochs needs to be chosen. What needs to be chosen is how far the judgments may move the utilities: their
+prior standard deviation, in nats. `cross_validation.py` chooses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import RewardConfig
+from pipeline.data.feature_cache import BATCH, Features
+from pipeline.models.policy import final_linear
+from stages.reward.judgment_set import JudgmentSet
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
+
+INTERCEPT_SD = 3.0  # prior standard deviation, in nats, of what all images have in common
+STEPS = 200  # of L-BFGS; a warm start takes about ten
+MAX_SIZE = 5e7  # judged images x features x classes that are fitted in seconds on two cores, 40 times
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A fitted head, relative to the one it started from.
+
+    Attributes:
+        weight: [D, C] for centred features of unit root mean square norm; intercept: [C].
+        latent: the likelihood's other parameters.
+        iterations: evaluations of the likelihood.
+    """
+
+    weight: Tensor
+    intercept: Tensor
+    latent: LikelihoodParameters
+    iterations: int
+
+
+def solvable(features: Features, judgments: JudgmentSet, classes: int) -> bool:
+    """Whether only a linear head is trained, on few enough features that an exact fit takes seconds."""
+    if features.prefix is None or not features.linear:
+        return False
+    width = features.batch(judgments.images[:1]).shape[-1]
+    return len(judgments.images) * width * classes <= MAX_SIZE
+
+
+class HeadProblem:
+    """The features and initial utilities of all judged images, from which any part of the judgments is fitted.
+
+    Args:
+        config: of the likelihood.
+        images: [U] row numbers, ascending.
+        x: [U, D] features.
+        weight, bias: [C, D] and [C] of the initial head, toward which the prior draws.
+    """
+
+    def __init__(self, config: RewardConfig, images: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
+        self.config, self.images = config, images
+        self.start = weight.double(), bias.double()
+        x = x.double()
+        self.mean = x.mean(0)
+        centred = x - self.mean
+        self.norm = float(centred.square().sum(1).mean().sqrt()) or 1.0
+        self.z = centred / self.norm
+        self.initial = x @ self.start[0].T + self.start[1]
+
+    @classmethod
+    def of_network(
+        cls, config: RewardConfig, network: nn.Module, features: Features, judgments: JudgmentSet
+    ) -> HeadProblem:
+        """The head of a network. Where it does not know the classes yet (`reward.start: backbone`), it starts at zero."""
+        images, head = judgments.images, final_linear(network)
+        x = torch.cat([features.batch(part).cpu() for part in images.split(BATCH)])
+        knows = config.start == "reference"
+        return cls(config, images, x, *(p.detach().cpu() * knows for p in (head.weight, head.bias)))
+
+    def utilities(self, head: Head, images: Tensor) -> Tensor:
+        """[len(images), C] of judged images, ascending."""
+        at = torch.searchsorted(self.images, images)
+        return self.initial[at] + self.z[at] @ head.weight + head.intercept
+
+    def fit(self, train: JudgmentSet, prior_sd: float, near: Head | None = None) -> Head:
+        """The head of the highest posterior.
+
+        Args:
+            train: some of the judgments, possibly repeated.
+            prior_sd: standard deviation in nats, before any judgment, of the change of an average image's utilities.
+            near: a head to start at, such as that of the next smaller prior_sd.
+        """
+        config, images = self.config, train.images
+        at = torch.searchsorted(self.images, images)
+        z, initial = self.z[at], self.initial[at]
+        latent = LikelihoodParameters(train, config).double()
+        classes = initial.shape[1]
+        weight = near.weight.clone() if near else torch.zeros(z.shape[1], classes, dtype=torch.double)
+        intercept = near.intercept.clone() if near else torch.zeros(classes, dtype=torch.double)
+        theta = [weight.requires_grad_(), intercept.requires_grad_()]
+        trained = [p for p in latent.parameters() if p.requires_grad]
+        optimiser = torch.optim.LBFGS(
+            [*theta, *trained], max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+        )
+        iterations = 0
+
+        def closure() -> Tensor:
+            nonlocal iterations
+            iterations += 1
+            optimiser.zero_grad()
+            utilities = initial + z @ weight + intercept
+            log_p = log_likelihood(utilities, images, train, latent, smoothing=config.label_smoothing)
+            prior = weight.square().sum() / prior_sd**2 + intercept.square().sum() / INTERCEPT_SD**2
+            loss = prior / 2 - log_p.sum() - latent.log_prior()
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+        return Head(weight.detach(), intercept.detach(), latent.requires_grad_(False), iterations)
+
+    def linear(self, head: Head) -> tuple[Tensor, Tensor]:
+        """Weight [C, D] and bias [C] of the same utilities, for features as they are."""
+        change = head.weight.T / self.norm
+        return self.start[0] + change, self.start[1] + head.intercept - change @ self.mean
