@@ -23,9 +23,9 @@ from stages.reward.likelihood_parameters import LikelihoodParameters, log_likeli
 BETAS = tuple(2.0 ** (half / 2) for half in range(-10, 11))  # 1/32 to 32, at equal ratios
 COARSE_BETAS = tuple(2.0**power for power in range(-3, 4))
 PRIOR_WEIGHTS = (1.0, 0.75, 0.5, 0.25, 0.0)
-# Priors, in units of a standard deviation: Bayes' rule unless the judgments say otherwise. Chosen on ants and bees, seeds
-# 100 to 109, and digits, seed 0 (docs/choosing-beta.md).
-LOG_BETA_SD = 1.0  # of log beta around 0
+# Priors, as standard deviations: Bayes' rule unless the judgments say otherwise. Chosen on ants and bees, seeds
+# 100 to 139, and digits, seed 0 (docs/choosing-beta.md).
+LOG_BETA_SD = 0.5  # of log beta around 0
 WEIGHT_SD = 0.25  # of how often the reference is counted, around 1
 STEPS = 30  # of L-BFGS, for the likelihood's few parameters; each candidate starts at those of the one before
 
