@@ -27,6 +27,9 @@ ADDED: dict[str, Any] = {
     "reward.optimiser": "adamw",
     "reward.prior_sd": "auto",
     "reward.scale": "unit",
+    "reference.kind": "auto",
+    "reference.names": {},
+    "reference.templates": ["a photo of a {}."],
     "ppo.start": "reference",
 }
 

@@ -14,11 +14,28 @@ from torch import nn
 
 from pipeline.config import ModelConfig
 from pipeline.config.base import Trainable
+from pipeline.models.known_classes import Groups, KnownClasses
 from pipeline.models.sources import BackboneSource, find_backbone
 from pipeline.models.sources.torchvision_source import TorchvisionSource
 
 
-def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
+@dataclass(frozen=True)
+class Architecture:
+    """What determines a network's layers, besides its name and the number of classes.
+
+    Attributes:
+        known: for each class, the numbers of the categories that mean it; empty if the published head is not used.
+        settings: of the source (`BackboneSource.settings`).
+    """
+
+    known: Groups = ()
+    settings: str = ""
+
+
+PLAIN = Architecture()
+
+
+def build_network(config: ModelConfig, classes: int, seed: int, architecture: Architecture = PLAIN) -> nn.Module:
     """A network with `classes` outputs, in the channels-last layout, in eval mode.
 
     Args:
@@ -27,11 +44,24 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> nn.Module:
     Raises:
         UserError: unknown backbone; weights that cannot be downloaded, read or loaded.
     """
-    source, name = find_backbone(config.backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = source.build(name, classes, config.weights, seed)
+        network = construct(config.backbone, classes, config.weights, seed, architecture)
     return network.to(memory_format=torch.channels_last).eval()
+
+
+def construct(backbone: str, classes: int, weights: str, seed: int, architecture: Architecture) -> nn.Module:
+    """A network as its source builds it.
+
+    Raises:
+        UserError: as `build_network`.
+    """
+    source, name = find_backbone(backbone)
+    more = {"settings": architecture.settings} if architecture.settings else {}  # not all sources have any
+    if not architecture.known:
+        return source.build(name, classes, weights, seed, **more)
+    own = source.own_head(name, weights, **more)
+    return KnownClasses(own.body, own.head, own.features, own.is_map, architecture.known)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,12 @@ from typing import Any, Literal
 from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE
 from pipeline.data.resize import BILINEAR, FILTER_RADIUS, Transform
 from pipeline.data.transforms import IMAGENET, Normalisation
+from pipeline.models.backbone import Architecture
+from pipeline.models.known_classes import Groups
 from pipeline.models.sources import BACKBONE_SOURCES, full_name
 from pipeline.run.atomic_files import Damaged
 
+OPTIONAL = {"source": str, "mean": list, "std": list, "interpolation": str, "known": list, "settings": str}
 KEY = "image_rlhf"  # in the metadata of the safetensors file
 
 
@@ -28,6 +31,7 @@ class ModelHeader:
         source: of the backbone, one of `BACKBONE_SOURCES`.
         mean, std: of each channel, of pixels between 0 and 1.
         interpolation: of the resizing, `bilinear` or `bicubic`.
+        known, settings: of its `Architecture`.
     """
 
     kind: Literal["policy", "reward"]
@@ -39,6 +43,12 @@ class ModelHeader:
     mean: tuple[float, float, float] = IMAGENET.mean
     std: tuple[float, float, float] = IMAGENET.std
     interpolation: str = BILINEAR
+    known: Groups = ()
+    settings: str = ""
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture(self.known, self.settings)
 
     @property
     def transform(self) -> Transform:
@@ -55,7 +65,11 @@ class ModelHeader:
 
     def metadata(self) -> dict[str, str]:
         """The header as metadata of a safetensors file."""
-        return {KEY: json.dumps(asdict(self))}
+        fields = asdict(self)
+        for name in ("known", "settings"):
+            if not fields[name]:
+                del fields[name]  # so that files of plain networks are as before
+        return {KEY: json.dumps(fields)}
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> ModelHeader:
@@ -73,7 +87,7 @@ class ModelHeader:
             raise Damaged("its header is not a JSON object")
         wanted = {"kind": str, "backbone": str, "classes": list, "size": int, "resize": int} | {
             name: kind
-            for name, kind in {"source": str, "mean": list, "std": list, "interpolation": str}.items()
+            for name, kind in OPTIONAL.items()
             if name in fields  # missing in files of version 0.1: torchvision, ImageNet's mean and std, bilinear
         }
         for name, kind in wanted.items():
@@ -85,6 +99,7 @@ class ModelHeader:
             raise Damaged(f"its header has the unknown field '{extra[0]}'")
         _check_values(fields)
         plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        plain["known"] = tuple(tuple(group) for group in plain.get("known", ()))
         return cls(**plain)
 
 
@@ -92,8 +107,12 @@ def _check_values(fields: dict[str, Any]) -> None:
     if fields["kind"] not in ("policy", "reward"):
         raise Damaged(f"its kind is '{fields['kind']:.40}', not policy or reward")
     source = fields.get("source", "torchvision")
-    if fields["backbone"] not in BACKBONE_SOURCES.get(source).names():
-        raise Damaged(f"{source:.40} has no classification network '{fields['backbone']:.40}'")
+    if not fields.get("settings"):
+        try:
+            BACKBONE_SOURCES.get(source).check(fields["backbone"])
+        except ValueError:
+            raise Damaged(f"{source:.40} has no classification network '{fields['backbone']:.40}'") from None
+    _check_known(fields.get("known", []), len(fields["classes"]))
     for name in ("mean", "std"):
         _check_channels(name, fields.get(name, [1.0, 1.0, 1.0]))
     if fields.get("interpolation", BILINEAR) not in FILTER_RADIUS:
@@ -104,6 +123,18 @@ def _check_values(fields: dict[str, Any]) -> None:
             f"its image size is {fields['size']} after resizing to {fields['resize']}; both must be 1 to {MAX_IMAGE_SIZE}, and "
             "the second must not be smaller"
         )
+
+
+def _check_known(groups: Sequence[object], classes: int) -> None:
+    numbers = [
+        one
+        for group in groups
+        if isinstance(group, list) and group
+        for one in group
+        if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < MAX_CLASSES
+    ]
+    if groups and (len(groups) != classes or len(numbers) != sum(len(g) if isinstance(g, list) else 1 for g in groups)):
+        raise Damaged("'known' in its header is not a list of category numbers for each class")
 
 
 def _check_channels(name: str, values: Sequence[object]) -> None:

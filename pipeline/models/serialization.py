@@ -93,14 +93,15 @@ def _restored(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Module:
     Raises:
         Damaged: header and weights do not match, or a weight is NaN or Inf.
     """
-    shape = network_shape(header.network, len(header.classes))
+    shape = network_shape(header.network, len(header.classes), header.architecture)
     own = {name: tensors.pop(name) for name in shape.state_dict() if name in tensors}
     if reason := mismatch(shape, own):
         raise Damaged(f"{reason}, for a {header.network} of {len(header.classes)} classes")
-    if reason := refused_size(header.network, header.size):
+    if reason := refused_size(header.network, header.size, header.architecture):
         raise Damaged(f"{header.network} does not take images of {header.size} pixels ({reason})")
     if name := first_non_finite(own) or first_non_finite(tensors):
         raise Damaged(f"'{name}' has NaN or Inf")
-    network = build_network(ModelConfig(backbone=header.network, weights="none"), len(header.classes), seed=0)
+    config = ModelConfig(backbone=header.network, weights="none")
+    network = build_network(config, len(header.classes), 0, header.architecture)
     network.load_state_dict(own, strict=False)  # old files lack BatchNorm's counters
     return network

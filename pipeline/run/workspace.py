@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.score_tables import cached_scores
 from pipeline.errors import UserError
-from pipeline.models.backbone import Split, build_network, split
+from pipeline.models.backbone import Architecture, Split, build_network, split
+from pipeline.models.known_classes import Categories
 from pipeline.models.network_shape import require_size
 from pipeline.models.policy import log_policy
 from pipeline.models.precision import choose_bf16
@@ -43,6 +45,11 @@ class Workspace:
     table: ImageTable
     pixels: Pixels
     classes: tuple[str, ...]
+    architecture: Architecture
+
+    def build(self) -> nn.Module:
+        """A network of random or pretrained weights."""
+        return build_network(self.config.model, len(self.classes), self.config.seed, self.architecture)
 
     @property
     def transform(self) -> Transform:
@@ -62,6 +69,8 @@ class Workspace:
             mean=data.normalisation.mean,
             std=data.normalisation.std,
             interpolation=images.interpolation,
+            known=self.architecture.known,
+            settings=self.architecture.settings,
         )
 
     def rows(self, name: str) -> Tensor:
@@ -91,7 +100,7 @@ class Workspace:
         model = self.config.model.model_copy(update={"weights": "none"})
         return choose_bf16(
             self.config.runtime,
-            lambda: build_network(model, len(self.classes), 0),
+            lambda: build_network(model, len(self.classes), 0, self.architecture),
             self.transform.size,
             name=model.backbone,
             device=self.runtime.device,
@@ -122,6 +131,11 @@ class Workspace:
             )
         if header.network != self.header("policy").network:
             raise UserError(f"{path}: made with the network {header.network}; set model.backbone to it")
+        if header.architecture.known != self.architecture.known:
+            raise UserError(
+                f"{path}: made {'with' if header.architecture.known else 'without'} the classes that its network's own weights "
+                "know; set reference.kind and reference.names as it was made"
+            )
         if header.transform != self.transform:
             raise UserError(
                 f"{path}: made for images of {header.size} pixels (resize {header.resize}); set images.size to {header.size}"
@@ -149,6 +163,25 @@ def network_transform(config: Config) -> Transform:
     return Transform.of(config.images, _data_configuration(config).interpolation)
 
 
+def network_architecture(config: Config, classes: Sequence[str]) -> Architecture:
+    """What determines the network's layers, besides its name.
+
+    Raises:
+        UserError: the reference is zero-shot, and the network's weights do not know the classes.
+    """
+    source, name = find_backbone(config.model.backbone)
+    settings = source.settings(name)
+    if config.reference.resolved != "zero_shot" or source.reads_text(name):
+        return Architecture(settings=settings)
+    names = source.categories(name)
+    if not names:
+        raise UserError(
+            f"reference.kind: the categories of {config.model.backbone} are not known, and it does not read text; use another "
+            "model.backbone, or trained or uniform"
+        )
+    return Architecture(Categories(config.model.backbone, names).groups(classes, config.reference.names), settings)
+
+
 def open_workspace(config: Config) -> Workspace:
     """Read the images (mostly from the cache), write images.csv, and log how many files were left out.
 
@@ -158,7 +191,6 @@ def open_workspace(config: Config) -> Workspace:
     runtime = start(config.runtime)
     run = RunFolder(config)
     run.prepare()
-    require_size(config.model.backbone, config.images.size)
     table, pixels = read_images(
         config.images,
         run.cache,
@@ -175,4 +207,6 @@ def open_workspace(config: Config) -> Workspace:
                 f"{len(table)} images used, {len(bad)} files left out (listed in {run.path / 'images.csv'}); "
                 f"the first: {printable(bad[0].path)}: {bad[0].reason}"
             )
-    return Workspace(config, run, runtime, table, pixels, classes)
+    architecture = network_architecture(config, classes)
+    require_size(config.model.backbone, config.images.size, architecture)
+    return Workspace(config, run, runtime, table, pixels, classes, architecture)

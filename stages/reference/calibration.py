@@ -10,7 +10,7 @@ from pipeline.learning.statistics import fit_temperature
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
-from stages.reference.training import fit_labels, fresh_network
+from stages.reference.training import fit_labels, initial_network
 
 
 def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> float:
@@ -24,7 +24,7 @@ def calibration_temperature(ws: Workspace, rows: Tensor, labels: Tensor) -> floa
     for fold in range(folds):
         held = torch.zeros(len(rows), dtype=torch.bool)
         held[order[fold::folds]] = True
-        pieces, features = fresh_network(ws)
+        pieces, features = initial_network(ws)
         fit_labels(ws, pieces, features, rows=rows[~held], labels=labels[~held], metrics=Metrics(None))
         logits[held] = score(pieces.suffix, features, rows[held])
     return fit_temperature(logits, labels)

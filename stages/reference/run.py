@@ -1,7 +1,8 @@
 """Stage 0: the reference policy pi_ref.
 
-Supervised training on a few labelled images per class, then temperature scaling; the result is frozen. The temperature
-is fitted on held-out folds of the same images. pi_ref must be calibrated, because pi* is proportional to pi_ref times
+`reference.kind` says what it is: trained on a few labelled images per class, then calibrated by temperature scaling;
+zero-shot, what the backbone's weights know of the classes already; uniform; or a given model. It is frozen. The
+temperature is fitted on held-out folds of the labelled images. pi_ref must be calibrated, because pi* is proportional to pi_ref times
 exp(reward / beta) (docs/method.md 3), and a network fitted to fifty images is overconfident.
 """
 
@@ -28,7 +29,7 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.reference.calibration import calibration_temperature
-from stages.reference.training import fit_labels, fresh_network
+from stages.reference.training import fit_labels, initial_network
 
 
 @one_process("reference")
@@ -48,7 +49,7 @@ def run(config: Config, force: bool = False) -> bool:
             (pieces, features), temperature = ws.cut(ws.load_policy(config.reference.checkpoint)), 1.0
         else:
             rows, labels = torch.from_numpy(labelled), torch.from_numpy(gold.labels[labelled])
-            pieces, features = fresh_network(ws)
+            pieces, features = initial_network(ws)
             temperature = calibration_temperature(ws, rows, labels)
             if len(rows):
                 fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
@@ -64,6 +65,7 @@ def run(config: Config, force: bool = False) -> bool:
             "temperature": temperature,
             "labelled_images": len(labelled),
             "given": config.reference.checkpoint is not None,
+            "kind": config.reference.resolved,
         }
         stage.finish(inputs, ["model.safetensors", "labelled.csv", "metrics.csv"], {"reference": result})
     ws.runtime.wait()
@@ -76,7 +78,7 @@ def choose_labelled(ws: Workspace, gold: GoldLabels) -> np.ndarray:
     Raises:
         UserError: a class has too few labelled training images.
     """
-    wanted = 0 if ws.config.reference.checkpoint else ws.config.reference.labelled_per_class
+    wanted = ws.config.reference.labels
     random = generator(ws.config.seed, Stream.LABELLED_IMAGES)
     train = ws.table.rows("train")
     chosen = []
@@ -118,6 +120,8 @@ def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     result = summary["reference"]
     accuracy = "no labelled evaluation images" if result["accuracy"] is None else f"accuracy {result['accuracy']:.1%}"
-    if not result["labelled_images"] and not result["given"]:
+    if result["kind"] == "uniform":
         accuracy = "uniform: every class is equally likely"
+    if result["kind"] == "zero_shot":
+        accuracy = f"zero-shot {accuracy}"
     return click.style("reference", bold=True) + f"  {accuracy}, {result['labelled_images']} labelled images"

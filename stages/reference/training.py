@@ -5,22 +5,52 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
-from pipeline.models.backbone import Split, build_network
+from pipeline.models.backbone import Split
+from pipeline.models.known_classes import KnownClasses
+from pipeline.models.policy import final_linear
+from pipeline.models.sources import find_backbone
 from pipeline.run.runtime import Stream, generator, minibatches
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 
 
-def fresh_network(ws: Workspace) -> tuple[Split, Features]:
-    """A network of random or pretrained weights, cut into prefix and suffix, with its features."""
-    return ws.cut(build_network(ws.config.model, len(ws.classes), ws.config.seed))
+def initial_network(ws: Workspace) -> tuple[Split, Features]:
+    """A network of random or pretrained weights, cut into prefix and suffix, with its features.
+
+    Its head is zero, or for a zero-shot reference what the weights know of the classes.
+    """
+    network = ws.build()
+    if ws.config.reference.resolved == "zero_shot":
+        use_zero_shot_head(ws, network)
+    return ws.cut(network)
+
+
+@torch.no_grad()
+def use_zero_shot_head(ws: Workspace, network: nn.Module) -> None:
+    """Set the head to the weights' own classes, or to the texts of the class names.
+
+    Raises:
+        UserError: the text model cannot be read.
+    """
+    if isinstance(network, KnownClasses):
+        network.use_own_head()
+        return
+    config, (source, name) = ws.config, find_backbone(ws.config.model.backbone)
+    names = config.reference.names
+    words = [[str(word) for word in names.get(of, [of.replace("_", " ")])] for of in ws.classes]
+    prompts = [[template.format(word) for word in of for template in config.reference.templates] for of in words]
+    weight = source.text_head(name, config.model.weights, prompts)
+    assert weight is not None, "a source that reads text has a head for it"
+    head = final_linear(network)
+    head.weight.copy_(weight)
+    head.bias.zero_()
 
 
 def fit_labels(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import BATCH, Features
+from pipeline.models.known_classes import known_inputs
 from pipeline.models.policy import final_linear
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
@@ -75,6 +76,8 @@ class HeadProblem:
         images, head = judgments.images, final_linear(network)
         x = torch.cat([features.batch(part).cpu() for part in images.split(BATCH)])
         knows = config.start == "reference"
+        if not knows and (known := known_inputs(network)):
+            x[:, -known:] = 0  # the reference's own log-probabilities: the judgments are to be evidence beside it
         return cls(config, images, x, *(p.detach().cpu() * knows for p in (head.weight, head.bias)))
 
     def utilities(self, head: Head, images: Tensor) -> Tensor:

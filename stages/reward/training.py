@@ -9,7 +9,7 @@ import torch
 from pipeline.config import parse_config
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
-from pipeline.models.backbone import Split, build_network
+from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
@@ -29,7 +29,7 @@ def start(ws: Workspace) -> tuple[Split, Features]:
     """The network every member starts from: the reference's weights, or the backbone's."""
     if ws.config.reward.start == "reference":
         return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
-    return ws.cut(build_network(ws.config.model, len(ws.classes), ws.config.seed))
+    return ws.cut(ws.build())
 
 
 def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints) -> Trained:

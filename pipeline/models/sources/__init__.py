@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from feedback_store.errors import FeedbackError
 from feedback_store.registry import Registry
 from pipeline.errors import UserError
@@ -39,9 +37,8 @@ def find_backbone(backbone: str) -> tuple[BackboneSource, str]:
         source = BACKBONE_SOURCES.get(source_name)
     except FeedbackError as error:
         raise UserError(f"model.backbone: {error}") from None
-    names = source.names()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"model.backbone: {source_name} has no classification network '{name}'{hint}")
+    try:
+        source.check(name)
+    except ValueError as error:
+        raise UserError(f"model.backbone: {source_name} {error}") from None
     return source, name

@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from pipeline.errors import UserError
-from pipeline.models.sources.base import BackboneSource
+from pipeline.models.sources.base import BackboneSource, OwnHead
 from pipeline.models.weight_checks import mismatch, read_weights
 
 IMAGENET_CLASSES = 1000
@@ -33,6 +33,28 @@ class TorchvisionSource(BackboneSource):
         network = _download(name) if weights == "imagenet" else construct(name, None)
         replace_head(network, classes)
         return network
+
+    def own_head(self, name: str, weights: str) -> OwnHead:
+        if weights == "imagenet":
+            network = _download(name)
+        else:
+            network = construct(name, None)
+            if weights != "none":
+                state = read_weights(Path(weights))
+                if reason := mismatch(network, state):
+                    raise UserError(
+                        f"model.weights: {weights} does not fit {name} with the head of its published weights, which "
+                        f"reference.kind zero_shot needs: {reason}"
+                    )
+                network.load_state_dict(state, strict=False)
+        if isinstance(network, torchvision.models.SqueezeNet):
+            head = nn.Sequential(network.classifier, nn.Flatten())
+            return OwnHead(network.features, head, 512, is_map=True)
+        path = _head_path(network)
+        own: Any = network.get_submodule(path)
+        parent, _, leaf = path.rpartition(".")
+        setattr(network.get_submodule(parent), leaf, nn.Identity())
+        return OwnHead(network, own, own.in_features, is_map=False)
 
     def categories(self, name: str) -> tuple[str, ...] | None:
         names = torchvision.models.get_model_weights(name).DEFAULT.meta.get("categories")
