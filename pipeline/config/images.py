@@ -29,9 +29,19 @@ class ImagesConfig(Section):
         description="class names, where the source does not name them (a folder without sub-folders per class)",
     )
     exclude: list[str] = Field([], description="globs of files to leave out, relative to the root")
-    size: int = Field(224, ge=8, le=MAX_IMAGE_SIZE, description="side in pixels of the square the network sees")
+    size: int | None = Field(
+        None,
+        ge=8,
+        le=MAX_IMAGE_SIZE,
+        description="side in pixels of the square the network sees; default: what its weights were trained on, 224 for "
+        "torchvision's",
+    )
     resize: int | None = Field(
-        None, ge=8, le=MAX_IMAGE_SIZE, description="shorter side before the centre crop; default: size"
+        None,
+        ge=8,
+        le=MAX_IMAGE_SIZE,
+        description="shorter side before the centre crop; default: size, or what the weights "
+        "expect if size is not set either",
     )
     heldout_fraction: Fraction = Field(
         0.2, description="share of images held out, by content hash, where there is no val/ or test/"
@@ -67,8 +77,8 @@ class ImagesConfig(Section):
         from pipeline.data.sources import IMAGE_SOURCES
 
         IMAGE_SOURCES.get(self.source).check(self)
-        if self.resize is not None and self.resize < self.size:
+        if self.resize is not None and self.resize < (self.size or 0):
             raise ValueError("resize must not be smaller than size, or the centre crop would run over the edge")
-        if self.augment.shift >= self.size:
+        if self.augment.shift >= (self.size or MAX_IMAGE_SIZE):
             raise ValueError("augment.shift must be smaller than size, or nothing of the image would be left")
         return self

@@ -33,6 +33,9 @@ ADDED: dict[str, Any] = {
     "ppo.start": "reference",
 }
 
+# Settings whose default is now what the network's source says: present default -> the earlier one, which torchvision still has.
+EARLIER_DEFAULTS: dict[str, tuple[Any, Any]] = {"images.size": (None, 224)}
+
 Tree = dict[str, Any]
 
 
@@ -77,6 +80,10 @@ def original_settings(tree: Tree) -> Tree:
         for section, leaf in _places(tree, key):
             if section[leaf] == value:
                 del section[leaf]
+    for key, (present, earlier) in EARLIER_DEFAULTS.items():
+        for section, leaf in _places(tree, key):
+            if section[leaf] == present:
+                section[leaf] = earlier
     return tree
 
 

@@ -44,7 +44,7 @@ class PixelCache:
         self.config = config
         self.transform = transform
         self.limits = Limits(config.max_pixels, decode_seconds)
-        self.shape = (config.size, config.size, 3)
+        self.shape = (transform.size, transform.size, 3)
         self._bytes = int(np.prod(self.shape))
         self._limit = int(limit_mb * 2**20)
         self._guard = threading.Lock()

@@ -33,7 +33,8 @@ class Transform:
 
     @classmethod
     def of(cls, config: ImagesConfig, interpolation: str = BILINEAR) -> Transform:
-        return cls(config.size, config.resize or config.size, interpolation)
+        size = config.size or 224
+        return cls(size, config.resize or size, interpolation)
 
     @property
     def key(self) -> str:

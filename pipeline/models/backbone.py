@@ -56,7 +56,7 @@ def construct(backbone: str, classes: int, weights: str, seed: int, architecture
     Raises:
         UserError: as `build_network`.
     """
-    source, name = find_backbone(backbone)
+    source, name = find_backbone(backbone, check=not architecture.settings)
     more = {"settings": architecture.settings} if architecture.settings else {}  # not all sources have any
     if not architecture.known:
         return source.build(name, classes, weights, seed, **more)
@@ -78,17 +78,18 @@ class Split:
     suffix: nn.Module
 
 
-def split(network: nn.Module, trainable: Trainable, source: BackboneSource | None = None) -> Split:
+def split(network: nn.Module, trainable: Trainable, source: BackboneSource | None = None, size: int = 224) -> Split:
     """Cut a network made by `build_network`; the prefix is frozen and in eval mode, the suffix's gradients are on.
 
     Args:
         source: of the network; None for torchvision.
+        size: side of the images in pixels.
 
     Raises:
         UserError: the network cannot be cut there.
     """
     network.requires_grad_(True)
-    prefix, suffix = (source or TorchvisionSource()).cut(network, trainable)
+    prefix, suffix = (source or TorchvisionSource()).cut(network, trainable, size)
     if prefix is None:
         return Split(network, None, suffix)
     network.requires_grad_(False)

@@ -36,10 +36,10 @@ def refused_size(backbone: str, size: int, architecture: Architecture = PLAIN) -
         UserError: unknown backbone.
     """
     network = network_shape(backbone, len(architecture.known) or 2, architecture)
-    source, name = find_backbone(backbone)
-    expected = source.data_configuration(name).size or getattr(
-        network, "image_size", None
-    )  # torchvision's transformers
+    expected = getattr(network, "image_size", None)  # torchvision's transformers
+    if not architecture.settings:
+        source, name = find_backbone(backbone)
+        expected = source.data_configuration(name).size or expected
     if isinstance(expected, int) and expected != size:
         return f"it takes only {expected} pixels"
     try:

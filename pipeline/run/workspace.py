@@ -80,7 +80,8 @@ class Workspace:
     def cut(self, network: nn.Module, trainable: Trainable | None = None) -> tuple[Split, Features]:
         """Split a network, with the features of every image."""
         source, _ = find_backbone(self.config.model.backbone)
-        pieces = split(network.to(self.runtime.device), trainable or self.config.model.trainable, source)
+        wanted = trainable or self.config.model.trainable
+        pieces = split(network.to(self.runtime.device), wanted, source, self.transform.size)
         features = load_features(
             pieces,
             self.pixels,
@@ -160,7 +161,11 @@ def _data_configuration(config: Config) -> DataConfiguration:
 
 def network_transform(config: Config) -> Transform:
     """From an image to the input of the configured network."""
-    return Transform.of(config.images, _data_configuration(config).interpolation)
+    data, images = _data_configuration(config), config.images
+    if images.size is not None:
+        return Transform(images.size, images.resize or images.size, data.interpolation)
+    resize = images.resize or round(data.usual_size / data.crop)
+    return Transform(data.usual_size, max(resize, data.usual_size), data.interpolation)
 
 
 def network_architecture(config: Config, classes: Sequence[str]) -> Architecture:
@@ -208,5 +213,5 @@ def open_workspace(config: Config) -> Workspace:
                 f"the first: {printable(bad[0].path)}: {bad[0].reason}"
             )
     architecture = network_architecture(config, classes)
-    require_size(config.model.backbone, config.images.size, architecture)
+    require_size(config.model.backbone, network_transform(config).size, architecture)
     return Workspace(config, run, runtime, table, pixels, classes, architecture)

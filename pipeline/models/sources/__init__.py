@@ -6,6 +6,9 @@ from feedback_store.errors import FeedbackError
 from feedback_store.registry import Registry
 from pipeline.errors import UserError
 from pipeline.models.sources.base import BackboneSource, DataConfiguration, fit_weights
+from pipeline.models.sources.hf_source import HuggingFaceSource
+from pipeline.models.sources.open_clip_source import OpenClipSource
+from pipeline.models.sources.timm_source import TimmSource
 from pipeline.models.sources.torchvision_source import TorchvisionSource
 
 __all__ = ["BACKBONE_SOURCES", "BackboneSource", "DataConfiguration", "find_backbone", "fit_weights", "parse_backbone"]
@@ -13,6 +16,9 @@ __all__ = ["BACKBONE_SOURCES", "BackboneSource", "DataConfiguration", "find_back
 DEFAULT_SOURCE = "torchvision"
 BACKBONE_SOURCES: Registry[BackboneSource] = Registry("backbone source", "image_rlhf.backbone_sources")
 BACKBONE_SOURCES.register(DEFAULT_SOURCE, TorchvisionSource())
+BACKBONE_SOURCES.register("timm", TimmSource())
+BACKBONE_SOURCES.register("hf", HuggingFaceSource())
+BACKBONE_SOURCES.register("open_clip", OpenClipSource())
 
 
 def parse_backbone(backbone: str) -> tuple[str, str]:
@@ -26,8 +32,11 @@ def full_name(source: str, name: str) -> str:
     return name if source == DEFAULT_SOURCE else f"{source}:{name}"
 
 
-def find_backbone(backbone: str) -> tuple[BackboneSource, str]:
+def find_backbone(backbone: str, *, check: bool = True) -> tuple[BackboneSource, str]:
     """The source of a network and the network's name there.
+
+    Args:
+        check: that there is such a network; a model file with the source's settings does not need it.
 
     Raises:
         UserError: unknown source or network; the message lists the sources or the closest name.
@@ -38,7 +47,8 @@ def find_backbone(backbone: str) -> tuple[BackboneSource, str]:
     except FeedbackError as error:
         raise UserError(f"model.backbone: {error}") from None
     try:
-        source.check(name)
+        if check:
+            source.check(name)
     except ValueError as error:
         raise UserError(f"model.backbone: {source_name} {error}") from None
     return source, name

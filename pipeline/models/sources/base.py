@@ -40,11 +40,15 @@ class DataConfiguration:
         normalisation: mean and standard deviation of each channel.
         size: the only side in pixels that it takes; None if it takes several.
         interpolation: of the resizing, `bilinear` or `bicubic`.
+        usual_size: side in pixels where `images.size` is not set.
+        crop: share of the shorter side that the centre crop keeps where neither size nor resize is set.
     """
 
     normalisation: Normalisation = IMAGENET
     size: int | None = None
     interpolation: str = "bilinear"
+    usual_size: int = 224
+    crop: float = 1.0
 
 
 class BackboneSource(ABC):
@@ -130,13 +134,14 @@ class BackboneSource(ABC):
         """Whether `text_head` works."""
         return False
 
-    def cut(self, network: nn.Module, trainable: Trainable) -> tuple[nn.Module | None, nn.Module]:
+    def cut(self, network: nn.Module, trainable: Trainable, size: int) -> tuple[nn.Module | None, nn.Module]:
         """A network as prefix and suffix that share its parameters: suffix(prefix(x)) is network(x), bit for bit.
 
         By default the cut is found in the traced graph (torch.fx). A source whose networks cannot be traced overrides it.
 
         Args:
             trainable: the part of the network that the suffix is; for `all` the prefix is None.
+            size: side of the images in pixels.
 
         Raises:
             UserError: the network cannot be cut there.

@@ -1,0 +1,92 @@
+"""What the sources of optional packages share: importing the package, and errors of files and hubs as one sentence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pipeline.errors import UserError
+from pipeline.models.module_cut import replaced
+from pipeline.models.sources.base import OwnHead, fit_weights
+
+
+def require(module: str, extra: str) -> Any:
+    """The imported module.
+
+    Raises:
+        UserError: it is not installed; the message has pip's command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"model.backbone: '{extra}:' needs the package {error.name or module}; run `pip install 'image-rlhf[{extra}]'`"
+        ) from None
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Report what goes wrong while a model is read from a folder, a file or a hub in one sentence.
+
+    Args:
+        what: as the user wrote it.
+
+    Raises:
+        UserError: for any error of the libraries; which ones they raise is not documented.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise UserError(
+            f"model.backbone: {what} cannot be read: {reason[:300]}; check the name, the folder or the network connection"
+        ) from None
+
+
+def is_folder(name: str) -> bool:
+    """Whether a name is a local folder."""
+    return Path(name).is_dir()
+
+
+def new_head(network: nn.Module, path: str, classes: int) -> nn.Module:
+    """Replace the linear layer at a dotted path by one of `classes` outputs, initialised with zeros."""
+    old = network.get_submodule(path)
+    assert isinstance(old, nn.Linear)
+    head = nn.Linear(old.in_features, classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    parent, _, leaf = path.rpartition(".")
+    setattr(network.get_submodule(parent), leaf, head)
+    return network
+
+
+def last_linear(network: nn.Module, what: str) -> str:
+    """Dotted path of the layer that outputs the logits.
+
+    Raises:
+        UserError: there is no linear layer.
+    """
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"model.backbone: {what} has no linear layer as its head; choose another network")
+    return linear[-1]
+
+
+def without_head(network: nn.Module, what: str) -> OwnHead:
+    """A network as features and the linear head of its published weights."""
+    path = last_linear(network, what)
+    head = network.get_submodule(path)
+    assert isinstance(head, nn.Linear)
+    return OwnHead(replaced(network, {path: nn.Identity()}), head, head.in_features, is_map=False)
+
+
+def from_file(network: nn.Module, weights: str, name: str) -> nn.Module:
+    """Load `model.weights` if it is a file."""
+    return fit_weights(network, weights, name) if weights not in ("imagenet", "none") else network
