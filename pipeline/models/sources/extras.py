@@ -13,6 +13,7 @@ from torch import nn
 from pipeline.errors import UserError
 from pipeline.models.module_cut import replaced
 from pipeline.models.sources.base import OwnHead, fit_weights
+from pipeline.models.weight_checks import mismatch, read_weights
 
 
 def require(module: str, extra: str) -> Any:
@@ -88,5 +89,32 @@ def without_head(network: nn.Module, what: str) -> OwnHead:
 
 
 def from_file(network: nn.Module, weights: str, name: str) -> nn.Module:
-    """Load `model.weights` if it is a file."""
+    """Load `model.weights` if it is a file with exactly the network's names and shapes."""
     return fit_weights(network, weights, name) if weights not in ("imagenet", "none") else network
+
+
+def with_new_head(network: nn.Module, weights: str, classes: int, name: str) -> nn.Module:
+    """A network with the head of its published weights, as one of `classes` outputs.
+
+    Args:
+        weights: a file has either the published head, which is then replaced, or this task's.
+
+    Raises:
+        UserError: the file fits neither.
+    """
+    path = last_linear(network, name)
+    if weights in ("imagenet", "none"):
+        return new_head(network, path, classes)
+    state = read_weights(Path(weights))
+    published = mismatch(network, state)
+    if not published:
+        network.load_state_dict(state, strict=False)
+    new_head(network, path, classes)
+    if published:
+        if own := mismatch(network, state):
+            raise UserError(
+                f"model.weights: {weights} does not fit {name}: as published weights, {published}; as weights of a "
+                f"{classes}-class network, {own}"
+            )
+        network.load_state_dict(state, strict=False)
+    return network

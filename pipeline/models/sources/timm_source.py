@@ -19,9 +19,9 @@ from pipeline.models.sources.extras import (
     from_file,
     is_folder,
     last_linear,
-    new_head,
     reading,
     require,
+    with_new_head,
     without_head,
 )
 from pipeline.models.traced_cut import traced_cut
@@ -63,34 +63,34 @@ class TimmSource(BackboneSource):
         kept = {key: data[key] for key in wanted if key in data}
         return {"architecture": architecture, "arguments": arguments or {}, "data": kept}
 
-    def _create(self, name: str, weights: str, settings: str, classes: int | None) -> nn.Module:
+    def _create(self, name: str, weights: str, settings: str) -> nn.Module:
+        """The network with the head of its published weights."""
         timm = require("timm", "timm")
-        heads = {} if classes is None else {"num_classes": classes}
         with reading(f"timm:{name}"):
-            if settings:
+            if settings and weights != "imagenet":
                 saved = json.loads(settings)
-                network: nn.Module = timm.create_model(saved["architecture"], **{**saved["arguments"], **heads})
+                heads = {"num_classes": saved["data"]["num_classes"]} if "num_classes" in saved["data"] else {}
+                network: nn.Module = timm.create_model(saved["architecture"], **{**heads, **saved["arguments"]})
                 return network
             whole = f"local-dir:{Path(name).resolve()}" if is_folder(name) else name
-            network = timm.create_model(whole, pretrained=weights == "imagenet", **heads)
-        return network
+            network = timm.create_model(whole, pretrained=weights == "imagenet")
+            return network
 
     def build(self, name: str, classes: int, weights: str, seed: int, settings: str = "") -> nn.Module:
         if weights == "none" and not settings:
             settings = self.settings(name)
-        network = self._create(name, weights, settings, classes)
+        network = self._create(name, weights, settings)
         path = last_linear(network, f"timm:{name}")
         if getattr(network, "get_classifier", lambda: None)() is not network.get_submodule(path):
             raise UserError(
                 f"model.backbone: timm:{name} has no single linear layer as its head; choose another network"
             )
-        return from_file(new_head(network, path, classes), weights, f"timm:{name}")
+        return with_new_head(network, weights, classes, f"timm:{name}")
 
     def own_head(self, name: str, weights: str, settings: str = "") -> OwnHead:
         if weights == "none" and not settings:
             settings = self.settings(name)
-        more = json.loads(settings)["data"].get("num_classes") if settings else None
-        network = self._create(name, weights, settings, more)
+        network = self._create(name, weights, settings)
         return without_head(from_file(network, weights, f"timm:{name}"), f"timm:{name}")
 
     def data_configuration(self, name: str) -> DataConfiguration:

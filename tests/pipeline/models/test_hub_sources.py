@@ -198,6 +198,20 @@ def test_model_files_need_no_folder(made: Any, tmp_path: Path, kind: str, monkey
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", ["timm", "classifier"])
+def test_settings_do_not_replace_the_weights(made: Any, kind: str) -> None:
+    """A run passes them along with published weights."""
+    backbone, _, size = made(kind)
+    source, name = find_backbone(backbone)
+    groups = ((0,), (1, 2))
+    one, other = (
+        build_network(ModelConfig(backbone=backbone), 2, 0, Architecture(groups, settings))
+        for settings in ("", source.settings(name))
+    )
+    assert weights_hash(one) == weights_hash(other)
+
+
+@torch.no_grad()
 def test_known_classes_of_a_classifier(made: Any) -> None:
     """Two categories of one class are summed; the network then is the published one."""
     from transformers import AutoModelForImageClassification
