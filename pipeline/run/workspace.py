@@ -164,8 +164,19 @@ def network_transform(config: Config) -> Transform:
     data, images = _data_configuration(config), config.images
     if images.size is not None:
         return Transform(images.size, images.resize or images.size, data.interpolation)
-    resize = images.resize or round(data.usual_size / data.crop)
-    return Transform(data.usual_size, max(resize, data.usual_size), data.interpolation)
+    size = data.size or data.usual_size
+    resize = images.resize or max(size, round(size / data.crop))
+    if resize < size:
+        raise UserError(
+            f"images.resize: {resize} is smaller than the {size} pixels that {config.model.backbone} takes, so that the centre "
+            "crop would run over the edge; set images.size, or a larger images.resize"
+        )
+    return Transform(size, resize, data.interpolation)
+
+
+def _settings(config: Config) -> str:
+    source, name = find_backbone(config.model.backbone)
+    return source.settings(name)
 
 
 def network_architecture(config: Config, classes: Sequence[str]) -> Architecture:
@@ -175,7 +186,7 @@ def network_architecture(config: Config, classes: Sequence[str]) -> Architecture
         UserError: the reference is zero-shot, and the network's weights do not know the classes.
     """
     source, name = find_backbone(config.model.backbone)
-    settings = source.settings(name)
+    settings = _settings(config)
     if config.reference.resolved != "zero_shot" or source.reads_text(name):
         return Architecture(settings=settings)
     names = source.categories(name)
@@ -196,6 +207,7 @@ def open_workspace(config: Config) -> Workspace:
     runtime = start(config.runtime)
     run = RunFolder(config)
     run.prepare()
+    require_size(config.model.backbone, network_transform(config).size, Architecture(settings=_settings(config)))
     table, pixels = read_images(
         config.images,
         run.cache,
@@ -213,5 +225,4 @@ def open_workspace(config: Config) -> Workspace:
                 f"the first: {printable(bad[0].path)}: {bad[0].reason}"
             )
     architecture = network_architecture(config, classes)
-    require_size(config.model.backbone, network_transform(config).size, architecture)
     return Workspace(config, run, runtime, table, pixels, classes, architecture)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 LABELS = ("ant", "bee", "crane", "tabby, tabby cat", "crane, machine")
@@ -104,3 +107,25 @@ def clip_folder(folder: Path) -> Path:
     whole = open_clip.CLIP(**config)
     save_file(whole.state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+MAKERS = {
+    "timm": (timm_folder, "timm", 160),
+    "classifier": (hf_classifier, "hf", 32),
+    "tower": (hf_tower, "hf", 28),
+    "hf_clip": (hf_clip, "hf", 32),
+    "open_clip": (clip_folder, "open_clip", 32),
+}
+
+
+@functools.cache
+def made(kind: str) -> tuple[str, Path, int]:
+    """`model.backbone`, folder and image size of a saved model; each is made once per process."""
+    maker, source, size = MAKERS[kind]
+    folder = maker(Path(tempfile.mkdtemp(prefix="image-rlhf-models-")) / "model")
+    return f"{source}:{folder}", folder, size
+
+
+def random_images(size: int, count: int = 3) -> Tensor:
+    """Normalised images [count, 3, size, size]."""
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))

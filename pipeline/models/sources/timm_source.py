@@ -73,8 +73,7 @@ class TimmSource(BackboneSource):
                 network: nn.Module = timm.create_model(saved["architecture"], **{**heads, **saved["arguments"]})
                 return network
             whole = f"local-dir:{Path(name).resolve()}" if is_folder(name) else name
-            network = timm.create_model(whole, pretrained=weights == "imagenet")
-            return network
+            return timm.create_model(whole, pretrained=weights == "imagenet")
 
     def build(self, name: str, classes: int, weights: str, seed: int, settings: str = "") -> nn.Module:
         if weights == "none" and not settings:

@@ -55,7 +55,7 @@ def test_class_names_that_yaml_reads_as_numbers(tmp_path: Path) -> None:
         ("ppo.estimator=magic", ("ppo.estimator", "'expected', 'sampled' or 'critic'")),
         ("reference.calibration_folds=1", ("calibration_folds", "0 or at least 2")),
         ("images.classes=[a]", ("images.classes", "two distinct")),
-        ("images.resize=8", ("images", "must not be smaller")),
+        ("images={source: digits, size: 32, resize: 8}", ("images", "must not be smaller")),
         ("seed.x=1", ("seed",)),
         ("ppo.lr", ("key=value",)),
         ("ppo.lr=[", ("not valid YAML",)),
@@ -109,7 +109,7 @@ def test_the_list_of_settings_is_that_of_the_code() -> None:
     assert (Path(__file__).parents[3] / "docs" / "settings.md").read_text(encoding="utf-8").endswith(table)
     assert [line.split("`")[1] for line in table.splitlines()[2:]] == known_keys()
     assert (
-        "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images per class; 0: the reference is uniform |"
+        "| `reference.labelled_per_class` | `10` | 0 to 1,000,000 | labelled images per class; 0: the reference is uniform; "
         in table
     )
     assert "current or old" in next(line for line in table.splitlines() if "`ppo.penalty`" in line)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.hub_models import LABELS, MEAN, STD, clip_folder, hf_classifier, hf_clip, hf_tower, timm_folder
-from torch import Tensor, nn
+from support.hub_models import LABELS, MAKERS, MEAN, STD, made, random_images
+from torch import nn
 
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import Architecture, build_network, split
-from pipeline.models.known_classes import Categories, KnownClasses
 from pipeline.models.model_file_header import ModelHeader
 from pipeline.models.network_shape import refused_size
 from pipeline.models.policy import final_linear
@@ -25,33 +23,6 @@ pytest.importorskip("timm", reason="the extras timm, hf and open_clip are not in
 pytest.importorskip("transformers", reason="the extras timm, hf and open_clip are not installed")
 pytest.importorskip("open_clip", reason="the extras timm, hf and open_clip are not installed")
 
-MAKERS = {
-    "timm": (timm_folder, "timm", 160),
-    "classifier": (hf_classifier, "hf", 32),
-    "tower": (hf_tower, "hf", 28),
-    "hf_clip": (hf_clip, "hf", 32),
-    "open_clip": (clip_folder, "open_clip", 32),
-}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, Path, int]]:
-    """`model.backbone`, folder and image size of a saved model, each made once."""
-    done: dict[str, tuple[str, Path, int]] = {}
-
-    def make(kind: str) -> tuple[str, Path, int]:
-        if kind not in done:
-            maker, source, size = MAKERS[kind]
-            folder = maker(tmp_path_factory.mktemp(kind) / "model")
-            done[kind] = (f"{source}:{folder}", folder, size)
-        return done[kind]
-
-    return make
-
-
-def images(size: int, count: int = 3) -> Tensor:
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-
 
 def randomise_head(network: nn.Module) -> None:
     with torch.no_grad():
@@ -60,14 +31,14 @@ def randomise_head(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def test_timm_logits_and_data_configuration(made: Any) -> None:
+def test_timm_logits_and_data_configuration() -> None:
     import timm
 
     backbone, folder, size = made("timm")
     theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     source, name = find_backbone(backbone)
     own = source.own_head(name, "imagenet")
-    x = images(size)
+    x = random_images(size)
     assert torch.allclose(own.head(own.body.eval()(x)), theirs(x), atol=1e-5)
     data = source.data_configuration(name)
     assert (data.normalisation.mean, data.normalisation.std) == (MEAN, STD)
@@ -76,14 +47,14 @@ def test_timm_logits_and_data_configuration(made: Any) -> None:
 
 
 @torch.no_grad()
-def test_transformers_logits_and_data_configuration(made: Any) -> None:
+def test_transformers_logits_and_data_configuration() -> None:
     from transformers import AutoModelForImageClassification
 
     backbone, folder, size = made("classifier")
     theirs = AutoModelForImageClassification.from_pretrained(folder).eval()
     source, name = find_backbone(backbone)
     own = source.own_head(name, "imagenet")
-    x = images(size)
+    x = random_images(size)
     assert torch.allclose(own.head(own.body.eval()(x)), theirs(pixel_values=x).logits, atol=1e-5)
     data = source.data_configuration(name)
     assert (data.normalisation.mean, data.normalisation.std) == (MEAN, STD)
@@ -92,12 +63,12 @@ def test_transformers_logits_and_data_configuration(made: Any) -> None:
 
 
 @torch.no_grad()
-def test_a_vision_tower_gives_its_pooled_output(made: Any) -> None:
+def test_a_vision_tower_gives_its_pooled_output() -> None:
     from transformers import AutoModel
 
     backbone, folder, size = made("tower")
     network = build_network(ModelConfig(backbone=backbone), 3, seed=0)
-    x = images(size)
+    x = random_images(size)
     pieces = split(network, "head", find_backbone(backbone)[0], size)
     assert pieces.prefix is not None
     theirs = AutoModel.from_pretrained(folder).eval()(pixel_values=x).pooler_output
@@ -106,63 +77,15 @@ def test_a_vision_tower_gives_its_pooled_output(made: Any) -> None:
     assert (data.usual_size, data.crop) == (28, 28 / 32)
 
 
-PROMPTS = [["a photo of an ant.", "an ant"], ["a photo of a bee.", "a bee"], ["a photo of a cat.", "a cat"]]
-
-
-@torch.no_grad()
-def test_clip_zero_shot_is_open_clips_own(made: Any) -> None:
-    """Two templates, averaged as open_clip does; the text half is read once, and not part of the network."""
-    import open_clip
-
-    backbone, folder, size = made("open_clip")
-    source, name = find_backbone(backbone)
-    network = build_network(ModelConfig(backbone=backbone), 3, seed=0)
-    weight = source.text_head(name, "imagenet", PROMPTS)
-    assert weight is not None
-    final_linear(network).weight.copy_(weight)
-    theirs = open_clip.create_model(f"local-dir:{folder}").eval()
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    names = ["ant", "bee", "cat"]
-    templates = ["a photo of a{}.", "a{}"]
-    filled = [[t.format(f"{'n' if n == 'ant' else ''} {n}") for t in templates] for n in names]
-    assert filled == PROMPTS
-    classifier = open_clip.build_zero_shot_classifier(
-        theirs, tokenizer, [f"{'n' if n == 'ant' else ''} {n}" for n in names], templates
-    )
-    x = images(size)
-    features = theirs.encode_image(x, normalize=True)
-    expected = (theirs.logit_scale.exp() * features @ classifier).softmax(-1)
-    assert torch.allclose(network(x).softmax(-1), expected, atol=1e-5)
-    assert not any("transformer.resblocks" in key and key.startswith("transformer") for key in network.state_dict())
-
-
-@torch.no_grad()
-def test_clip_of_transformers(made: Any) -> None:
-    from transformers import AutoModel, AutoTokenizer
-
-    backbone, folder, size = made("hf_clip")
-    source, name = find_backbone(backbone)
-    network = build_network(ModelConfig(backbone=backbone), 2, seed=0)
-    texts = ["a photo of an ant.", "a photo of a bee."]
-    weight = source.text_head(name, "imagenet", [[text] for text in texts])
-    assert weight is not None
-    final_linear(network).weight.copy_(weight)
-    theirs = AutoModel.from_pretrained(folder).eval()
-    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    x = images(size)
-    expected = theirs(pixel_values=x, **tokens).logits_per_image
-    assert torch.allclose(network(x), expected, atol=1e-4)
-
-
 @pytest.mark.parametrize("trainable", ["head", "last_block", "all"])
 @pytest.mark.parametrize("kind", list(MAKERS))
-def test_cuts_are_exact_and_share_parameters(made: Any, kind: str, trainable: Any) -> None:
+def test_cuts_are_exact_and_share_parameters(kind: str, trainable: Any) -> None:
     """suffix(prefix(x)) is network(x), bit for bit and for any batch; a step on the suffix changes the network, not the prefix."""
     backbone, _, size = made(kind)
     network = build_network(ModelConfig(backbone=backbone), 3, seed=0)
     randomise_head(network)
     pieces = split(network, trainable, find_backbone(backbone)[0], size)
-    x = images(size)
+    x = random_images(size)
     with torch.no_grad():
         features = x if pieces.prefix is None else pieces.prefix(x)
         assert torch.equal(pieces.suffix(features), network(x))
@@ -177,7 +100,7 @@ def test_cuts_are_exact_and_share_parameters(made: Any, kind: str, trainable: An
 
 
 @pytest.mark.parametrize("kind", list(MAKERS))
-def test_model_files_need_no_folder(made: Any, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_files_need_no_folder(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file holds all that builds its network: it loads where the folder is gone."""
     backbone, folder, size = made(kind)
     source, name = find_backbone(backbone)
@@ -192,39 +115,9 @@ def test_model_files_need_no_folder(made: Any, tmp_path: Path, kind: str, monkey
     again, read, _ = load_model(tmp_path / "m.safetensors", "policy")
     assert weights_hash(again) == weights_hash(network)
     assert read == header
-    x = images(size)
+    x = random_images(size)
     with torch.no_grad():
         assert torch.equal(again(x), network(x))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("kind", ["timm", "classifier"])
-def test_settings_do_not_replace_the_weights(made: Any, kind: str) -> None:
-    """A run passes them along with published weights."""
-    backbone, _, size = made(kind)
-    source, name = find_backbone(backbone)
-    groups = ((0,), (1, 2))
-    one, other = (
-        build_network(ModelConfig(backbone=backbone), 2, 0, Architecture(groups, settings))
-        for settings in ("", source.settings(name))
-    )
-    assert weights_hash(one) == weights_hash(other)
-
-
-@torch.no_grad()
-def test_known_classes_of_a_classifier(made: Any) -> None:
-    """Two categories of one class are summed; the network then is the published one."""
-    from transformers import AutoModelForImageClassification
-
-    backbone, folder, size = made("classifier")
-    groups = Categories("it", LABELS).groups(["insect", "cat"], {"insect": ["ant", "bee"], "cat": ["tabby"]})
-    network = build_network(ModelConfig(backbone=backbone), 2, 0, Architecture(groups))
-    assert isinstance(network, KnownClasses)
-    network.use_own_head()
-    x = images(size)
-    theirs = AutoModelForImageClassification.from_pretrained(folder).eval()(pixel_values=x).logits.softmax(-1)
-    expected = torch.stack([theirs[:, 0] + theirs[:, 1], theirs[:, 3]], 1)
-    assert torch.allclose(network(x).softmax(-1), expected / expected.sum(-1, keepdim=True), atol=1e-5)
 
 
 @pytest.mark.parametrize("source", ["timm", "hf", "open_clip"])
@@ -255,7 +148,7 @@ def test_a_wrong_name_gets_the_closest() -> None:
         find_backbone("open_clip:ViT-B-3")
 
 
-def test_sizes_that_a_network_does_not_take(made: Any) -> None:
+def test_sizes_that_a_network_does_not_take() -> None:
     backbone, _, _ = made("classifier")
     assert not refused_size(backbone, 32)
     assert refused_size(backbone, 40)

@@ -46,7 +46,7 @@ class TinySource(BackboneSource):
     def data_configuration(self, name: str) -> DataConfiguration:
         return DataConfiguration(UNITS, size=16, interpolation="bicubic")
 
-    def cut(self, network: nn.Module, trainable: str) -> tuple[nn.Module | None, nn.Module]:  # type: ignore[override]
+    def cut(self, network: nn.Module, trainable: str, size: int) -> tuple[nn.Module | None, nn.Module]:  # type: ignore[override]
         if trainable == "last_block":
             raise UserError("model.trainable: two-layers has no blocks; use head or all")
         assert isinstance(network, nn.Sequential)
@@ -113,8 +113,10 @@ def test_what_a_source_refuses(tiny: None) -> None:
         require_size("tiny:two-layers", 32)
     with pytest.raises(UserError, match="tiny has no classification network 'three'; did you mean 'two-layers'"):
         find_backbone("tiny:three")
-    with pytest.raises(UserError, match="unknown backbone source 'timm'; valid names: torchvision, tiny"):
-        find_backbone("timm:vit")
+    with pytest.raises(
+        UserError, match="unknown backbone source 'other'; valid names: torchvision, timm, hf, open_clip, tiny"
+    ):
+        find_backbone("other:vit")
     network = build_network(ModelConfig(backbone="tiny:two-layers", weights="none"), 2, seed=0)
     with pytest.raises(UserError, match="has no blocks"):
         split(network, "last_block", TinySource())
