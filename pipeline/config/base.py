@@ -16,7 +16,7 @@ MAX_CLASSES = 50_000  # ImageNet-21k has 21,841
 MAX_TEXT = 4096  # characters of a setting; the longest path of Linux
 MAX_MEMBERS = 100  # of an ensemble of reward networks
 
-Trainable = Literal["head", "last_block", "all"]
+Trainable = Literal["head", "last_block", "all", "lora"]
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -16,8 +16,11 @@ class ModelConfig(Section):
         "imagenet", description="imagenet, none, or a .safetensors or .pth file with the network's own names of weights"
     )
     trainable: Trainable = Field(
-        "all", description="the part that is trained; everything before it is frozen and computed once"
+        "all",
+        description="the part that is trained; everything before it is frozen and computed once; lora: low-rank adapters of all "
+        "layers, and the head",
     )
+    lora_rank: int = Field(8, ge=1, le=1024, description="rank of the adapters of trainable: lora")
     cache_limit_mb: float = Field(
         4096,
         ge=0,

@@ -24,6 +24,7 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 ADDED: dict[str, Any] = {
     "collect.store": "csv",
     "collect.strategy": "uniform",
+    "model.lora_rank": 8,
     "reward.optimiser": "adamw",
     "reward.prior_sd": "auto",
     "reward.scale": "unit",

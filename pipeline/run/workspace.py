@@ -21,6 +21,7 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.score_tables import cached_scores
 from pipeline.errors import UserError
+from pipeline.models.adapters import add_adapters
 from pipeline.models.backbone import Architecture, Split, build_network, split
 from pipeline.models.known_classes import Categories
 from pipeline.models.network_shape import require_size
@@ -77,11 +78,19 @@ class Workspace:
         """Row numbers of a split, as a tensor."""
         return torch.from_numpy(self.table.rows(name))
 
-    def cut(self, network: nn.Module, trainable: Trainable | None = None) -> tuple[Split, Features]:
-        """Split a network, with the features of every image."""
+    def cut(self, network: nn.Module, *, train: bool = False) -> tuple[Split, Features]:
+        """Split a network, with the features of every image.
+
+        Args:
+            train: to train it: with `trainable: lora` it is given adapters, in place.
+        """
         source, _ = find_backbone(self.config.model.backbone)
-        wanted = trainable or self.config.model.trainable
-        pieces = split(network.to(self.runtime.device), wanted, source, self.transform.size)
+        trainable: Trainable = self.config.model.trainable
+        if lora := trainable == "lora":
+            trainable = "all"
+        pieces = split(network.to(self.runtime.device), trainable, source, self.transform.size)
+        if lora and train:
+            add_adapters(network, self.config.model.lora_rank)
         features = load_features(
             pieces,
             self.pixels,

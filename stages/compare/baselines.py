@@ -140,7 +140,7 @@ def _changed(ws: Workspace, section: str, **settings: Any) -> Workspace:
 
 
 def _start(ws: Workspace) -> tuple[Split, Features]:
-    return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
+    return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")), train=True)
 
 
 def _supervised(ws: Workspace, learners: Learners) -> MethodResult:

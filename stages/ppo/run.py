@@ -24,9 +24,9 @@ from pipeline.data.labelled import labelled_rows, read_labelled
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
 from pipeline.learning.objective import policy_metrics
+from pipeline.models.adapters import save_trained
 from pipeline.models.backbone import Split
 from pipeline.models.policy import log_policy
-from pipeline.models.serialization import save_model
 from pipeline.run.atomic_files import sha256_of, write_atomically
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.run_folder import RunFolder
@@ -84,11 +84,11 @@ def run(config: Config, force: bool = False) -> bool:
     environment.check_frozen()
     log_pi = log_policy(ws.scores(start.pieces, start.features))  # by every process: none waits for the first
     if ws.runtime.is_main:
-        save_model(stage.path / "model.safetensors", start.pieces.network, ws.header("policy"))
+        saved = save_trained(stage.path, start.pieces.network, ws.header("policy"))
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
         result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
         result |= {"start": start.name, "J_start": start.J}
-        outputs = ["model.safetensors", "metrics.csv", "over_optimisation.svg"]
+        outputs = [*saved, "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()
     ws.runtime.wait()

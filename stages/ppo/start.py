@@ -50,7 +50,7 @@ def choose_start(environment: Environment) -> Start:
 
 def _candidate(environment: Environment, name: Literal["reference", "reward"], network: nn.Module) -> Start:
     ws = environment.ws
-    pieces, features = ws.cut(network)
+    pieces, features = ws.cut(network, train=True)
     rows = ws.rows("train")
     log_pi = log_policy(ws.scores(pieces, features))[rows]
     metrics = policy_metrics(log_pi, environment.log_ref[rows], environment.reward[rows], environment.beta)

@@ -21,8 +21,8 @@ from pipeline.config import Config
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import expected_calibration_error, gold_accuracy
+from pipeline.models.adapters import save_trained
 from pipeline.models.policy import divide_logits, log_policy
-from pipeline.models.serialization import save_model
 from pipeline.run.atomic_files import sha256_of, write_atomically
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.runtime import Stream, generator
@@ -56,7 +56,7 @@ def run(config: Config, force: bool = False) -> bool:
                 divide_logits(pieces, temperature)
     log_pi = log_policy(ws.scores(pieces, features))  # by every process, so that none waits for the first
     if ws.runtime.is_main:
-        save_model(stage.path / "model.safetensors", pieces.network, ws.header("policy"))
+        saved = save_trained(stage.path, pieces.network, ws.header("policy"))
         listed = pd.DataFrame(
             {"image": ws.table.ids[labelled], "label": [ws.classes[i] for i in gold.labels[labelled]]}
         )
@@ -67,7 +67,7 @@ def run(config: Config, force: bool = False) -> bool:
             "given": config.reference.checkpoint is not None,
             "kind": config.reference.resolved,
         }
-        stage.finish(inputs, ["model.safetensors", "labelled.csv", "metrics.csv"], {"reference": result})
+        stage.finish(inputs, [*saved, "labelled.csv", "metrics.csv"], {"reference": result})
     ws.runtime.wait()
     return True
 

@@ -29,7 +29,7 @@ def initial_network(ws: Workspace) -> tuple[Split, Features]:
     network = ws.build()
     if ws.config.reference.resolved == "zero_shot":
         use_zero_shot_head(ws, network)
-    return ws.cut(network)
+    return ws.cut(network, train=True)
 
 
 @torch.no_grad()

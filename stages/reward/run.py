@@ -16,6 +16,7 @@ from pipeline.config import Config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.statistics import gold_accuracy
+from pipeline.models.adapters import merged
 from pipeline.models.reward_model import RewardModel, share_of
 from pipeline.run import next_command
 from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
@@ -80,7 +81,7 @@ def build_reward_model(ws: Workspace, trained: Trained) -> RewardModel:
     if not all(bool(torch.isfinite(u).all()) for u in utilities):
         raise UserError("reward.lr: training diverged (utilities are NaN or Inf); lower it")
     tie = sum(member.latent.nu for member in members) / len(members)
-    networks = [member.pieces.network for member in members]
+    networks = [merged(member.pieces.network) for member in members]
     model = RewardModel.fitted(
         networks,
         [u[rows] for u in utilities],

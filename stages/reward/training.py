@@ -28,8 +28,8 @@ FIRST_CURVE_MEMBER = 1000
 def start(ws: Workspace) -> tuple[Split, Features]:
     """The network every member starts from: the reference's weights, or the backbone's."""
     if ws.config.reward.start == "reference":
-        return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")))
-    return ws.cut(ws.build())
+        return ws.cut(ws.load_policy(ws.run.require("reference", "model.safetensors")), train=True)
+    return ws.cut(ws.build(), train=True)
 
 
 def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints) -> Trained:

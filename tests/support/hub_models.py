@@ -26,7 +26,7 @@ def timm_folder(folder: Path, architecture: str = "test_vit") -> Path:
     return folder
 
 
-def hf_classifier(folder: Path) -> Path:
+def hf_classifier(folder: Path, intermediate_size: int = 64) -> Path:
     """A vision transformer of five classes at 32 pixels."""
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
@@ -35,7 +35,7 @@ def hf_classifier(folder: Path) -> Path:
         hidden_size=32,
         num_hidden_layers=3,
         num_attention_heads=2,
-        intermediate_size=64,
+        intermediate_size=intermediate_size,
         image_size=32,
         patch_size=8,
         id2label=dict(enumerate(LABELS)),

@@ -16,8 +16,11 @@ from pipeline.models.sources.base import OwnHead, fit_weights
 from pipeline.models.weight_checks import mismatch, read_weights
 
 
-def require(module: str, extra: str) -> Any:
+def require(module: str, extra: str, setting: str = "model.backbone") -> Any:
     """The imported module.
+
+    Args:
+        extra: that installs it, named as the value of the setting.
 
     Raises:
         UserError: it is not installed; the message has pip's command.
@@ -26,7 +29,7 @@ def require(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
-            f"model.backbone: '{extra}:' needs the package {error.name or module}; run `pip install 'image-rlhf[{extra}]'`"
+            f"{setting}: '{extra}' needs the package {error.name or module}; run `pip install 'image-rlhf[{extra}]'`"
         ) from None
 
 

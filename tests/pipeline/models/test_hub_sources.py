@@ -128,11 +128,11 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, source: str) 
         raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
     monkeypatch.setattr(extras.importlib, "import_module", missing)
-    with pytest.raises(UserError, match=rf"'{source}:' needs the package .*pip install 'image-rlhf\[{source}\]'"):
+    with pytest.raises(UserError, match=rf"'{source}' needs the package .*pip install 'image-rlhf\[{source}\]'"):
         find_backbone(f"{source}:hf-hub:a/b")[0].settings(f"hf-hub:a/{source}")
 
 
-@pytest.mark.parametrize("backbone", ["hf:/nowhere/at-all", "open_clip:hf-hub:", "timm:hf-hub:nobody/nothing"])
+@pytest.mark.parametrize("backbone", ["hf:/nowhere/at-all", "open_clip:hf-hub:"])
 def test_what_cannot_be_read_is_one_sentence(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     source, name = find_backbone(backbone)

@@ -1,0 +1,82 @@
+"""Each part of a transformers network that can be trained: the whole pipeline, interrupted, exported, and read again."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.hub_models import hf_classifier
+from support.pipeline_runs import fingerprint
+
+from pipeline.config import Config, parse_config
+from pipeline.errors import Stopped
+from pipeline.models.predictor import Predictor
+from pipeline.run.atomic_files import read_json
+from pipeline.run.workspace import open_workspace
+from stages.cli import STAGES
+
+pytest.importorskip("transformers", reason="the extra hf is not installed")
+pytest.importorskip("peft", reason="the extra lora is not installed")
+
+
+def run(config: Config) -> None:
+    for _, module, _ in STAGES:
+        importlib.import_module(module).run(config)
+
+
+@pytest.mark.parametrize("trainable", ["head", "last_block", "all", "lora"])
+def test_trains_resumes_reloads_and_exports(
+    image_folder: Callable[..., Path],
+    stripes_config: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trainable: str,
+) -> None:
+    backbone = f"hf:{hf_classifier(tmp_path / 'model')}"
+    root = image_folder(classes=3, train=12, test=6)
+
+    def make(name: str) -> Config:
+        whole = stripes_config(
+            root,
+            tmp_path / name,
+            images={"size": 32},
+            model={"backbone": backbone, "weights": "imagenet", "trainable": trainable, "lora_rank": 2},
+            runtime={"checkpoint_seconds": 0},
+            reward={"start": "reference", "epochs": 3, "curve": []},
+            ppo={"start": "reference", "iterations": 3, "batch_size": 24, "minibatch_size": 12},
+        )
+        return parse_config(whole.model_dump(mode="json"), "test")
+
+    whole, broken = make("whole"), make("broken")
+    run(whole)
+    update, calls = importlib.import_module("stages.ppo.run").update, []
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return update(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.ppo.run.update", interrupted)
+        with pytest.raises(Stopped):
+            run(broken)
+    run(broken)
+    folder, other = (config.runs / config.name for config in (whole, broken))
+    assert fingerprint(folder) == fingerprint(other)
+    assert (folder / "ppo" / "adapters.safetensors").exists() == (trainable == "lora")
+    (tmp_path / "model").rename(tmp_path / "gone")
+    predictor = Predictor.load(folder, whole.runtime)
+    (tmp_path / "gone").rename(tmp_path / "model")
+    ws = open_workspace(whole)
+    policy = ws.load_policy(folder / "ppo" / "model.safetensors")
+    rows = torch.arange(8)
+    expected = torch.log_softmax(ws.scores(*ws.cut(policy))[rows], -1)
+    assert torch.allclose(predictor.log_probs(ws.pixels.batch(rows).numpy()), expected, atol=1e-5)
+    exported = importlib.import_module("stages.export.run").run(whole, ["torch", "huggingface"])
+    assert max(exported.differences.values()) < 1e-5
+    assert read_json(folder / "summary.json")["policy"]["attained"] > 0
