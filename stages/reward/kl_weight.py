@@ -53,14 +53,12 @@ class Candidate:
     """A weight of the reference and a beta.
 
     Attributes:
-        log_pi: [N, C] of their optimum.
         loss: [M] -log P of each judgment, in nats.
         score: their sum, less the log density of both priors; the lowest is chosen.
     """
 
     prior_weight: float
     beta: float
-    log_pi: Tensor
     loss: Tensor
     score: float
 
@@ -74,7 +72,7 @@ def choose(
     few judgments keep them near it and many decide alone.
 
     Args:
-        accuracy: of log-probabilities [N, C] on gold labels, for the table; it does not take part in the choice.
+        accuracy: of scores [N, C] of the classes on gold labels, for the table; it does not take part in the choice.
     """
     scorer = Scorer(evidence, config)
     weight_at = min(
@@ -82,7 +80,7 @@ def choose(
     )
     table = [scorer.score(weight_at(beta), beta) for beta in BETAS]
     best = min(table, key=lambda one: one.score)
-    reference = scorer.loss(evidence.log_ref.double())
+    reference = scorer.loss(scorer.log_ref)
     gain = reference - best.loss  # nats by which the chosen policy predicts each judgment better than the reference
     chosen = {
         "beta": best.beta,
@@ -101,7 +99,9 @@ def choose(
                 "log_loss": float(one.loss.mean()),
                 "difference_error": standard_error(one.loss - best.loss),
                 "score": one.score / len(evidence.judgments),
-                "accuracy": accuracy(one.log_pi) if accuracy else None,
+                "accuracy": accuracy(one.prior_weight * evidence.log_ref + evidence.utility / one.beta)
+                if accuracy
+                else None,
             }
             for one in table
         ],
@@ -130,20 +130,21 @@ class Scorer:
 
     def __init__(self, evidence: Evidence, config: RewardConfig) -> None:
         self.evidence = evidence
+        images = evidence.judgments.images
+        self.log_ref, self.utility = (of[images].double() for of in (evidence.log_ref, evidence.utility))
         self.parameters = LikelihoodParameters(evidence.judgments, config, mistakes=True).double()
 
     def score(self, prior_weight: float, beta: float) -> Candidate:
         """One candidate."""
-        evidence = self.evidence
-        log_pi = torch.log_softmax(prior_weight * evidence.log_ref.double() + evidence.utility.double() / beta, -1)
-        counted = prior_weight + evidence.share / beta  # how often log_ref is in log_pi
+        log_pi = torch.log_softmax(prior_weight * self.log_ref + self.utility / beta, -1)
+        counted = prior_weight + self.evidence.share / beta  # how often log_ref is in log_pi
         loss = self.loss(log_pi)
         prior = (math.log(beta) / LOG_BETA_SD) ** 2 / 2 + ((counted - 1) / WEIGHT_SD) ** 2 / 2
-        return Candidate(prior_weight, beta, log_pi, loss, float(loss.sum()) + prior)
+        return Candidate(prior_weight, beta, loss, float(loss.sum()) + prior)
 
     def loss(self, log_pi: Tensor) -> Tensor:
-        """-log P of every judgment [M] under a policy [N, C]."""
-        return log_loss(log_pi[self.evidence.judgments.images], self.evidence.judgments, self.parameters)
+        """-log P of every judgment [M] under a policy [U, C] of the judged images."""
+        return log_loss(log_pi, self.evidence.judgments, self.parameters)
 
 
 def sentence(chosen: dict[str, Any]) -> str:
