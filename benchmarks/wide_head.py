@@ -8,6 +8,7 @@ per image, one in ten wrong.
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import tempfile
 import time
@@ -82,7 +83,9 @@ def main() -> None:
     click.echo(machine())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_images(folder / "images")
+        writer = multiprocessing.get_context("spawn").Process(target=write_images, args=(folder / "images",))
+        writer.start()  # in a process of its own, whose memory is not counted
+        writer.join()
         config = configuration(folder)
         reference(config)
         collect(config)

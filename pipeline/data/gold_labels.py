@@ -39,6 +39,10 @@ class GoldLabels:
             raise ValueError("gold utility asked for an image without a gold label")
         return np.eye(len(self.classes))[self.labels[rows]]
 
+    def of_rows(self, rows: np.ndarray) -> GoldLabels:
+        """Those of some images."""
+        return GoldLabels(self.classes, self.labels[rows])
+
     def by_image(self, ids: np.ndarray) -> dict[str, str]:
         """True class of every image whose class is known, by id.
 

@@ -64,7 +64,7 @@ class Candidate:
 
 
 def choose(
-    evidence: Evidence, config: RewardConfig, accuracy: Callable[[Tensor], float | None] | None = None
+    evidence: Evidence, config: RewardConfig, accuracy: Callable[[float, float], float | None] | None = None
 ) -> dict[str, Any]:
     """The chosen beta and weight of the reference, and the table of candidates, as the card has them.
 
@@ -72,7 +72,7 @@ def choose(
     few judgments keep them near it and many decide alone.
 
     Args:
-        accuracy: of scores [N, C] of the classes on gold labels, for the table; it does not take part in the choice.
+        accuracy: of a weight of the reference and a beta on gold labels, for the table; it does not take part in the choice.
     """
     scorer = Scorer(evidence, config)
     weight_at = min(
@@ -99,9 +99,7 @@ def choose(
                 "log_loss": float(one.loss.mean()),
                 "difference_error": standard_error(one.loss - best.loss),
                 "score": one.score / len(evidence.judgments),
-                "accuracy": accuracy(one.prior_weight * evidence.log_ref + evidence.utility / one.beta)
-                if accuracy
-                else None,
+                "accuracy": accuracy(one.prior_weight, one.beta) if accuracy else None,
             }
             for one in table
         ],

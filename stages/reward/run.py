@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import click
+import numpy as np
 import torch
 
 from pipeline.config import Config
@@ -58,7 +59,15 @@ def run(config: Config, force: bool = False) -> bool:
         accuracy = partial(gold_accuracy, gold=gold, rows=evaluation)
         weight = None
         if model.nats:  # in unit scale there is no natural beta
-            weight = choose(gather_evidence(ws, model, trained), config.reward, accuracy)
+            found = gather_evidence(ws, model, trained)
+            log_ref, utility = (table[evaluation] for table in (found.log_ref, found.utility))
+
+            def of_candidate(weight: float, beta: float) -> float | None:
+                return gold_accuracy(
+                    weight * log_ref + utility / beta, gold.of_rows(evaluation), np.arange(len(evaluation))
+                )
+
+            weight = choose(found, config.reward, of_candidate)
             model.prior_weight.fill_(weight["prior_weight"])
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         argmax = accuracy(model.utilities(trained.utilities, ws.log_reference))

@@ -136,4 +136,4 @@ def test_rewards_that_say_nothing_are_ignored() -> None:
 
 def test_accuracy_takes_no_part() -> None:
     evidence = planted(300, 1.0)
-    assert choose(evidence, CONFIG)["beta"] == choose(evidence, CONFIG, lambda log_pi: float(log_pi[0, 0]))["beta"]
+    assert choose(evidence, CONFIG)["beta"] == choose(evidence, CONFIG, lambda weight, beta: weight / beta)["beta"]
