@@ -120,8 +120,8 @@ def describe(summary: dict[str, Any]) -> str:
     """One line for the terminal."""
     result = summary["reference"]
     accuracy = "no labelled evaluation images" if result["accuracy"] is None else f"accuracy {result['accuracy']:.1%}"
-    if result["kind"] == "uniform":
+    if not result["labelled_images"] and not result["given"] and result.get("kind", "uniform") == "uniform":
         accuracy = "uniform: every class is equally likely"
-    if result["kind"] == "zero_shot":
+    if result.get("kind") == "zero_shot":  # runs of earlier versions have no kind
         accuracy = f"zero-shot {accuracy}"
     return click.style("reference", bold=True) + f"  {accuracy}, {result['labelled_images']} labelled images"
