@@ -57,18 +57,7 @@ def run(config: Config, force: bool = False) -> bool:
     if ws.runtime.is_main:
         gold, evaluation = read_gold_labels(ws.table, ws.classes), ws.table.rows("evaluation")
         accuracy = partial(gold_accuracy, gold=gold, rows=evaluation)
-        weight = None
-        if model.nats:  # in unit scale there is no natural beta
-            found = gather_evidence(ws, model, trained)
-            log_ref, utility = (table[evaluation] for table in (found.log_ref, found.utility))
-
-            def of_candidate(weight: float, beta: float) -> float | None:
-                return gold_accuracy(
-                    weight * log_ref + utility / beta, gold.of_rows(evaluation), np.arange(len(evaluation))
-                )
-
-            weight = choose(found, config.reward, of_candidate)
-            model.prior_weight.fill_(weight["prior_weight"])
+        weight = weigh(ws, model, trained) if model.nats else None  # in unit scale there is no natural beta
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         argmax = accuracy(model.utilities(trained.utilities, ws.log_reference))
         card = make_card(ws, model, trained, judgments=judgments, argmax_accuracy=argmax, kl_weight=weight)
@@ -105,6 +94,20 @@ def build_reward_model(ws: Workspace, trained: Trained) -> RewardModel:
             f"run `{next_command.make('collect')}` for more"
         )
     return model
+
+
+def weigh(ws: Workspace, model: RewardModel, trained: Trained) -> dict[str, Any]:
+    """Choose beta and how often the reference counts, which is stored in the model; the card's entry about both."""
+    evidence, rows = gather_evidence(ws, model, trained), ws.table.rows("evaluation")
+    log_ref, utility = evidence.log_ref[rows], evidence.utility[rows]
+    known = read_gold_labels(ws.table, ws.classes).of_rows(rows)
+
+    def accuracy(weight: float, beta: float) -> float | None:
+        return gold_accuracy(weight * log_ref + utility / beta, known, np.arange(len(rows)))
+
+    chosen = choose(evidence, ws.config.reward, accuracy)
+    model.prior_weight.fill_(chosen["prior_weight"])
+    return chosen
 
 
 def gather_evidence(ws: Workspace, model: RewardModel, trained: Trained) -> Evidence:
