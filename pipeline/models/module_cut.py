@@ -28,12 +28,25 @@ def module_cut(network: nn.Module, trainable: Trainable, size: int) -> tuple[nn.
         size: side of the images in pixels.
 
     Raises:
-        UserError: it has no list of blocks that are run one after the other.
+        UserError: it has no list of blocks that are run one after the other, or a connection around the last one.
     """
     if trainable == "head":
         path, head = [(name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear)][-1]
         return replaced(network, {path: nn.Identity()}), head
-    return _before_last_block(network), _last_block_on(network, size)
+    prefix, suffix = _before_last_block(network), _last_block_on(network, size)
+    _check(network, prefix, suffix, size)
+    return prefix, suffix
+
+
+@torch.no_grad()
+def _check(network: nn.Module, prefix: nn.Module, suffix: nn.Module, size: int) -> None:
+    """Compare both pieces with the network on two images of noise: a connection around the last block would be lost."""
+    device = next(network.parameters()).device
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    if not torch.allclose(suffix(prefix(images)), network(images), rtol=1e-4, atol=1e-4):
+        raise UserError(
+            f"model.trainable: {type(network).__name__} has connections around its last block; use head, lora or all"
+        )
 
 
 def replaced(network: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
@@ -111,7 +124,9 @@ class _Recorded(_InPlaceOf):
 
 
 def _for_batch(output: Any, batch: int) -> Any:
-    if isinstance(output, Tensor):
+    if isinstance(
+        output, Tensor
+    ):  # of one image; other tensors, such as position embeddings, are the same for any batch
         return output.expand(batch, *output.shape[1:]) if output.dim() and len(output) == 1 else output
     if isinstance(output, tuple):
         return tuple(_for_batch(one, batch) for one in output)

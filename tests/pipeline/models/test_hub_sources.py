@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 from support.hub_models import LABELS, MAKERS, MEAN, STD, made, random_images
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import Architecture, build_network, split
 from pipeline.models.model_file_header import ModelHeader
+from pipeline.models.module_cut import module_cut
 from pipeline.models.network_shape import refused_size
 from pipeline.models.policy import final_linear
 from pipeline.models.serialization import load_model, save_model, weights_hash
@@ -152,3 +153,31 @@ def test_sizes_that_a_network_does_not_take() -> None:
     backbone, _, _ = made("classifier")
     assert not refused_size(backbone, 32)
     assert refused_size(backbone, 40)
+
+
+class Around(nn.Module):
+    """Two blocks, with a connection around the last one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.blocks = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)])
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] to logits [B, 2]."""
+        start = hidden = self.first(images)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.head((hidden + start).mean((2, 3)))
+
+
+def test_a_connection_around_the_last_block_is_refused() -> None:
+    with pytest.raises(UserError, match="Around has connections around its last block; use head, lora or all"):
+        module_cut(Around().eval(), "last_block", 8)
+
+
+def test_without_blocks_there_is_no_last_one() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    with pytest.raises(UserError, match="has no list of blocks"):
+        module_cut(network, "last_block", 2)

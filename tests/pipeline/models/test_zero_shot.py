@@ -76,7 +76,7 @@ def test_settings_do_not_replace_the_weights(kind: str) -> None:
     source, name = find_backbone(backbone)
     groups = ((0,), (1, 2))
     one, other = (
-        build_network(ModelConfig(backbone=backbone), 2, 0, Architecture(groups, settings))
+        build_network(ModelConfig(backbone=backbone), 2, 3, Architecture(groups, settings))
         for settings in ("", source.settings(name))
     )
     assert weights_hash(one) == weights_hash(other)

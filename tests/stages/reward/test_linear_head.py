@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
 from support.judgment_sets import COMPARISON, LABEL, judgment_set
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config.reward import RewardConfig
+from pipeline.models.known_classes import KnownClasses
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import PRIOR_SDS, choose_prior_sd, cross_validate, folds_by_image
 from stages.reward.judgment_set import JudgmentSet
@@ -160,6 +162,25 @@ def test_the_prior_sd_is_chosen_by_held_out_judgments(strength: float, expected:
 
 
 def test_few_judgments_stay_at_the_usual_prior_sd() -> None:
-    x, answer = drawn(6, 6.0)
-    folds = folds_by_image(labels(answer), 5, torch.Generator().manual_seed(0))
-    assert choose_prior_sd(problem(x), folds, Metrics(None)) in (1.0, 1.7, 3.0)
+    """The likelihood of eight answers that the features explain would choose the largest candidate."""
+    x = torch.tensor([-1.0, 1.0] * 4).double()[:, None]
+    answer = torch.tensor([0, 1] * 4)
+    folds = folds_by_image(labels(answer, 2), 4, torch.Generator().manual_seed(0))
+    metrics = Metrics(None)
+    assert choose_prior_sd(problem(x, 2), folds, metrics) in (1.7, 3.0)
+    assert min(metrics.rows, key=lambda row: row["heldout_log_loss"])["prior_sd"] == 10.0
+
+
+def test_known_classes_are_no_evidence_beside_the_reference() -> None:
+    """Fitted from zero, the head does not use the log-probabilities that the reference consists of."""
+    x, answer = drawn(40, 2.0)
+    network = KnownClasses(nn.Identity(), nn.Linear(4, 3), 4, False, ((0,), (1,), (2,)))
+    inputs = torch.cat([x, torch.log_softmax(x[:, :3], -1)], 1).float()
+    features = SimpleNamespace(batch=lambda rows: inputs[rows])
+    own = HeadProblem.of_network(CONFIG, network, features, labels(answer))  # type: ignore[arg-type]
+    weight, _ = own.linear(own.fit(labels(answer), 2.0))
+    assert float(weight[:, -3:].abs().max()) == 0
+    assert float(weight[:, :4].abs().min()) > 0
+    again = HeadProblem.of_network(RewardConfig(start="reference"), network, features, labels(answer))  # type: ignore[arg-type]
+    weight, _ = again.linear(again.fit(labels(answer), 2.0))
+    assert float(weight[:, -3:].abs().min()) > 0
