@@ -18,7 +18,7 @@ class Hub:
 
     Attributes:
         repositories: folder of each `owner/name`.
-        cut: files whose first complete answer ends in the middle.
+        cut: files, as `owner/name/file`, whose first complete answer ends in the middle.
         damaged: files whose first bytes are changed, at the same size.
         requests: method, path and Range header of every request.
     """
@@ -80,7 +80,7 @@ class Hub:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def find(self, path: str) -> tuple[str, bytes] | None:
-        """Name and content of the file that `/owner/name/resolve/revision/file` asks for."""
+        """Repository with name, and content, of the file that `/owner/name/resolve/revision/file` asks for."""
         parts = path.lstrip("/").split("?")[0].split("/")
         if len(parts) < 5 or parts[2] != "resolve":
             return None
@@ -88,7 +88,8 @@ class Hub:
         if folder is None or not (folder / name).is_file():
             return None
         body = (folder / name).read_bytes()
-        return name, (b"\xff" * 16 + body[16:] if name in self.damaged else body)
+        whole = "/".join([*parts[:2], name])
+        return whole, (b"\xff" * 16 + body[16:] if whole in self.damaged else body)
 
 
 @contextmanager

@@ -9,75 +9,67 @@ from pathlib import Path
 
 import pytest
 from support.hub_models import hf_classifier
-from support.model_hub import Hub, model_hub
+from support.model_hub import model_hub
 
 pytest.importorskip("transformers", reason="the extra hf is not installed")
 
 PROGRAM = """
-import torch
+import sys
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network
 from pipeline.models.sources import find_backbone
-try:
-    network = build_network(ModelConfig(backbone="hf:me/model"), 3, 0)
-    data = find_backbone("hf:me/model")[0].data_configuration("me/model")
-    print("built", sum(p.numel() for p in network.parameters()), data.usual_size)
-except UserError as error:
-    print("refused", error)
+for name in sys.argv[1:]:
+    try:
+        network = build_network(ModelConfig(backbone=f"hf:{name}"), 3, 0)
+        data = find_backbone(f"hf:{name}")[0].data_configuration(name)
+        print("built", sum(p.numel() for p in network.parameters()), data.usual_size, flush=True)
+    except UserError as error:
+        print("refused", error, flush=True)
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return hf_classifier(tmp_path / "model")
+def load(cache: Path, endpoint: str, *names: str, **more: str) -> list[str]:
+    """What the program prints for each repository."""
+    hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = os.environ | hub | {"HF_HUB_ETAG_TIMEOUT": "5", "HF_HUB_DOWNLOAD_TIMEOUT": "5"} | more
+    command = [sys.executable, "-c", PROGRAM, *names]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    return [line for line in done.stdout.splitlines() if line.startswith(("built", "refused"))]
 
 
-def load(cache: Path, endpoint: str, **more: str) -> str:
-    """What the program prints, with a cache of its own."""
-    names = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment = os.environ | names | {"HF_HUB_ETAG_TIMEOUT": "5", "HF_HUB_DOWNLOAD_TIMEOUT": "5"} | more
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=120, check=True
-    )
-    return done.stdout.strip().splitlines()[-1]
+def test_downloads(tmp_path: Path) -> None:
+    """The weights' first answer ends in the middle: the rest is asked for by range. The second time nothing is sent.
 
-
-def with_repository(hub: Hub, folder: Path) -> Hub:
-    hub.repositories["me/model"] = folder
-    return hub
-
-
-def test_a_broken_download_is_resumed_and_kept(folder: Path, tmp_path: Path) -> None:
-    """The weights' first answer ends in the middle: the rest is asked for by range. The second time nothing is sent."""
+    Damaged weights, and a repository that does not exist, are one sentence each.
+    """
     from transformers import ViTForImageClassification
 
-    hf_classifier(folder, intermediate_size=40_000)  # 31 MB: the hub's library stores parts of 10 MB
+    folder = hf_classifier(tmp_path / "model", intermediate_size=40_000)  # 31 MB: the library stores parts of 10 MB
     with model_hub() as hub:
-        with_repository(hub, folder).cut.add("model.safetensors")
-        own = ViTForImageClassification.from_pretrained(folder, num_labels=3, ignore_mismatched_sizes=True)
-        size = sum(parameter.numel() for parameter in own.parameters())
-        assert load(tmp_path / "cache", hub.url) == f"built {size} 32"
-        ranges = [
-            asked for method, path, asked in hub.requests if method == "GET" and path.endswith("model.safetensors")
-        ]
-        assert ranges[0] is None
-        assert ranges[1] is not None
-        assert int(ranges[1].removeprefix("bytes=").split("-")[0]) > 1_000_000, "not from the beginning"
-        hub.requests.clear()
-        assert load(tmp_path / "cache", hub.url).startswith("built")
-        assert not [path for method, path, _ in hub.requests if method == "GET" and path.endswith(".safetensors")]
-
-
-def test_damaged_weights_are_one_sentence(folder: Path, tmp_path: Path) -> None:
-    with model_hub() as hub:
-        with_repository(hub, folder).damaged.add("model.safetensors")
-        said = load(tmp_path / "cache", hub.url)
-    assert said.startswith("refused model.backbone: hf:me/model cannot be read: ")
+        hub.repositories |= {"me/model": folder, "me/damaged": hf_classifier(tmp_path / "small")}
+        hub.cut.add("me/model/model.safetensors")
+        hub.damaged.add("me/damaged/model.safetensors")
+        built, again, damaged, missing = load(
+            tmp_path / "cache", hub.url, "me/model", "me/model", "me/damaged", "me/missing"
+        )
+    own = ViTForImageClassification.from_pretrained(folder, num_labels=3, ignore_mismatched_sizes=True)
+    assert built == again == f"built {sum(parameter.numel() for parameter in own.parameters())} 32"
+    asked = [
+        how
+        for method, path, how in hub.requests
+        if method == "GET" and path == "/me/model/resolve/main/model.safetensors"
+    ]
+    assert len(asked) == 2, "once, and the rest"
+    assert asked[0] is None
+    assert asked[1] is not None
+    assert int(asked[1].removeprefix("bytes=").split("-")[0]) > 1_000_000, "not from the beginning"
+    assert damaged.startswith("refused model.backbone: hf:me/damaged cannot be read: ")
+    assert missing.startswith("refused model.backbone: hf:me/missing cannot be read: ")
 
 
 def test_without_network_it_is_one_sentence(tmp_path: Path) -> None:
-    """Offline by the hub's own variable: where nothing answers, its library tries again for half a minute first."""
-    said = load(tmp_path / "cache", "http://127.0.0.1:1", HF_HUB_OFFLINE="1")
+    """Offline by the hub's own variable: where nothing answers, its library tries again for a minute first."""
+    (said,) = load(tmp_path / "cache", "http://127.0.0.1:1", "me/model", HF_HUB_OFFLINE="1")
     assert said.startswith("refused model.backbone: hf:me/model cannot be read: ")
     assert said.endswith("check the name, the folder or the network connection")
