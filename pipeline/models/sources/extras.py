@@ -59,13 +59,19 @@ def is_folder(name: str) -> bool:
     return Path(name).is_dir()
 
 
+def zero_head(features: int, classes: int) -> nn.Linear:
+    """A linear layer of zeros: training starts from the uniform distribution."""
+    head = nn.Linear(features, classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
 def new_head(network: nn.Module, path: str, classes: int) -> nn.Module:
     """Replace the linear layer at a dotted path by one of `classes` outputs, initialised with zeros."""
     old = network.get_submodule(path)
     assert isinstance(old, nn.Linear)
-    head = nn.Linear(old.in_features, classes)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
+    head = zero_head(old.in_features, classes)
     parent, _, leaf = path.rpartition(".")
     setattr(network.get_submodule(parent), leaf, head)
     return network

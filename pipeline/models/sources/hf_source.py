@@ -18,7 +18,7 @@ from pipeline.config.base import Trainable
 from pipeline.data.transforms import Normalisation
 from pipeline.models.module_cut import module_cut
 from pipeline.models.sources.base import BackboneSource, DataConfiguration, OwnHead
-from pipeline.models.sources.extras import from_file, last_linear, new_head, reading, require, without_head
+from pipeline.models.sources.extras import from_file, last_linear, new_head, reading, require, without_head, zero_head
 
 RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as in preprocessor_config.json
 
@@ -41,9 +41,7 @@ class VisionTower(nn.Module):
     def __init__(self, model: nn.Module, features: int, classes: int) -> None:
         super().__init__()
         self.model = model
-        self.head = nn.Linear(features, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zero_head(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to logits [B, classes]."""
@@ -59,9 +57,7 @@ class TextMatcher(nn.Module):
     def __init__(self, model: nn.Module, features: int, classes: int) -> None:
         super().__init__()
         self.model = model
-        self.head = nn.Linear(features, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zero_head(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to logits [B, classes]."""

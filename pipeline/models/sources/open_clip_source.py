@@ -19,7 +19,7 @@ from pipeline.config.base import Trainable
 from pipeline.data.transforms import Normalisation
 from pipeline.models.module_cut import module_cut
 from pipeline.models.sources.base import BackboneSource, DataConfiguration
-from pipeline.models.sources.extras import from_file, is_folder, reading, require
+from pipeline.models.sources.extras import from_file, is_folder, reading, require, zero_head
 from pipeline.models.sources.hf_source import normalised
 
 HUB = "hf-hub:"
@@ -31,9 +31,7 @@ class ClipImages(nn.Module):
     def __init__(self, visual: nn.Module, features: int, classes: int) -> None:
         super().__init__()
         self.visual = visual
-        self.head = nn.Linear(features, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zero_head(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to logits [B, classes]."""
