@@ -37,15 +37,19 @@ def use_zero_shot_head(ws: Workspace, network: nn.Module) -> None:
     """Set the head to the weights' own classes, or to the texts of the class names.
 
     Raises:
-        UserError: the text model cannot be read.
+        UserError: the text model cannot be read, or names are given for a class that does not exist.
     """
     if isinstance(network, KnownClasses):
         network.use_own_head()
         return
     config, (source, name) = ws.config, find_backbone(ws.config.model.backbone)
     names = config.reference.names
+    if unknown := [name for name in names if name not in ws.classes]:
+        raise UserError(
+            f"reference.names: '{unknown[0]}' is not one of the classes {', '.join(ws.classes)}; fix the name"
+        )
     words = [[str(word) for word in names.get(of, [of.replace("_", " ")])] for of in ws.classes]
-    prompts = [[template.format(word) for word in of for template in config.reference.templates] for of in words]
+    prompts = [[template.replace("{}", word) for word in of for template in config.reference.templates] for of in words]
     weight = source.text_head(name, config.model.weights, prompts)
     assert weight is not None, "a source that reads text has a head for it"
     head = final_linear(network)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from support.hub_models import hf_classifier
+from support.hub_models import hf_classifier, hf_clip
 from support.pipeline_runs import fingerprint
 
 from pipeline.config import Config, parse_config
-from pipeline.errors import Stopped
+from pipeline.errors import Stopped, UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
@@ -80,3 +80,23 @@ def test_trains_resumes_reloads_and_exports(
     exported = importlib.import_module("stages.export.run").run(whole, ["torch", "huggingface"])
     assert max(exported.differences.values()) < 1e-5
     assert read_json(folder / "summary.json")["policy"]["attained"] > 0
+
+
+def test_names_of_a_class_that_does_not_exist(
+    image_folder: Callable[..., Path], stripes_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    """Text models take any words, so that a misspelt class would be ignored; braces in a template are no placeholders."""
+    folder = hf_clip(tmp_path / "model")
+    config = stripes_config(
+        image_folder(classes=2, train=4, test=2),
+        tmp_path / "runs",
+        images={"size": 32},
+        model={"backbone": f"hf:{folder}", "weights": "imagenet", "trainable": "head"},
+    )
+    tree = config.model_dump(mode="json")
+    tree["reference"] |= {"kind": "zero_shot", "names": {"z": ["b"]}, "labelled_per_class": 0}
+    run_reference = importlib.import_module("stages.reference.run").run
+    with pytest.raises(UserError, match=r"reference\.names: 'z' is not one of the classes a, b; fix the name"):
+        run_reference(parse_config(tree, "test"))
+    tree["reference"] |= {"names": {"a": ["b"]}, "templates": ["{x} a {}"]}
+    assert run_reference(parse_config(tree, "test"))
