@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,7 +18,7 @@ class ReferenceConfig(TrainingConfig):
         "own classes, without a label; uniform; or a checkpoint; auto: checkpoint if one is given, uniform with 0 labelled "
         "images, otherwise trained",
     )
-    names: dict[str, list[str | int]] = Field(
+    names: dict[str, Annotated[list[str | int], Field(min_length=1)]] = Field(
         {},
         description="zero_shot: for each class the categories of the weights, or the words of a text model, that mean it; by "
         "default its own name",

@@ -92,7 +92,8 @@ class Categories:
             raise UserError(
                 f"reference.names: '{unknown[0]}' is not one of the classes {', '.join(classes)}; fix the name"
             )
-        groups = tuple(tuple(self._number(one, of) for one in names.get(of, [of])) for of in classes)
+        # A category that is named twice counts once.
+        groups = tuple(tuple({self._number(one, of): None for one in names.get(of, [of])}) for of in classes)
         taken: dict[int, str] = {}
         for of, group in zip(classes, groups, strict=True):
             for number in group:

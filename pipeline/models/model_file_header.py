@@ -133,7 +133,9 @@ def _check_known(groups: Sequence[object], classes: int) -> None:
         for one in group
         if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < MAX_CLASSES
     ]
-    if groups and (len(groups) != classes or len(numbers) != sum(len(g) if isinstance(g, list) else 1 for g in groups)):
+    if groups and (
+        len(groups) != classes or len(numbers) != sum(len(g) or 1 if isinstance(g, list) else 1 for g in groups)
+    ):
         raise Damaged("'known' in its header is not a list of category numbers for each class")
 
 

@@ -48,6 +48,7 @@ def test_auto_is_what_the_other_settings_say() -> None:
         ({"kind": "trained", "labelled_per_class": 0}, "labelled_per_class is 0"),
         ({"kind": "uniform", "checkpoint": "x"}, "a checkpoint is given"),
         ({"names": {"a": ["b"]}}, "names are for kind zero_shot"),
+        ({"kind": "zero_shot", "names": {"a": []}}, "at least 1 item"),
         ({"kind": "zero_shot", "templates": ["a photo"]}, "the template 'a photo' has no {}"),
     ],
 )

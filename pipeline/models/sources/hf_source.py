@@ -102,9 +102,9 @@ class HuggingFaceSource(BackboneSource):
     def _restored(self, name: str, settings: str) -> Any:
         if not settings:
             return self._config(name)
-        fields = json.loads(settings)
-        with reading(f"hf:{name}"):
-            return require("transformers", "hf").AutoConfig.for_model(**fields)
+        transformers = require("transformers", "hf")
+        with reading(f"hf:{name}"):  # a model file's settings may be damaged
+            return transformers.AutoConfig.for_model(**json.loads(settings))
 
     def build(self, name: str, classes: int, weights: str, seed: int, settings: str = "") -> nn.Module:
         config = self._restored(name, settings)

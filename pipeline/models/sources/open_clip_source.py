@@ -83,7 +83,8 @@ class OpenClipSource(BackboneSource):
             return open_clip.create_model(model, pretrained=tag or None), open_clip.get_tokenizer(model)
 
     def build(self, name: str, classes: int, weights: str, seed: int, settings: str = "") -> nn.Module:
-        config = (json.loads(settings) if settings else self._saved(name))["model_cfg"]
+        with reading(f"open_clip:{name}"):  # a model file's settings may be damaged
+            config = (json.loads(settings) if settings else self._saved(name))["model_cfg"]
         if weights == "imagenet":
             visual = self._whole(name)[0].visual
         else:

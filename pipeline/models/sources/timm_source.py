@@ -27,6 +27,7 @@ from pipeline.models.sources.extras import (
 from pipeline.models.traced_cut import traced_cut
 
 HUB = "hf-hub:"
+NO_LAYERS = ("pretrained", "checkpoint_path", "cache_dir")  # arguments by which a model file could read other files
 
 
 class TimmSource(BackboneSource):
@@ -70,7 +71,8 @@ class TimmSource(BackboneSource):
             if settings and weights != "imagenet":
                 saved = json.loads(settings)
                 heads = {"num_classes": saved["data"]["num_classes"]} if "num_classes" in saved["data"] else {}
-                network: nn.Module = timm.create_model(saved["architecture"], **{**heads, **saved["arguments"]})
+                layers = {key: value for key, value in saved["arguments"].items() if key not in NO_LAYERS}
+                network: nn.Module = timm.create_model(saved["architecture"], **{**heads, **layers})
                 return network
             whole = f"local-dir:{Path(name).resolve()}" if is_folder(name) else name
             return timm.create_model(whole, pretrained=weights == "imagenet")

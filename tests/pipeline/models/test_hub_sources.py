@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import Architecture, build_network, split
-from pipeline.models.model_file_header import ModelHeader
+from pipeline.models.model_file_header import KEY, ModelHeader
 from pipeline.models.module_cut import module_cut
 from pipeline.models.network_shape import refused_size
 from pipeline.models.policy import final_linear
 from pipeline.models.serialization import load_model, save_model, weights_hash
 from pipeline.models.sources import find_backbone
+from pipeline.run.atomic_files import Damaged
 
 pytest.importorskip("timm", reason="the extras timm, hf and open_clip are not installed")
 pytest.importorskip("transformers", reason="the extras timm, hf and open_clip are not installed")
@@ -181,3 +183,17 @@ def test_without_blocks_there_is_no_last_one() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     with pytest.raises(UserError, match="has no list of blocks"):
         module_cut(network, "last_block", 2)
+
+
+@pytest.mark.parametrize("source", ["timm", "hf", "open_clip"])
+@pytest.mark.parametrize("settings", ["{", "[]", '{"architecture": "no", "model_type": "no"}'])
+def test_damaged_settings_in_a_model_file_are_one_sentence(source: str, settings: str) -> None:
+    with pytest.raises(UserError, match=f"model.backbone: {source}:gone cannot be read"):
+        build_network(ModelConfig(backbone=f"{source}:gone", weights="none"), 2, 0, Architecture(settings=settings))
+
+
+@pytest.mark.parametrize("known", [[[], [1]], [[1]], [[1], ["a"]], [[1], 2], [[-1], [2]]])
+def test_damaged_known_classes_in_a_header(known: object) -> None:
+    fields = {"kind": "policy", "backbone": "resnet18", "classes": ["a", "b"], "size": 32, "resize": 32, "known": known}
+    with pytest.raises(Damaged, match="'known' in its header is not a list of category numbers for each class"):
+        ModelHeader.of({KEY: json.dumps(fields)})

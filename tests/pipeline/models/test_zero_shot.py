@@ -107,6 +107,7 @@ NAMES = Categories("it", LABELS)
         (["ant", "bee"], {}, ((0,), (1,))),
         (["ants", "BEE"], {"ants": ["Ant"]}, ((0,), (1,))),
         (["cat", "x"], {"cat": ["tabby cat"], "x": [4, 0]}, ((3,), (4, 0))),
+        (["cat", "x"], {"cat": ["tabby", 3], "x": [4]}, ((3,), (4,))),
         (["cat", "ant"], {"cat": ["tabby, tabby cat"]}, ((3,), (0,))),
     ],
 )
