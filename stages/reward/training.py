@@ -38,16 +38,15 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
     Raises:
         UserError: `lbfgs` for more than a linear head; too few judgments; training diverged.
     """
-    wanted = ws.config.reward.optimiser
-    if wanted != "adamw":
+    wanted, trainable = ws.config.reward.optimiser, ws.config.model.trainable
+    if wanted == "lbfgs" and trainable != "head":
+        raise UserError(
+            f"reward.optimiser: lbfgs fits linear heads, and model.trainable is '{trainable}'; set model.trainable to head, or "
+            "reward.optimiser to adamw"
+        )
+    if wanted != "adamw" and trainable == "head":
         pieces, features = start(ws)
-        fits = solvable(features, judgments, len(ws.classes))
-        if wanted == "lbfgs" and not (features.prefix is not None and features.linear):
-            raise UserError(
-                "reward.optimiser: lbfgs fits linear heads, and model.trainable is "
-                f"'{ws.config.model.trainable}'; set model.trainable to head, or reward.optimiser to adamw"
-            )
-        if wanted == "lbfgs" or fits:
+        if wanted == "lbfgs" or solvable(features, judgments, len(ws.classes)):
             return train_heads(ws, pieces.network, features, judgments, metrics)
     return train_networks(ws, judgments, metrics=metrics, checkpoints=checkpoints)
 
