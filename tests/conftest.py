@@ -94,6 +94,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shutil.copytree(made, tmp_path_factory.mktemp("work"), dirs_exist_ok=True)
 
 
+@pytest.fixture
+def plots_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are made but not drawn, which takes most of a report's time, where a test is about something else."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **options: file.write("<svg></svg>"))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A real Chromium, started once; each test opens a context of its own in it."""

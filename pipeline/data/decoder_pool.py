@@ -68,7 +68,8 @@ class Decoders:
         self._jobs: deque[_Job] = deque()
         self._slow: deque[_Job] = deque()  # known to be slow
         self._slow_running, self._closed = 0, False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # only the threads of processes wait for it, and any of them will do
+        self._closing = threading.Event()
         self._processes = [DecodingProcess() for _ in range(processes + reserve)]
         self._threads: list[threading.Thread] = []
 
@@ -114,6 +115,7 @@ class Decoders:
             self._jobs.clear()
             self._slow.clear()
             self._changed.notify_all()
+        self._closing.set()
         for process in self._processes:
             process.end()
         for job in waiting:
@@ -138,7 +140,7 @@ class Decoders:
                 raise DecodingStopped
             self._start()
             self._jobs.append(job)
-            self._changed.notify_all()
+            self._changed.notify()
         return job.future
 
     def _start(self) -> None:
@@ -160,7 +162,8 @@ class Decoders:
             finally:
                 with self._changed:
                     self._slow_running -= not job.quick
-                    self._changed.notify_all()
+                    if self._slow:
+                        self._changed.notify()
 
     def _next(self) -> _Job | None:
         """The next job, slow ones last; None when the decoders are closed."""
@@ -191,12 +194,10 @@ class Decoders:
 
     def _watch(self) -> None:
         """Kill processes that hang without using processor time."""
-        with self._changed:
-            while not self._closed:
-                self._changed.wait(1.0)
-                for process in self._processes:
-                    if process.deadline < time.monotonic():
-                        process.kill()
+        while not self._closing.wait(1.0):
+            for process in self._processes:
+                if process.deadline < time.monotonic():
+                    process.kill()
 
 
 @cache

@@ -25,6 +25,8 @@ from pipeline.data.sources import IMAGE_SOURCES, SPLITS, Entry, ImageSource
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable, write_atomically
 
+SCAN_CHUNK = 32  # files that a thread looks at in turn
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -116,9 +118,15 @@ def _priority(entry: Entry) -> tuple[int, str]:
 
 
 def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[ScanResult]:
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda entry: pixels.scan(source, entry.key), entries)
-        return list(tqdm(results, "images", total=len(entries), unit="file", leave=False, disable=None, delay=2))
+    """The result for each entry. Threads take many at a time: most are only looked up, faster than a thread wakes up."""
+    chunks = [entries[start : start + SCAN_CHUNK] for start in range(0, len(entries), SCAN_CHUNK)]
+    bar = tqdm(desc="images", total=len(entries), unit="file", leave=False, disable=None, delay=2)
+    results: list[ScanResult] = []
+    with ThreadPoolExecutor() as pool, bar:
+        for scanned in pool.map(lambda chunk: [pixels.scan(source, entry.key) for entry in chunk], chunks):
+            results += scanned
+            bar.update(len(scanned))
+    return results
 
 
 def read_images(

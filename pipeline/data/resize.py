@@ -1,4 +1,7 @@
-"""From an RGB image to the square of pixels that a network takes. No torch here: decoding processes import this module."""
+"""From an RGB image to the square of pixels that a network takes.
+
+Decoding processes import this module; it imports neither torch nor NumPy, so that they start in less than 0.1 s.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from pipeline.data.decode_limits import MAX_ASPECT
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pipeline.config import ImagesConfig
 
 
@@ -46,7 +50,13 @@ class Transform:
         return Image.Resampling[self.interpolation.upper()]
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """[H, W] RGB image to a uint8 array [size, size, 3]."""
+        """An RGB image of any size to a uint8 array [size, size, 3]."""
+        import numpy as np
+
+        return np.asarray(self.square(image))
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """An RGB image of any size to an RGB image of `size` by `size` pixels."""
         scale = self.resize / min(image.size)
         width, height = (max(self.size, round(side * scale)) for side in image.size)
         left, top = (width - self.size) // 2, (height - self.size) // 2
@@ -54,9 +64,9 @@ class Transform:
             return self._cropped_first(image, (width, height), (left, top))
         if (width, height) != image.size:
             image = image.resize((width, height), self._filter)
-        return np.asarray(image.crop((left, top, left + self.size, top + self.size)))
+        return image.crop((left, top, left + self.size, top + self.size))
 
-    def _cropped_first(self, image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+    def _cropped_first(self, image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> Image.Image:
         """The same pixels, without allocating the complete scaled image.
 
         A margin around the square is scaled, too, as wide as the filter, so that the crop does not change any pixel of the
@@ -73,4 +83,4 @@ class Transform:
             inner.append(start - first)
         (x0, x1), (y0, y1) = box
         part = image.resize((out[0], out[1]), self._filter, box=(x0, y0, x1, y1))
-        return np.asarray(part.crop((inner[0], inner[1], inner[0] + self.size, inner[1] + self.size)))
+        return part.crop((inner[0], inner[1], inner[0] + self.size, inner[1] + self.size))

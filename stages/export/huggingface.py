@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from pipeline.models.predictor import EXPORTED, Predictor
 from pipeline.models.serialization import ModelHeader
+from pipeline.models.sources import BACKBONE_SOURCES
 from pipeline.run.atomic_files import write_atomically, write_json
 from pipeline.run.workspace import Workspace
 from stages.export.model_card import render
@@ -18,8 +20,10 @@ from stages.export.model_facts import gather
 LIBRARY = "image-rlhf"
 
 
-def model_config(header: ModelHeader) -> dict[str, Any]:
-    """config.json, with the hub's usual keys where they exist."""
+def model_config(predictor: Predictor) -> dict[str, Any]:
+    """config.json, with the hub's usual keys where they exist, and those of transformers where it has the network."""
+    header = predictor.header
+    theirs = BACKBONE_SOURCES.get(header.source).transformers_config(predictor.network, header.classes)
     return {
         "library_name": LIBRARY,
         "architecture": header.backbone,
@@ -33,7 +37,7 @@ def model_config(header: ModelHeader) -> dict[str, Any]:
         "num_channels": 3,
         "mean": list(header.mean),
         "std": list(header.std),
-    }
+    } | (theirs or {})
 
 
 def preprocessor_config(header: ModelHeader) -> dict[str, Any]:
@@ -63,7 +67,9 @@ def write_folder(folder: Path, ws: Workspace, policy: Path, predictor: Predictor
         policy: the run's model file; with its header `Predictor.load` can read the copy.
     """
     folder.mkdir()
-    shutil.copyfile(policy, folder / EXPORTED)
-    write_json(folder / "config.json", model_config(predictor.header))
+    with safe_open(policy, framework="pt") as file:
+        metadata = file.metadata() | {"format": "pt"}  # without it transformers refuses the file
+    save_file(load_file(policy), folder / EXPORTED, metadata=metadata)
+    write_json(folder / "config.json", model_config(predictor))
     write_json(folder / "preprocessor_config.json", preprocessor_config(predictor.header))
     write_atomically(folder / "README.md", render(gather(ws, policy, predictor.weights)).encode())

@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 import torch
 from support.hub_models import hf_classifier, hf_clip
+from support.installed import needs_packages
 from support.pipeline_runs import fingerprint
 
 from pipeline.config import Config, parse_config
+from pipeline.data.transforms import normalise
 from pipeline.errors import Stopped, UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
 from stages.cli import STAGES
 
-pytest.importorskip("transformers", reason="the extra hf is not installed")
-pytest.importorskip("peft", reason="the extra lora is not installed")
+pytestmark = needs_packages("transformers", "peft")
 
 
 def run(config: Config) -> None:
@@ -79,6 +80,13 @@ def test_trains_resumes_reloads_and_exports(
     assert torch.allclose(predictor.log_probs(ws.pixels.batch(rows).numpy()), expected, atol=1e-5)
     exported = importlib.import_module("stages.export.run").run(whole, ["torch", "huggingface"])
     assert max(exported.differences.values()) < 1e-5
+    from transformers import AutoModelForImageClassification
+
+    theirs = AutoModelForImageClassification.from_pretrained(folder / "export" / "huggingface").eval()
+    assert theirs.config.id2label == dict(enumerate(predictor.classes))
+    with torch.no_grad():
+        logits = theirs(pixel_values=normalise(ws.pixels.batch(rows), predictor.header.normalisation)).logits
+    assert torch.allclose(torch.log_softmax(logits, -1), expected, atol=1e-5)
     assert read_json(folder / "summary.json")["policy"]["attained"] > 0
 
 

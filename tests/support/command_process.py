@@ -1,7 +1,7 @@
 """Commands in processes of their own, as `subprocess` starts them, without the seconds that imports take.
 
 `start_command` and `run_command` are for `python` with the arguments that follow it. On Linux the process is forked by
-a server that has imported the project (`support.command_server`), one for each test worker, started at its first use.
+a server that has imported the project (`support.command_server`), one for all test workers, started at its first use.
 Tests of imports, of Python's own options, and of the installed script's start use `subprocess`.
 """
 
@@ -18,12 +18,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock
 
 from support.command_server import Request
 
@@ -33,19 +36,33 @@ PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 
 
 class CommandServer:
-    """The server process, and the socket to it."""
+    """A connection to the server process, which the first to want one starts."""
 
     def __init__(self) -> None:
-        self._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+        self._address = Path(tempfile.gettempdir()) / f"image-rlhf-commands-{run}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with FileLock(f"{self._address}.lock"):
+            try:
+                self._control.connect(str(self._address))
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._address.unlink(missing_ok=True)
+                self._process = self._launch()
+                self._control.connect(str(self._address))
+        atexit.register(self.close)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         # Arrow's allocator would start a thread, which no fork has.
         more = {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.command_server", str(other.fileno())],
-            env=os.environ | more | {"OMP_NUM_THREADS": "1"},
-            pass_fds=[other.fileno()],
-        )
-        other.close()
-        atexit.register(self.close)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(str(self._address))
+            listener.listen()
+            return subprocess.Popen(
+                [sys.executable, "-m", "support.command_server", str(listener.fileno())],
+                env=os.environ | more | {"OMP_NUM_THREADS": "1"},
+                pass_fds=[listener.fileno()],
+            )
 
     def start(self, request: Request, streams: Sequence[int]) -> tuple[int, int]:
         """The pid of a new process, and the pipe that will give its return code."""
@@ -56,7 +73,10 @@ class CommandServer:
 
     def close(self) -> None:
         self._control.close()
-        self._process.wait()
+        if self._process:
+            for path in (self._address, Path(f"{self._address}.lock")):
+                path.unlink(missing_ok=True)
+            self._process.wait()  # until the other workers have closed theirs
 
 
 @functools.cache

@@ -72,14 +72,15 @@ def preload() -> None:
     gc.freeze()  # its pages stay shared
 
 
-def serve(control: socket.socket) -> tuple[Request, list[int]] | None:
-    """Fork for every request until nobody can send any more; returns in each child, with its request and streams."""
+def serve(listener: socket.socket) -> tuple[Request, list[int]] | None:
+    """Fork for every request until all clients have gone; returns in each child, with its request and streams."""
     selector = selectors.DefaultSelector()
-    selector.register(control, selectors.EVENT_READ)
+    selector.register(listener, selectors.EVENT_READ)
+    clients: dict[int, socket.socket] = {}
     running: dict[int, tuple[int, int]] = {}  # by the descriptor that tells of the end: pid, the client's pipe
     while True:
         for key, _ in selector.select():
-            if key.fd != control.fileno():
+            if key.fd in running:
                 pid, status = running.pop(key.fd)
                 selector.unregister(key.fd)
                 _, ended = os.waitpid(pid, 0)
@@ -87,14 +88,24 @@ def serve(control: socket.socket) -> tuple[Request, list[int]] | None:
                 os.close(status)
                 os.close(key.fd)
                 continue
-            data, descriptors, _, _ = socket.recv_fds(control, MAX_REQUEST, 4)
+            if key.fd == listener.fileno():
+                client, _ = listener.accept()
+                clients[client.fileno()] = client
+                selector.register(client, selectors.EVENT_READ)
+                continue
+            data, descriptors, _, _ = socket.recv_fds(clients[key.fd], MAX_REQUEST, 4)
             if not data:
-                return None
+                selector.unregister(key.fd)
+                clients.pop(key.fd).close()
+                if not clients:
+                    return None
+                continue
             *streams, status = descriptors
             pid = os.fork()
             if pid == 0:
                 selector.close()
-                control.close()
+                for connection in (listener, *clients.values()):
+                    connection.close()
                 for other in (status, *running, *(told for _, told in running.values())):
                     os.close(other)
                 return Request(**json.loads(data)), streams

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -122,7 +124,9 @@ MAKERS = {
 def made(kind: str) -> tuple[str, Path, int]:
     """`model.backbone`, folder and image size of a saved model; each is made once per process."""
     maker, source, size = MAKERS[kind]
-    folder = maker(Path(tempfile.mkdtemp(prefix="image-rlhf-models-")) / "model")
+    kept = tempfile.mkdtemp(prefix="image-rlhf-models-")
+    atexit.register(shutil.rmtree, kept)
+    folder = maker(Path(kept) / "model")
     return f"{source}:{folder}", folder, size
 
 

@@ -24,6 +24,7 @@ class FolderSource(ImageSource):
 
     def __init__(self, root: Path) -> None:
         self.root, self.place = root, str(root)
+        self._prefix = os.path.join(os.path.abspath(root), "")  # noqa: PTH118  as texts: a Path for every file is slow
 
     @classmethod
     def open(cls, config: ImagesConfig, cache: Path) -> FolderSource:
@@ -46,8 +47,7 @@ class FolderSource(ImageSource):
         """
         folders = {split for split in SPLITS if (self.root / split).is_dir()}
         outside = f"not in {', '.join(f'{f}/' for f in sorted(folders))}"
-        for path, problem in _files(self.root):
-            key = path.relative_to(self.root).as_posix()
+        for key, problem in _files(self._prefix):
             top = key.split("/", 1)[0]
             if top in folders:
                 yield Entry(key, top if folders & {"val", "test"} else None, problem)
@@ -60,11 +60,11 @@ class FolderSource(ImageSource):
         return read_file(self.root / key, max_bytes)
 
     def stamp(self, key: str) -> tuple[int, int]:
-        status = (self.root / key).stat()
+        status = os.stat(self._prefix + key)  # noqa: PTH116
         return status.st_size, status.st_mtime_ns
 
     def address(self, key: str) -> str:
-        return os.path.abspath(self.root / key)
+        return self._prefix + key.replace("/", os.sep)
 
     def label(self, key: str) -> str | None:
         """The class: the first folder below the split's (or the root)."""
@@ -74,20 +74,24 @@ class FolderSource(ImageSource):
         return parts[0] if parts else None
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    """All files below a folder, each with the reason why it cannot be an image, if that is known without reading it.
+def _files(root: str, folder: str = "") -> Iterator[tuple[str, str]]:
+    """Keys of all files below a folder, each with the reason why it cannot be an image, if known without reading it.
 
     Hidden files and folders are ignored. Links to folders are not followed, since they may form a cycle.
+
+    Args:
+        root: its absolute path, with a separator at the end.
+        folder: the key of a folder below it, with a slash at the end; the root itself by default.
     """
-    with os.scandir(folder) as found:
+    with os.scandir(root + folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in entries:
-        path = folder / entry.name
+        key = folder + entry.name
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(path)
+            yield from _files(root, f"{key}/")
         elif entry.is_dir():
-            yield path, "a link to a folder, which is not followed; replace it by the folder"
-        elif entry.is_file() or not path.exists():
-            yield path, ""
+            yield key, "a link to a folder, which is not followed; replace it by the folder"
+        elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110
+            yield key, ""
         else:
-            yield path, "not a regular file"
+            yield key, "not a regular file"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -133,6 +133,10 @@ class BackboneSource(ABC):
     def reads_text(self, name: str) -> bool:
         """Whether `text_head` works."""
         return False
+
+    def transformers_config(self, network: nn.Module, classes: Sequence[str]) -> dict[str, Any] | None:
+        """config.json with which transformers reads a file of the network's weights; None where it has no such network."""
+        return None
 
     def cut(self, network: nn.Module, trainable: Trainable, size: int) -> tuple[nn.Module | None, nn.Module]:
         """A network as prefix and suffix that share its parameters: suffix(prefix(x)) is network(x), bit for bit.

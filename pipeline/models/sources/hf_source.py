@@ -6,6 +6,7 @@ Image classifiers (`AutoModelForImageClassification`) keep the classes that they
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Sequence
@@ -24,11 +25,23 @@ RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, as in preprocess
 
 
 class ImageClassifier(nn.Module):
-    """A transformers image classifier that takes images and returns logits."""
+    """A transformers image classifier that takes images and returns logits.
+
+    Its weights have transformers' own names, so that transformers can read the files they are saved in.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Those of the model, without the prefix `model.`."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            state_dict[f"{prefix}model.{name.removeprefix(prefix)}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] to logits [B, classes]."""
@@ -160,6 +173,15 @@ class HuggingFaceSource(BackboneSource):
             usual_size=side,
             crop=min(1.0, side / resize),
         )
+
+    def transformers_config(self, network: nn.Module, classes: Sequence[str]) -> dict[str, Any] | None:
+        if not isinstance(network, ImageClassifier):
+            return None
+        config = copy.deepcopy(network.model.config)
+        config.id2label = dict(enumerate(classes))
+        config.label2id = {name: number for number, name in enumerate(classes)}
+        config.architectures = [type(network.model).__name__]
+        return json.loads(config.to_json_string())  # type: ignore[no-any-return]
 
     def reads_text(self, name: str) -> bool:
         return self.reads_text_config(self._config(name))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.hub_models import LABELS, MAKERS, MEAN, STD, made, random_images
+from support.installed import needs_packages
 from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
@@ -22,9 +23,7 @@ from pipeline.models.serialization import load_model, save_model, weights_hash
 from pipeline.models.sources import find_backbone
 from pipeline.run.atomic_files import Damaged
 
-pytest.importorskip("timm", reason="the extras timm, hf and open_clip are not installed")
-pytest.importorskip("transformers", reason="the extras timm, hf and open_clip are not installed")
-pytest.importorskip("open_clip", reason="the extras timm, hf and open_clip are not installed")
+pytestmark = needs_packages("timm", "transformers", "open_clip")
 
 
 def randomise_head(network: nn.Module) -> None:

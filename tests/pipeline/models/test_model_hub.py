@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from support.command_process import run_command
 from support.hub_models import hf_classifier
+from support.installed import needs_packages
 from support.model_hub import model_hub
 
-pytest.importorskip("transformers", reason="the extra hf is not installed")
+pytestmark = needs_packages("transformers")
 
 PROGRAM = """
 import sys
@@ -33,8 +32,8 @@ def load(cache: Path, endpoint: str, *names: str, **more: str) -> list[str]:
     """What the program prints for each repository."""
     hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment = os.environ | hub | {"HF_HUB_ETAG_TIMEOUT": "5", "HF_HUB_DOWNLOAD_TIMEOUT": "5"} | more
-    command = [sys.executable, "-c", PROGRAM, *names]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    done = run_command(["-c", PROGRAM, *names], env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith(("built", "refused"))]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support.hub_models import LABELS, made, random_images
+from support.installed import needs_packages
 
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
@@ -16,9 +17,7 @@ from pipeline.models.policy import final_linear
 from pipeline.models.serialization import weights_hash
 from pipeline.models.sources import find_backbone
 
-pytest.importorskip("timm", reason="the extras timm, hf and open_clip are not installed")
-pytest.importorskip("transformers", reason="the extras timm, hf and open_clip are not installed")
-pytest.importorskip("open_clip", reason="the extras timm, hf and open_clip are not installed")
+pytestmark = needs_packages("timm", "transformers", "open_clip")
 
 PROMPTS = [["a photo of an ant.", "an ant"], ["a photo of a bee.", "a bee"], ["a photo of a cat.", "a cat"]]
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from support.export_packages import needs
 from torch import nn
-from torchvision.models import MobileNetV3, ShuffleNetV2, SwinTransformer, VisionTransformer
+from torchvision.models import MobileNetV3, ResNet, ShuffleNetV2, SwinTransformer, VisionTransformer
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
+from torchvision.models.resnet import BasicBlock
 
 from pipeline.config import ModelConfig
 from pipeline.data.sources.digits import write_digits
@@ -61,29 +62,31 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
         32,
         num_classes=3,
     ),
+    "resnet18": lambda: ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3),
     "shufflenet_v2_x0_5": lambda: ShuffleNetV2([2, 2, 2], [24, 48, 96, 192, 64], num_classes=3),
-    "swin_t": lambda: SwinTransformer([4, 4], 24, depths=[2, 2], num_heads=[2, 4], window_size=[7, 7], num_classes=3),
+    "swin_t": lambda: SwinTransformer([4, 4], 24, depths=[1, 2], num_heads=[2, 4], window_size=[7, 7], num_classes=3),
     "vit_b_32": lambda: VisionTransformer(64, 32, 2, 4, hidden_dim=64, mlp_dim=128, num_classes=3),
 }
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Some of the digits' image files."""
+    return sorted(write_digits(tmp_path_factory.mktemp("data") / "digits").rglob("test/*/*.png"))[::100]
 
 
 @pytest.mark.parametrize(
     ("backbone", "size"),
     [("resnet18", 32), ("mobilenet_v3_small", 32), ("shufflenet_v2_x0_5", 48), ("swin_t", 32), ("vit_b_32", 64)],
 )
-def test_backbones(backbone: str, size: int, tmp_path: Path) -> None:
+def test_backbones(backbone: str, size: int, digits: list[Path]) -> None:
     """Convolutions, squeeze and excitation, channel shuffles (reshapes), windows, attention: any number of images."""
     needs("onnx")
-    root = write_digits(tmp_path / "digits")
     header = ModelHeader("policy", backbone, ("a", "b", "c"), size, size)
     prepare = Predictor(nn.Identity(), header).prepare
-    pixels = np.stack([prepare(path) for path in sorted(root.rglob("test/*/*.png"))[::100]])
+    pixels = np.stack([prepare(path) for path in digits])
     torch.manual_seed(0)
-    if backbone in SMALL:
-        network = SMALL[backbone]().to(memory_format=torch.channels_last).eval()
-    else:
-        network = build_network(ModelConfig(backbone=backbone, weights="none"), 3, seed=0)
-    both_agree(network, backbone, pixels)
+    both_agree(SMALL[backbone]().to(memory_format=torch.channels_last).eval(), backbone, pixels)
 
 
 def test_real_weights_on_real_photographs(shared: Path) -> None:
