@@ -22,7 +22,7 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test test-fast fuzz lint docs bench load-test serve-test clean
+.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test test-long test-fast fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,14 +73,17 @@ report: $(READY)  ## one page about the run; RUNS="a b" compares runs
 data: $(READY)  ## download a data set: make data DATA=ants_bees
 	@$(RLHF) data "$(DATA)"
 
-test: $(READY)  ## lint, types and the tests, one worker per core; ARGS="-k name" for pytest
+test: $(READY)  ## lint, types and the tests but the longest, one worker per core; ARGS="-k name" for pytest
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@said=$$(mktemp); $(BIN)/mypy > $$said 2>&1 & types=$$!; \
-		PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) $(ARGS); code=$$?; \
+		PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS); code=$$?; \
 		wait $$types || { cat $$said; code=1; }; rm $$said; exit $$code
 
+test-long: $(READY)  ## the longest tests, of a minute and a half together
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m long $(ARGS)
+
 test-fast: $(READY)  ## the tests that need no browser, server process or training run
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not long" $(ARGS)
 
 fuzz: $(READY)  ## 2,000 new random inputs per test, where `make test` tries 60: files, settings, requests
 	@FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz tests/feedback_store/test_seal_random_edits.py --timeout 3600

@@ -16,22 +16,21 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 os.environ.setdefault("IMAGE_RLHF_PRECISION", "fp32")  # what `auto` measures is not the same in every run
 
-import numpy as np
 import pytest
-import support.tiny_network  # noqa: F401  registers a network
-import torch
 from hypothesis import settings
-from support.browser import CHROMIUM
-from support.images import stripes
-from support.made_once import made_once
-from support.pipeline_runs import make_finished_run
 from support.slow import is_slow
+
+# torch and the project are imported where tests are collected: the process that hands them out to workers needs neither.
 
 TESTS = Path(__file__).resolve().parent
 
 # The same examples in every run, so that a failure can be repeated; `make fuzz` draws new ones.
 settings.register_profile("repeatable", derandomize="FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+def pytest_collectstart() -> None:
+    import support.tiny_network  # noqa: F401  registers a network
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,6 +54,8 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """`runtime.threads` is for a whole process: a test that sets it must not change the rounding of those after it."""
+    import torch
+
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(1)
@@ -74,6 +75,9 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a folder of images: {split: images a class}, in as many classes as asked for, at most three."""
 
     def make(name: str = "images", classes: int = 2, seed: int = 0, **splits: int) -> Path:
+        import numpy as np
+        from support.images import stripes
+
         random = np.random.default_rng(seed)
         root = tmp_path / name
         for split, count in (splits or {"train": 12, "test": 6}).items():
@@ -90,21 +94,27 @@ def image_folder(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished run of a small configuration of the digits: a module's own copy."""
+    from support.made_once import made_once
+    from support.pipeline_runs import make_finished_run
+
     made = made_once(tmp_path_factory, "finished-run", make_finished_run)
     return shutil.copytree(made, tmp_path_factory.mktemp("work"), dirs_exist_ok=True)
 
 
-@pytest.fixture
-def plots_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots are made but not drawn, which takes most of a report's time, where a test is about something else."""
-    from matplotlib.figure import Figure
+@pytest.fixture(autouse=True)
+def plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are made, but drawn only in tests marked `draws`: drawing takes most of a report's time."""
+    if not request.node.get_closest_marker("draws"):
+        from matplotlib.figure import Figure
 
-    monkeypatch.setattr(Figure, "savefig", lambda _, file, **options: file.write("<svg></svg>"))
+        monkeypatch.setattr(Figure, "savefig", lambda _, file, **options: file.write("<svg></svg>"))
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A real Chromium, started once; each test opens a context of its own in it."""
+    from support.browser import CHROMIUM
+
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(

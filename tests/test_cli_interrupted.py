@@ -37,6 +37,7 @@ def test_an_interrupted_collection_goes_on(workplace: Path, monkeypatch: pytest.
     assert len(list(path.parent.glob("*.torn-*"))) == 1
 
 
+@pytest.mark.long
 def test_two_processes_give_the_same_ppo(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started by torchrun, the update is the same up to the order of sums: metrics agree to float precision."""
     pytest.importorskip("torch.distributed")

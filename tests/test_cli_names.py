@@ -43,6 +43,7 @@ def strange_folder(root: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_every_stage_takes_strange_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stages with the real command, as a user would: the first bad file has a strange name, too."""
     strange_folder(tmp_path / "images")

@@ -14,6 +14,9 @@ from torch import nn
 from pipeline.config import Config, load_config
 from pipeline.config.teachers import ReplayConfig
 from pipeline.data.gold_labels import read_gold_labels
+from pipeline.data.image_table import ImageTable
+from pipeline.data.sources.base import identity
+from pipeline.data.sources.folder import FolderSource
 from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
 from pipeline.models.serialization import load_model, weights_hash
@@ -36,6 +39,7 @@ def run(config: Config) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize("question", ["comparison", "label"])
 def test_stripes_and_chequerboards(
     image_folder: Callable[..., Path], tmp_path: Path, question: str, stripes_config: Callable[..., Config]
@@ -137,6 +141,7 @@ def test_given_checkpoint_becomes_the_reference(
         importlib.import_module("stages.reference.run").run(wrong)
 
 
+@pytest.mark.long
 def test_ants_and_bees(shared: Path, tmp_path: Path) -> None:
     """Real photographs, pretrained SqueezeNet, head only: PPO beats the reference and reaches the optimum."""
     weights = shared / "weights" / "squeezenet1_1_imagenet.safetensors"
@@ -149,14 +154,20 @@ def test_ants_and_bees(shared: Path, tmp_path: Path) -> None:
     assert summary["policy"]["attained"] > 0.99
 
 
-def test_recorded_votes_of_real_people(shared: Path, tmp_path: Path) -> None:
-    """CIFAR-10N: 30,000 labels by people, 18 % of them wrong, all attached to the right images."""
-    given = [f"images.root={shared / 'data' / 'cifar10n'}", f"runs={tmp_path}"]
-    ws = open_workspace(load_config(CONFIGS / "cifar10n.yaml", given))
-    votes = ReplayConfig(csv=shared / "data" / "cifar10n" / "human_labels.csv", annotator_column="vote")
-    found = read_recorded(votes, ws.table, ws.classes)
+def test_recorded_votes_of_real_people(shared: Path) -> None:
+    """CIFAR-10N: 30,000 labels by people, 18 % of them wrong, all attached to the right images, which are not decoded."""
+    root = shared / "data" / "cifar10n"
+    source = FolderSource(root)
+    entries = [entry for entry in source.entries() if not entry.outside]
+    ids, keys, splits = (
+        np.array(values, dtype=object)
+        for values in zip(*((identity(source.read(e.key, 2**20)), e.key, e.split) for e in entries), strict=True)
+    )
+    table = ImageTable(source, ids, keys, splits, ())
+    classes = tuple(sorted(folder.name for folder in (root / "train").iterdir()))
+    found = read_recorded(ReplayConfig(csv=root / "human_labels.csv", annotator_column="vote"), table, classes)
     assert len(found.rows) == 30_000
-    gold = read_gold_labels(ws.table, ws.classes)
+    gold = read_gold_labels(table, classes)
     assert (found.labels != gold.labels[found.rows]).mean() == pytest.approx(0.18, abs=0.01)
 
 

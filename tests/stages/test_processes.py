@@ -67,6 +67,7 @@ def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Call
     return config.model_copy(update={"name": "three"})
 
 
+@pytest.mark.long
 def test_more_processes_than_images_in_a_batch(tiny: Config, tmp_path: Path) -> None:
     """All stages, also BatchNorm in train mode on one image or none; PPO's metrics are those of one process."""
     (tmp_path / "c.yaml").write_text(dump_config(tiny))

@@ -184,6 +184,7 @@ def start(config: Config, file: Path) -> Any:
     return start_command(command, env=environment, stdout=PIPE, stderr=PIPE)
 
 
+@pytest.mark.long
 def test_sigkill_at_random_moments(small: Callable[..., Config], tmp_path: Path) -> None:
     """The whole pipeline in a process of its own, killed again and again; set IMAGE_RLHF_KILLS for more kills."""
     whole = small("whole")

@@ -177,11 +177,13 @@ class HuggingFaceSource(BackboneSource):
     def transformers_config(self, network: nn.Module, classes: Sequence[str]) -> dict[str, Any] | None:
         if not isinstance(network, ImageClassifier):
             return None
-        config = copy.deepcopy(network.model.config)
+        config: Any = copy.deepcopy(network.model.config)
         config.id2label = dict(enumerate(classes))
         config.label2id = {name: number for number, name in enumerate(classes)}
         config.architectures = [type(network.model).__name__]
-        return json.loads(config.to_json_string())  # type: ignore[no-any-return]
+        text: str = config.to_json_string()
+        fields: dict[str, Any] = json.loads(text)
+        return fields
 
     def reads_text(self, name: str) -> bool:
         return self.reads_text_config(self._config(name))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from pipeline.config import AugmentConfig
+from pipeline.data.decode import to_rgb
 from pipeline.data.resize import Transform
 from pipeline.data.sources.digits import write_digits
 from pipeline.data.transforms import augment, normalise
@@ -56,3 +60,20 @@ def test_digits_are_written_once(tmp_path: Path) -> None:
     stamp = (root / "train").stat().st_mtime_ns
     write_digits(root)
     assert (root / "train").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_sixteen_bits_to_eight_by_the_high_byte(mode: str) -> None:
+    """Every level of 16 bits, and what lies outside of them in 32."""
+    levels = np.arange(65_536, dtype=np.int32).reshape(256, 256)
+    if mode == "I":
+        levels[0, :4] = [-300, -1, 65_536, 2**31 - 1]
+    stored = levels if mode == "I" else levels.astype("<u2" if mode == "I;16" else ">u2")
+    image = Image.frombytes(mode, (256, 256), stored.tobytes())
+    assert np.array_equal(np.asarray(to_rgb(image))[..., 0], levels.clip(0, 65_535) // 256)
+
+
+def test_decoding_processes_import_little() -> None:
+    """Each costs its imports once more."""
+    code = "import sys, pipeline.data.decoder_worker; print({'numpy', 'torch'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

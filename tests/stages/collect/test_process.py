@@ -110,6 +110,7 @@ def person() -> Iterator[Person]:
 HALF_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"  # of TLS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("encrypted", "sent"), [(False, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"), (True, b""), (True, HALF_HELLO)]
 )

@@ -65,6 +65,7 @@ def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
     assert len(list(filter(lambda p: p.requires_grad, implicit.parameters()))) == 4
 
 
+@pytest.mark.draws
 def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> None:
     """All methods on two seeds; again, nothing is trained; the table, the CSVs, the plot and the words are there."""
     config = stripes_config(
@@ -203,6 +204,7 @@ def test_words_follow_the_figures() -> None:
     assert paired(better, "PPO, expected", "supervised", "accuracy").tolist() == pytest.approx([0.1, 0.1, 0.1])
 
 
+@pytest.mark.draws
 def test_the_plot_without_known_classes_is_drawn(tmp_path: Path) -> None:
     curve = pd.DataFrame({"curve": ["pi*"], "at": [1.0], "seed": [0], "accuracy": [np.nan], "KL": [0.1]})
     assert frontier_plot(table(ppo=[math.nan]), curve).startswith("<svg")

@@ -75,6 +75,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(write_digits(tmp_path_factory.mktemp("data") / "digits").rglob("test/*/*.png"))[::100]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("backbone", "size"),
     [("resnet18", 32), ("mobilenet_v3_small", 32), ("shufflenet_v2_x0_5", 48), ("swin_t", 32), ("vit_b_32", 64)],
@@ -89,6 +90,7 @@ def test_backbones(backbone: str, size: int, digits: list[Path]) -> None:
     both_agree(SMALL[backbone]().to(memory_format=torch.channels_last).eval(), backbone, pixels)
 
 
+@pytest.mark.long
 def test_real_weights_on_real_photographs(shared: Path) -> None:
     """SqueezeNet with ImageNet's weights on ants and bees at 224 pixels."""
     needs("onnx")

@@ -24,6 +24,7 @@ from stages.report.predictions import compare_predictions
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
+@pytest.mark.draws
 def test_a_finished_run_from_the_command_line(finished: Config, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(dump_config(finished))
     code, output = invoke("report", "--config", str(tmp_path / "small.yaml"))
@@ -61,6 +62,7 @@ def test_nothing_is_scored_twice(finished: Config, monkeypatch: pytest.MonkeyPat
     assert report.run(finished) == [page_of(finished)]
 
 
+@pytest.mark.draws
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_browser_hostile_names_are_text_and_nothing_is_loaded(finished: Config, opened: Any, width: int) -> None:
@@ -146,6 +148,7 @@ def test_weights_have_the_name_they_have_elsewhere(finished: Config) -> None:
     assert f"weights <code>{stages['ppo']}</code>" in page_of(finished).read_text()
 
 
+@pytest.mark.draws
 @needs_browser
 def test_of_many_classes_the_most_confused_pairs_are_listed(finished: Config, opened: Any, tmp_path: Path) -> None:
     """40 classes: no matrix that nobody can read, at most 20 classes one by one, and the page says so."""

@@ -26,7 +26,7 @@ from stages.report.multi_run import comparison_table
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
-@pytest.mark.usefixtures("plots_not_drawn")
+@pytest.mark.draws
 @pytest.mark.parametrize(
     ("without", "missing", "says"),
     [
@@ -48,6 +48,7 @@ def test_an_unfinished_run_says_what_is_missing(
     assert made["predictions"]["before"]["images"] == 30
 
 
+@pytest.mark.draws
 @needs_browser
 def test_runs_side_by_side(finished: Config, opened: Any, tmp_path: Path) -> None:
     tree = copied(finished, "other").model_dump(mode="json")
@@ -74,7 +75,6 @@ def test_runs_side_by_side(finished: Config, opened: Any, tmp_path: Path) -> Non
     assert page.evaluate("document.querySelectorAll('svg').length") == 6
 
 
-@pytest.mark.usefixtures("plots_not_drawn")
 @pytest.mark.parametrize("name", ["nothing", "no_stage"])
 def test_a_run_that_is_not_there_is_one_sentence(finished: Config, tmp_path: Path, name: str) -> None:
     (finished.runs / "no_stage").mkdir(exist_ok=True)
@@ -88,7 +88,6 @@ def test_a_run_that_is_not_there_is_one_sentence(finished: Config, tmp_path: Pat
     assert "make reference" in output
 
 
-@pytest.mark.usefixtures("plots_not_drawn")
 def test_names_too_long_for_a_file_name_are_hashed(finished: Config) -> None:
     report.run(finished)
     found = figures_of(finished)
@@ -138,6 +137,7 @@ def unlabelled(tmp_path: Path) -> Config:
     return config
 
 
+@pytest.mark.draws
 @needs_browser
 def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     """No accuracy, no right or wrong; everything else, and sentences where gold is needed."""
@@ -174,7 +174,6 @@ def test_a_user_without_a_single_label(unlabelled: Config, opened: Any) -> None:
     assert json.loads(json.dumps(made), parse_constant=lambda name: pytest.fail(name)) == made
 
 
-@pytest.mark.usefixtures("plots_not_drawn")
 def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     """The images moved to train/, some labelled ones in test/: accuracies beside chance, and answers that stay."""
     root = unlabelled.images.root
@@ -214,7 +213,6 @@ def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     ]
 
 
-@pytest.mark.usefixtures("plots_not_drawn")
 @pytest.mark.parametrize("given", ["{runs}/small {runs}/other", "{runs}/small/ other", "./small other"])
 def test_runs_may_be_named_by_path(finished: Config, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     copied(finished, "other")

@@ -70,6 +70,7 @@ def test_shuffled_answers_are_no_better_than_chance_and_stop_ppo(config: Config)
     assert ppo.run(config, force=True)
 
 
+@pytest.mark.draws
 def test_a_good_reward_model_its_ensemble_and_its_page(config: Config) -> None:
     """Right answers, a careless person beside two careful ones: ready, the careless one flagged, all of it on the page."""
     random = np.random.default_rng(1)
@@ -179,6 +180,7 @@ def test_one_person_who_is_always_right(config: Config) -> None:
     assert "no item was judged more than once" in page
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     "kind", ["one way", "a class never asked about", "contradictions and duplicates", "two judgments", "one judgment"]
 )

@@ -165,6 +165,7 @@ def small_card(before: float, after: float, fitted_on: int, items: int) -> dict[
     }
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     ("before", "after", "fitted_on", "says"),
     [

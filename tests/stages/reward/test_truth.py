@@ -143,6 +143,7 @@ def test_scalar_ratings() -> None:
 RELIABLE = torch.tensor([0.97, 0.9, 0.8, 0.5, 0.1, 0.65])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [COMPARISON, LABEL, VERDICT, RATING])
 def test_reliability_of_annotators(kind: int) -> None:
     """One who tosses a coin (0.5), one who says the opposite (0.1): found, and the utilities beside them."""
