@@ -52,8 +52,8 @@ class Likelihood(ABC):
         """
 
     def unreliable(self, parameters: Any, log_p: Tensor) -> Tensor:
-        """log Q [M, K]: answers of an unreliable annotator; uniform unless overridden."""
-        return torch.full_like(log_p, -math.log(log_p.shape[-1]))
+        """log Q [M, K] or [K]: answers of an unreliable annotator; uniform unless overridden."""
+        return log_p.new_full((log_p.shape[-1],), -math.log(log_p.shape[-1]))
 
     def correct_by_chance(self, answer: Tensor) -> float:
         """Number of answers [M] that equal the most common answer."""

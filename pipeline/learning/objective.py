@@ -14,6 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+CHUNK = (
+    2**21
+)  # elements of a table that are looked at together: 16 MiB in double precision, and some ten copies of them
+
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p || q) of each row, [N], in nats. A class with p = 0 adds nothing."""
@@ -70,20 +74,31 @@ def policy_metrics(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float)
     Where the optimum is the reference itself (a reward that does not depend on the class), attained is 1 for a policy
     equal to it and NaN for any other.
     """
+    rows = max(1, CHUNK // log_pi.shape[-1])
+    parts = [
+        _row_metrics(*chunk, beta) for chunk in zip(*(t.split(rows) for t in (log_pi, log_ref, reward)), strict=True)
+    ]
+    means = [float(torch.cat(values).mean()) for values in zip(*parts, strict=True)]
+    j, j_ref, log_z, kl_pi, kl_star, entropy_pi, expected = means
+    j_star = beta * log_z
+    room = j_star - j_ref
+    attained = (j - j_ref) / room if room > 1e-12 else (1.0 if j_star - j < 1e-12 else float("nan"))
+    return PolicyMetrics(j, j_ref, j_star, attained, kl_pi, kl_star, entropy_pi, expected)
+
+
+def _row_metrics(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> tuple[Tensor, ...]:
+    """J, J_ref, log Z, KL, KL of the optimum, entropy and expected reward of each image, [N] each."""
     # Normalised in double precision: an error of float32 times a large beta would exceed what the judgments add.
     log_pi, log_ref = (torch.log_softmax(log_p.double(), -1) for log_p in (log_pi, log_ref))
     reward = reward.double()
-    j, j_ref = objective(log_pi, log_ref, reward, beta), objective(log_ref, log_ref, reward, beta)
-    j_star = optimal_objective(log_ref, reward, beta)
-    room = float(j_star - j_ref)
-    attained = float(j - j_ref) / room if room > 1e-12 else (1.0 if float(j_star - j) < 1e-12 else float("nan"))
-    return PolicyMetrics(
-        J=float(j),
-        J_ref=float(j_ref),
-        J_star=float(j_star),
-        attained=attained,
-        kl=float(kl(log_pi, log_ref).mean()),
-        kl_star=float(kl(log_optimal_policy(log_ref, reward, beta), log_ref).mean()),
-        entropy=float(entropy(log_pi).mean()),
-        reward=float((log_pi.exp() * reward).sum(-1).mean()),
+    log_star = log_ref + reward / beta
+    expected, kl_pi = (log_pi.exp() * reward).sum(-1), kl(log_pi, log_ref)
+    return (
+        expected - beta * kl_pi,
+        (log_ref.exp() * reward).sum(-1) - beta * kl(log_ref, log_ref),
+        torch.logsumexp(log_star, -1),
+        kl_pi,
+        kl(torch.log_softmax(log_star, -1), log_ref),
+        entropy(log_pi),
+        expected,
     )

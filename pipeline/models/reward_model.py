@@ -124,14 +124,11 @@ class RewardModel(nn.Module):
         return torch.stack([centred(u, log_ref) / scale for u, scale in each])
 
     def _combined(self, utilities: Sequence[Tensor], log_ref: Tensor) -> Tensor:
-        each = self.members(utilities, log_ref)
-        if (
-            self.nats
-        ):  # a member that is unsure of an image takes less part in the mean of probabilities than of utilities
-            mean = mean_log_probability(utilities)
-        else:
-            mean = each.mean(0)
-        if len(each) == 1 or not self.pessimism:
+        pessimistic = len(utilities) > 1 and bool(self.pessimism)
+        each = self.members(utilities, log_ref) if pessimistic or not self.nats else None
+        # A member that is unsure of an image takes less part in the mean of probabilities than of utilities.
+        mean = mean_log_probability(utilities) if each is None or self.nats else each.mean(0)
+        if each is None or not pessimistic:
             return mean
         return mean - self.pessimism.to(mean.device) * each.std(0, correction=0)
 

@@ -80,7 +80,7 @@ def choose(
     )
     table = [scorer.score(weight_at(beta), beta) for beta in BETAS]
     best = min(table, key=lambda one: one.score)
-    reference = scorer.loss(scorer.log_ref)
+    reference = scorer.loss(scorer.log_ref.double())
     gain = reference - best.loss  # nats by which the chosen policy predicts each judgment better than the reference
     chosen = {
         "beta": best.beta,
@@ -129,12 +129,14 @@ class Scorer:
     def __init__(self, evidence: Evidence, config: RewardConfig) -> None:
         self.evidence = evidence
         images = evidence.judgments.images
-        self.log_ref, self.utility = (of[images].double() for of in (evidence.log_ref, evidence.utility))
+        self.log_ref, self.utility = evidence.log_ref[images], evidence.utility[images]
         self.parameters = LikelihoodParameters(evidence.judgments, config, mistakes=True).double()
 
     def score(self, prior_weight: float, beta: float) -> Candidate:
         """One candidate."""
-        log_pi = torch.log_softmax(prior_weight * self.log_ref + self.utility / beta, -1)
+        log_pi = prior_weight * self.log_ref.double()
+        log_pi += self.utility.double() / beta  # in place: with a thousand classes each of these is large
+        log_pi = torch.log_softmax(log_pi, -1)
         counted = prior_weight + self.evidence.share / beta  # how often log_ref is in log_pi
         loss = self.loss(log_pi)
         prior = (math.log(beta) / LOG_BETA_SD) ** 2 / 2 + ((counted - 1) / WEIGHT_SD) ** 2 / 2

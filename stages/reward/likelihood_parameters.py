@@ -91,14 +91,32 @@ class LikelihoodParameters(nn.Module):
             utilities: [U, C] of `images`.
             images: [U] row numbers, ascending.
         """
+        log_p = self._if_reliable(number, utilities, images, judgments)
+        otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
+        return self._with_mistakes(log_p, otherwise, judgments)
+
+    def log_p_of_answers(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
+        """log P of the answers that were given, [M], with less memory than `log_p` needs; arguments as there."""
+        log_p = self._if_reliable(number, utilities, images, judgments)
+        otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
+        answer = judgments.answer.to(log_p.device)[:, None]
+        return self._with_mistakes(log_p.gather(-1, answer), otherwise.expand_as(log_p).gather(-1, answer), judgments)[
+            :, 0
+        ]
+
+    def _if_reliable(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
+        """log P of every answer [M, K] if nobody makes mistakes."""
         likelihood, device = judgments.likelihoods[number], self.logit_eta.device
-        own, utilities = self.of[likelihood.name], utilities.to(device)  # those of held-out images come from the CPU
+        utilities = utilities.to(device)  # those of held-out images come from the CPU
         at = torch.searchsorted(images, judgments.rows).to(device)
-        log_p = likelihood.log_p(own, utilities, at, judgments.classes.to(device))
+        return likelihood.log_p(self.of[likelihood.name], utilities, at, judgments.classes.to(device))
+
+    def _with_mistakes(self, log_p: Tensor, otherwise: Tensor, judgments: JudgmentSet) -> Tensor:
+        """log_p [M, n] with `otherwise` [M, n] for the share of answers in which each annotator is unreliable."""
         if not self.reliability:
             return log_p
-        logit = self.logit_eta[judgments.annotator.to(device)]
-        return p.unreliable(log_p, logsigmoid(logit), logsigmoid(-logit), likelihood.unreliable(own, log_p))
+        logit = self.logit_eta[judgments.annotator.to(self.logit_eta.device)]
+        return p.unreliable(log_p, logsigmoid(logit), logsigmoid(-logit), otherwise)
 
 
 def log_likelihood(
@@ -118,11 +136,12 @@ def log_likelihood(
     """
     parts = []
     for number, likelihood, own in judgments.by_likelihood():
-        log_p = parameters.log_p(number, utilities, images, own)
-        chosen = log_p.gather(-1, own.answer.to(log_p.device)[:, None])[:, 0]
         if smoothing and likelihood.answers_are_classes:
-            chosen = (1 - smoothing) * chosen + smoothing * log_p.mean(-1)
-        parts.append(chosen)
+            log_p = parameters.log_p(number, utilities, images, own)
+            chosen = log_p.gather(-1, own.answer.to(log_p.device)[:, None])[:, 0]
+            parts.append((1 - smoothing) * chosen + smoothing * log_p.mean(-1))
+        else:
+            parts.append(parameters.log_p_of_answers(number, utilities, images, own))
     return torch.cat(parts)
 
 
