@@ -41,6 +41,12 @@ def cached_array(path: Path, shape: tuple[int, ...], write: Callable[[Path], Non
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
 
 
+def stored_shape(path: Path) -> tuple[int, ...] | None:
+    """The shape of an array that was cached; None if the file is missing or damaged."""
+    with FileLock(path.with_suffix(".lock")):
+        return None if _damage(path) else np.load(path, mmap_mode="r", allow_pickle=False).shape
+
+
 def _checksum(path: Path) -> Path:
     return path.with_suffix(f".{ALGORITHM}")
 
@@ -55,8 +61,8 @@ def _identity(path: Path) -> tuple[Path, int, int, int]:
     return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _problem(path: Path, shape: tuple[int, ...]) -> str:
-    """Why the file cannot be used; empty if it can."""
+def _damage(path: Path) -> str:
+    """Why the file is not an array that was written completely; empty if it is."""
     if not _checksum(path).is_file():
         return "no checksum"
     try:
@@ -64,9 +70,17 @@ def _problem(path: Path, shape: tuple[int, ...]) -> str:
             if _digest(path) != _checksum(path).read_text():
                 return "wrong checksum"
             _VERIFIED.add(_identity(path))
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+        np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         return str(error).splitlines()[0]
+    return ""
+
+
+def _problem(path: Path, shape: tuple[int, ...]) -> str:
+    """Why the file cannot be used; empty if it can."""
+    if reason := _damage(path):
+        return reason
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if stored.shape != shape or stored.dtype != np.float32:
         return f"contains {stored.dtype} {list(stored.shape)}, not float32 {list(shape)}"
     return ""

@@ -6,6 +6,7 @@ With an empty prefix (`trainable: all`) the features are the normalised images.
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.config import AugmentConfig
-from pipeline.data.cached_array import cached_array
+from pipeline.data.cached_array import cached_array, stored_shape
 from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.transforms import IMAGENET, Normalisation, augment, normalise
@@ -109,13 +110,13 @@ def load_features(
     if split.prefix is None:
         return make(None, None)
     source = make(fold_batchnorm(split.prefix), None)
-    example = source.batch(torch.tensor([0]))[0]
-    if example.numel() * 4 * len(source) > limit_mb * 2**20:
-        return source
     images = hashlib.sha256("".join(ids).encode()).hexdigest()
     key = short_hash(weights_hash(split.prefix), images, transform.key, *normalisation.key, "folded", *["bf16"] * bf16)
-    shape = (len(source), *example.shape)
     path = cache / "features" / f"{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = stored_shape(path) or (len(source), *source.batch(torch.tensor([0])).shape[1:])
+    if 4 * math.prod(shape) > limit_mb * 2**20:
+        return source
     stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
     return make(source.prefix, stored)
 

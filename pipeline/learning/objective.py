@@ -75,9 +75,8 @@ def policy_metrics(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float)
     equal to it and NaN for any other.
     """
     rows = max(1, CHUNK // log_pi.shape[-1])
-    parts = [
-        _row_metrics(*chunk, beta) for chunk in zip(*(t.split(rows) for t in (log_pi, log_ref, reward)), strict=True)
-    ]
+    chunks = zip(*(table.split(rows) for table in (log_pi, log_ref, reward)), strict=True)
+    parts = [_row_metrics(pi, ref, r, beta) for pi, ref, r in chunks]
     means = [float(torch.cat(values).mean()) for values in zip(*parts, strict=True)]
     j, j_ref, log_z, kl_pi, kl_star, entropy_pi, expected = means
     j_star = beta * log_z

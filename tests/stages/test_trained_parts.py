@@ -69,6 +69,8 @@ def test_trains_resumes_reloads_and_exports(
     run(broken)
     folder, other = (config.runs / config.name for config in (whole, broken))
     assert fingerprint(folder) == fingerprint(other)
+    stored = list(whole.runs.rglob("features/*.npy"))
+    assert bool(stored) == (trainable in ("head", "last_block")), "outputs of what is trained are not stored"
     assert (folder / "ppo" / "adapters.safetensors").exists() == (trainable == "lora")
     (tmp_path / "model").rename(tmp_path / "gone")
     predictor = Predictor.load(folder, whole.runtime)

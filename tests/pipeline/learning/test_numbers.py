@@ -109,8 +109,11 @@ def test_features_are_computed_once_and_exact(
     assert stored.batch(rows).is_contiguous(memory_format=torch.channels_last)
     moved = stored.augmented(rows, AugmentConfig(shift=2, flip=True), generator(0))
     assert torch.equal(moved, stored.batch(rows)), "stored outputs cannot be augmented"
-    monkeypatch.setattr("pipeline.data.feature_cache._compute", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("pipeline.data.feature_cache.Features.encode", lambda *_: pytest.fail("computed again"))
     load_features(pieces, *arguments, cache=cache, limit_mb=100, device=cpu)
+    whole = load_features(split(network, "all"), *arguments, cache=cache, limit_mb=100, device=cpu)
+    assert (whole.prefix, whole.stored) == (None, None)
+    assert len(list((cache / "features").glob("*.npy"))) == 1, "nothing is stored where all weights are trained"
     other = build_network(ModelConfig(weights="none"), 2, seed=1)
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         load_features(split(other, "last_block"), *arguments, cache=cache, limit_mb=100, device=cpu)
