@@ -53,6 +53,13 @@ class KnownClasses(nn.Module):
         known = torch.log_softmax(torch.logsumexp(own, -1), -1)
         return self.head(torch.cat([self.pool(features), known], 1))
 
+    def problem(self) -> str:
+        """Why its category numbers cannot be used, as those of a damaged file; empty if they can."""
+        layers = [module for module in self.own_head.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+        outputs = layers[-1].weight.shape[0]
+        wrong = self.index[(self.index < 0) | (self.index >= outputs)]
+        return f"it names the category {int(wrong[0])}, and its numbers are 0 to {outputs - 1}" if len(wrong) else ""
+
     @torch.no_grad()
     def use_own_head(self) -> None:
         """Make the logits the known classes' log-probabilities: those of a class's categories are summed."""

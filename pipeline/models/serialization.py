@@ -14,6 +14,7 @@ from feedback_store.registry import UnknownNameError
 from pipeline.config import ModelConfig
 from pipeline.errors import UserError
 from pipeline.models.backbone import build_network
+from pipeline.models.known_classes import KnownClasses
 from pipeline.models.model_file_header import KEY, ModelHeader
 from pipeline.models.network_shape import network_shape, refused_size
 from pipeline.models.weight_checks import first_non_finite, mismatch
@@ -104,4 +105,6 @@ def _restored(header: ModelHeader, tensors: dict[str, Tensor]) -> nn.Module:
     config = ModelConfig(backbone=header.network, weights="none")
     network = build_network(config, len(header.classes), 0, header.architecture)
     network.load_state_dict(own, strict=False)  # old files lack BatchNorm's counters
+    if isinstance(network, KnownClasses) and (reason := network.problem()):
+        raise Damaged(reason)
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -42,19 +43,27 @@ def use_zero_shot_head(ws: Workspace, network: nn.Module) -> None:
     if isinstance(network, KnownClasses):
         network.use_own_head()
         return
-    config, (source, name) = ws.config, find_backbone(ws.config.model.backbone)
+    config = ws.config
     names = config.reference.names
     if unknown := [name for name in names if name not in ws.classes]:
         raise UserError(
             f"reference.names: '{unknown[0]}' is not one of the classes {', '.join(ws.classes)}; fix the name"
         )
     words = [[str(word) for word in names.get(of, [of.replace("_", " ")])] for of in ws.classes]
-    prompts = [[template.replace("{}", word) for word in of for template in config.reference.templates] for of in words]
-    weight = source.text_head(name, config.model.weights, prompts)
-    assert weight is not None, "a source that reads text has a head for it"
+    templates = config.reference.templates
+    prompts = tuple(tuple(template.replace("{}", word) for word in of for template in templates) for of in words)
     head = final_linear(network)
-    head.weight.copy_(weight)
+    head.weight.copy_(text_head(config.model.backbone, config.model.weights, prompts))
     head.bias.zero_()
+
+
+@functools.lru_cache(maxsize=1)
+def text_head(backbone: str, weights: str, prompts: tuple[tuple[str, ...], ...]) -> Tensor:
+    """Weight [C, D] of a head that scores each class by its prompts; the text model is read once for all folds."""
+    source, name = find_backbone(backbone)
+    weight = source.text_head(name, weights, prompts)
+    assert weight is not None, "a source that reads text has a head for it"
+    return weight
 
 
 def fit_labels(

@@ -17,6 +17,7 @@ from pipeline.config import Config, parse_config
 from pipeline.data.transforms import normalise
 from pipeline.errors import Stopped, UserError
 from pipeline.models.predictor import Predictor
+from pipeline.models.sources.hf_source import HuggingFaceSource
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
 from stages.cli import STAGES
@@ -90,6 +91,32 @@ def test_trains_resumes_reloads_and_exports(
         logits = theirs(pixel_values=normalise(ws.pixels.batch(rows), predictor.header.normalisation)).logits
     assert torch.allclose(torch.log_softmax(logits, -1), expected, atol=1e-5)
     assert read_json(folder / "summary.json")["policy"]["attained"] > 0
+
+
+def test_texts_are_read_once(
+    image_folder: Callable[..., Path],
+    stripes_config: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For the reference, and the folds that calibrate it, together."""
+    folder = hf_clip(tmp_path / "model")
+    config = stripes_config(
+        image_folder(classes=2, train=4, test=2),
+        tmp_path / "runs",
+        images={"size": 32},
+        model={"backbone": f"hf:{folder}", "weights": "imagenet", "trainable": "head"},
+        reference={"kind": "zero_shot", "labelled_per_class": 2, "calibration_folds": 2, "epochs": 1},
+    )
+    calls, text_head = [], HuggingFaceSource.text_head
+
+    def counted(self: HuggingFaceSource, *arguments: Any) -> Any:
+        calls.append(arguments)
+        return text_head(self, *arguments)
+
+    monkeypatch.setattr(HuggingFaceSource, "text_head", counted)
+    assert importlib.import_module("stages.reference.run").run(config)
+    assert [prompts for _, _, prompts in calls] == [(("a photo of a a.",), ("a photo of a b.",))]
 
 
 def test_names_of_a_class_that_does_not_exist(

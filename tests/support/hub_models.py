@@ -64,31 +64,52 @@ def hf_tower(folder: Path) -> Path:
     return folder
 
 
-def hf_clip(folder: Path) -> Path:
-    """A CLIP model whose tokenizer knows the lower-case letters."""
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+def letter_tokenizer(folder: Path) -> tuple[int, dict[str, int]]:
+    """Save a tokenizer that knows the lower-case letters: the number of tokens, and those at both ends of a text."""
+    from transformers import CLIPTokenizer
 
-    torch.manual_seed(0)
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in [*letters, "."]), "<|startoftext|>", "<|endoftext|>"]
-    ends = {
-        "bos_token_id": len(vocabulary) - 2,
-        "eos_token_id": len(vocabulary) - 1,
-        "pad_token_id": len(vocabulary) - 1,
-    }
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40).save_pretrained(folder)
+    last = len(vocabulary) - 1
+    return len(vocabulary), {"bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
+
+
+TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def hf_clip(folder: Path) -> Path:
+    """A CLIP model at 32 pixels."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    tokens, ends = letter_tokenizer(folder)
+    torch.manual_seed(0)
     config = CLIPConfig(
-        text_config={**small, "vocab_size": len(vocabulary), "max_position_embeddings": 40, **ends},
-        vision_config={**small, "image_size": 32, "patch_size": 8},
+        text_config={**TINY, "vocab_size": tokens, "max_position_embeddings": 40, **ends},
+        vision_config={**TINY, "image_size": 32, "patch_size": 8},
         projection_dim=16,
     )
     CLIPModel(config).save_pretrained(folder)
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40).save_pretrained(folder)
     size = {"shortest_edge": 32}
     CLIPImageProcessor(size=size, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def hf_siglip(folder: Path) -> Path:
+    """A SigLIP model at 32 pixels."""
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    tokens, ends = letter_tokenizer(folder)
+    torch.manual_seed(0)
+    config = SiglipConfig(
+        text_config={**TINY, "vocab_size": tokens, "max_position_embeddings": 40, "projection_size": 32, **ends},
+        vision_config={**TINY, "image_size": 32, "patch_size": 8},
+    )
+    SiglipModel(config).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
 
 
@@ -116,6 +137,7 @@ MAKERS = {
     "classifier": (hf_classifier, "hf", 32),
     "tower": (hf_tower, "hf", 28),
     "hf_clip": (hf_clip, "hf", 32),
+    "siglip": (hf_siglip, "hf", 32),
     "open_clip": (clip_folder, "open_clip", 32),
 }
 

@@ -19,7 +19,7 @@ class Hub:
     Attributes:
         repositories: folder of each `owner/name`.
         cut: files, as `owner/name/file`, whose first complete answer ends in the middle.
-        damaged: files whose first bytes are changed, at the same size.
+        damaged: files whose last bytes are changed on the way, at the same size.
         requests: method, path and Range header of every request.
     """
 
@@ -56,6 +56,8 @@ class Hub:
                 first = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
                 self.send_response(206 if asked else 200)
                 self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+                if name in hub.damaged:
+                    body = body[:-16] + bytes(16)
                 self.send_header("X-Repo-Commit", COMMIT)
                 self.send_header("Accept-Ranges", "bytes")
                 self.send_header("Content-Length", str(len(body) - first))
@@ -89,7 +91,7 @@ class Hub:
             return None
         body = (folder / name).read_bytes()
         whole = "/".join([*parts[:2], name])
-        return whole, (b"\xff" * 16 + body[16:] if whole in self.damaged else body)
+        return whole, body
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,8 @@ from pipeline.errors import UserError
 from pipeline.models.module_cut import replaced
 from pipeline.models.sources.base import OwnHead, fit_weights
 from pipeline.models.weight_checks import mismatch, read_weights
+
+CLOCK_SECONDS = 2.0  # by which a file system's clock may differ from the system's
 
 
 def require(module: str, extra: str, setting: str = "model.backbone") -> Any:
@@ -41,17 +46,49 @@ def reading(what: str) -> Iterator[None]:
         what: as the user wrote it.
 
     Raises:
-        UserError: for any error of the libraries; which ones they raise is not documented.
+        UserError: for any error of the libraries; which ones they raise is not documented. Also for a file that was
+            damaged while it was downloaded, which is deleted.
     """
+    begin = time.time()
     try:
         yield
+        check_downloads(what, begin)
     except (UserError, MemoryError):
         raise
     except Exception as error:
+        check_downloads(what, begin)
         reason = " ".join((str(error) or type(error).__name__).split())
         raise UserError(
             f"model.backbone: {what} cannot be read: {reason[:300]}; check the name, the folder or the network connection"
         ) from None
+
+
+def check_downloads(what: str, since: float) -> None:
+    """Compare new files in the cache of the Hugging Face Hub with the SHA-256 that the hub names weights by.
+
+    The hub's library compares the size alone.
+
+    Args:
+        since: seconds since the epoch; older files are not read again.
+
+    Raises:
+        UserError: one differs.
+    """
+    if "huggingface_hub" not in sys.modules:
+        return
+    from huggingface_hub import constants
+
+    for blob in Path(constants.HF_HUB_CACHE).glob("models--*/blobs/" + "[0-9a-f]" * 64):
+        if blob.stat().st_mtime < since - CLOCK_SECONDS:
+            continue
+        with blob.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != blob.name:
+            blob.unlink()
+            raise UserError(
+                f"model.backbone: {what}: a file was damaged while it was downloaded: its SHA-256 is {found}, not {blob.name}; "
+                "it was deleted, try again"
+            )
 
 
 def is_folder(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from support.command_process import run_command
@@ -40,7 +41,8 @@ def load(cache: Path, endpoint: str, *names: str, **more: str) -> list[str]:
 def test_downloads(tmp_path: Path) -> None:
     """The weights' first answer ends in the middle: the rest is asked for by range. The second time nothing is sent.
 
-    Damaged weights, and a repository that does not exist, are one sentence each.
+    Weights that differ from their checksum, which their length and header do not show, and a repository that does not
+    exist, are one sentence each; the damaged file is deleted, and comes whole the next time.
     """
     from transformers import ViTForImageClassification
 
@@ -52,6 +54,8 @@ def test_downloads(tmp_path: Path) -> None:
         built, again, damaged, missing = load(
             tmp_path / "cache", hub.url, "me/model", "me/model", "me/damaged", "me/missing"
         )
+        hub.damaged.clear()
+        (whole,) = load(tmp_path / "cache", hub.url, "me/damaged")
     own = ViTForImageClassification.from_pretrained(folder, num_labels=3, ignore_mismatched_sizes=True)
     assert built == again == f"built {sum(parameter.numel() for parameter in own.parameters())} 32"
     asked = [
@@ -63,7 +67,14 @@ def test_downloads(tmp_path: Path) -> None:
     assert asked[0] is None
     assert asked[1] is not None
     assert int(asked[1].removeprefix("bytes=").split("-")[0]) > 1_000_000, "not from the beginning"
-    assert damaged.startswith("refused model.backbone: hf:me/damaged cannot be read: ")
+    assert re.fullmatch(
+        r"refused model.backbone: hf:me/damaged: a file was damaged while it was downloaded: its SHA-256 is [0-9a-f]{64}, "
+        r"not [0-9a-f]{64}; it was deleted, try again",
+        damaged,
+    )
+    assert whole.startswith("built ")
+    path = "/me/damaged/resolve/main/model.safetensors"
+    assert [name for method, name, _ in hub.requests if method == "GET"].count(path) == 2
     assert missing.startswith("refused model.backbone: hf:me/missing cannot be read: ")
 
 
