@@ -155,7 +155,8 @@ def _log_clip_range(clip: float) -> tuple[float, float]:
 
 def approx_kl(log_new: Tensor, log_old: Tensor) -> Tensor:
     """E_{a ~ pi_old}[(ratio - 1) - log ratio] of each image, [B]: over all classes it is KL(pi_old || pi_new)."""
-    return (log_new.exp() - log_old.exp() - log_old.exp() * (log_new - log_old)).sum(-1)
+    old = log_old.exp()
+    return (log_new.exp() - old - old * (log_new - log_old)).sum(-1)
 
 
 def clip_fraction(log_new: Tensor, log_old: Tensor, clip: float | None) -> Tensor:
