@@ -23,7 +23,11 @@ class CollectConfig(Section):
     question: str = Field(
         "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating"
     )
-    strategy: str = Field("uniform", description="query strategy: uniform")
+    strategy: str = Field(
+        "uniform",
+        description="query strategy: uniform, typical, k_center, margin, entropy, disagreement, k_center_entropy, "
+        "k_center_disagreement",
+    )
     teacher: Literal["people", "simulated", "replay"] = Field(
         "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"
     )

@@ -28,6 +28,7 @@ ADDED: dict[str, Any] = {
     "reward.optimiser": "adamw",
     "reward.prior_sd": "auto",
     "reward.scale": "unit",
+    "reward.unlabelled": "none",
     "reference.kind": "auto",
     "reference.names": {},
     "reference.templates": ["a photo of a {}."],

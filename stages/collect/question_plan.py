@@ -9,6 +9,7 @@ import torch
 
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.labelled import labelled_rows as read_labelled_rows
+from pipeline.data.representation import representation
 from pipeline.errors import UserError
 from pipeline.kinds import kinds
 from pipeline.kinds.items import Item, distinct, items_of
@@ -47,6 +48,11 @@ def pool_of(ws: Workspace) -> np.ndarray:
     return pool
 
 
+def features_of(ws: Workspace) -> np.ndarray:
+    """Vectors [N, D] of all images, in which strategies compare them."""
+    return representation(ws.cut(ws.build())[1])
+
+
 def plan(ws: Workspace) -> Plan:
     """The items of this run; deterministic, and a larger `collect.count` appends items.
 
@@ -56,7 +62,9 @@ def plan(ws: Workspace) -> Plan:
     settings = ws.config.collect
     pool = torch.from_numpy(pool_of(ws))
     wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
-    candidates = Candidates(pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
+    candidates = Candidates(
+        pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS), represent=lambda: features_of(ws)
+    )
     queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), wanted, candidates)
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
     return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)

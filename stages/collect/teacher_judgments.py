@@ -20,7 +20,7 @@ from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.question_plan import pool_of
+from stages.collect.question_plan import features_of, pool_of
 from stages.collect.teachers.replay import read_recorded
 
 
@@ -45,7 +45,12 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     parameters = parameters_of(settings.simulated)
     answers = np.random.default_rng([ws.config.seed, Stream.SIMULATED_ANSWERS])
     simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, answers)
-    candidates = Candidates(torch.from_numpy(pool), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS))
+    candidates = Candidates(
+        torch.from_numpy(pool),
+        ws.log_reference,
+        generator(ws.config.seed, Stream.QUESTIONS),
+        represent=lambda: features_of(ws),
+    )
     kind, count = kinds.get(settings.question), settings.count or len(pool)
     queries = strategies.get(settings.strategy).choose(kind, count, candidates)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)

@@ -24,31 +24,17 @@ from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, bootstrap_by_image
+from stages.reward.folds import FOLDS, Fold, folds_by_image
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.trained import Trained
 
-FOLDS = 5
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
 # Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
 # and bees, seeds 116 to 139 (docs/choosing-beta.md).
 USUAL_SD, LOG_SD_WIDTH = 1.8, 0.5
-
-Fold = tuple[JudgmentSet, JudgmentSet]  # judgments to train on, and to test
-
-
-def folds_by_image(judgments: JudgmentSet, count: int, random: torch.Generator) -> list[Fold]:
-    """Judgments without any image of a fold, and those whose images are all in it; folds without either are left out."""
-    images = judgments.images
-    parts = []
-    for fold in images[torch.randperm(len(images), generator=random)].tensor_split(count):
-        inside = torch.isin(judgments.rows, fold)
-        train, test = judgments.pick(~inside.any(1)), judgments.pick(inside.all(1))
-        if len(train) and len(test):
-            parts.append((train, test))
-    return parts
 
 
 @dataclass(frozen=True, eq=False)

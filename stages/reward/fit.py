@@ -21,6 +21,7 @@ from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
+from stages.reward.unlabelled import Targets
 
 # Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
 STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
@@ -136,6 +137,7 @@ def fit(
     member: int = 0,
     note: str = "",
     checkpoints: Checkpoints | None = None,
+    targets: Targets | None = None,
 ) -> Member:
     """Train the suffix of `pieces` for at least one epoch; it ends with the weights of the best held-out likelihood.
 
@@ -144,6 +146,7 @@ def fit(
     Args:
         member: number in the ensemble; each has random streams of its own.
         note: added to the progress bar's label.
+        targets: what images that nobody judged teach.
 
     Raises:
         UserError: training diverged.
@@ -159,7 +162,7 @@ def fit(
         total=config.epochs, initial=learner.epoch, desc=f"reward model{note}", unit="epoch", leave=False, disable=None
     )
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
-        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start)
+        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start, targets=targets)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
@@ -187,32 +190,48 @@ def fit(
 
 
 def train_epoch(
-    ws: Workspace, learner: Learner, suffix: nn.Module, features: Features, *, train: JudgmentSet, start: list[Tensor]
+    ws: Workspace,
+    learner: Learner,
+    suffix: nn.Module,
+    features: Features,
+    *,
+    train: JudgmentSet,
+    start: list[Tensor],
+    targets: Targets | None = None,
 ) -> float:
     """Train on every judgment once; returns the mean log loss before each step, in nats per judgment.
 
     Args:
         suffix: the trained part, as prepared for one process or several.
         start: its initial parameters, toward which they decay.
+        targets: trained on as well, each image as one judgment more.
     """
     config, runtime, latent = ws.config.reward, ws.runtime, learner.latent
-    total = config.epochs * sum(1 for _ in train.batches(config.batch_size, generator(0)))
+    rows = torch.unique(train.rows_a) if targets is None else targets.rows
+    taught = 0 if targets is None else len(rows)
+    total = config.epochs * -(-len(rows) // config.batch_size)
     loss_sum = 0.0
-    for batch in train.batches(config.batch_size, learner.random):
+    for batch_rows, batch in train.batches_of(rows, config.batch_size, learner.random):
         factor = warmup_cosine(learner.step, total, config.warmup_fraction)
         set_lr(learner.optimiser, config.lr * factor)
         set_lr(learner.latent_optimiser, LATENT_LR * factor)
         learner.step += 1
-        part, weight = batch.share(runtime.rank, runtime.world), runtime.world
-        if not len(part):  # a placeholder with weight 0: all processes must run the same operations
-            part, weight = batch.share(0, runtime.world), 0
-        images = part.images
+        count = len(batch) + (len(batch_rows) if taught else 0)
+        part, more = batch.share(runtime.rank, runtime.world), batch_rows[runtime.rank :: runtime.world][:taught]
+        weight = runtime.world
+        if not len(part) + len(more):  # a placeholder with weight 0: all processes must run the same operations
+            part, more, weight = batch.share(0, runtime.world), batch_rows[:taught], 0
+        images = torch.unique(torch.cat([part.images, more]))
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
         inputs = features.augmented(images, ws.config.images.augment, learner.views)
         with features.autocast():
             utilities = suffix(inputs).float()
-        log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
-        loss = -log_p.sum() * weight / len(batch) - latent.log_prior() / len(train)
+        loss = -latent.log_prior() / (len(train) + taught)
+        if len(part):
+            log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
+            loss = loss - log_p.sum() * weight / count
+        if targets and len(more):
+            loss = loss + targets.cross_entropy(utilities, images, more).sum() * weight / count
         learner.optimiser.zero_grad()
         learner.latent_optimiser.zero_grad()
         loss.backward()
@@ -221,9 +240,9 @@ def train_epoch(
         learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
         _decay_toward(_trained(learner.pieces.suffix), start, decay)
-        loss_sum += float(loss.detach()) * len(batch)
+        loss_sum += float(loss.detach()) * count
     runtime.copy_buffers(learner.pieces.suffix)
-    return runtime.agree(loss_sum) / len(train)
+    return runtime.agree(loss_sum) / (len(train) + taught)
 
 
 def _trained(suffix: nn.Module) -> list[nn.Parameter]:

@@ -95,13 +95,21 @@ class JudgmentSet:
 
         Judgments of one image stay together, so that the network sees it once per epoch, however often it was judged.
         """
-        distinct = torch.unique(self.rows_a)
-        parts = -(-len(distinct) // images)
-        place = torch.randperm(len(distinct), generator=random) * parts // len(distinct)
-        part = place[torch.searchsorted(distinct, self.rows_a)]
+        for _, part in self.batches_of(torch.unique(self.rows_a), images, random):
+            yield part
+
+    def batches_of(self, rows: Tensor, images: int, random: torch.Generator) -> Iterator[tuple[Tensor, JudgmentSet]]:
+        """Images in random order, about `images` per batch, each batch with all judgments of its images.
+
+        Args:
+            rows: [U] row numbers, ascending; they contain every (first) image of these judgments.
+        """
+        parts = -(-len(rows) // images)
+        place = torch.randperm(len(rows), generator=random) * parts // len(rows)
+        part = place[torch.searchsorted(rows, self.rows_a)]
         order = part.argsort(stable=True)
-        for which in order.split(part.bincount(minlength=parts).tolist()):
-            yield self.pick(which)
+        for number, which in enumerate(order.split(part.bincount(minlength=parts).tolist())):
+            yield rows[place == number], self.pick(which)
 
 
 def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:

@@ -20,6 +20,7 @@ from stages.reward.fit import Member, bootstrap_by_image, fit
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 from stages.reward.linear_head import solvable
 from stages.reward.trained import Trained
+from stages.reward.unlabelled import Propagation, Targets
 
 # Member number, for random streams, of the first network of the learning curve.
 FIRST_CURVE_MEMBER = 1000
@@ -57,14 +58,28 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
     train, heldout = split_by_image(
         judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
     )
-    members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
+    targets = propagated(ws, train) if config.reward.unlabelled == "propagate" else None
+    members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints, targets=targets)
     curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
     return Trained(members, utilities, heldout, utilities, curve)
 
 
+def propagated(ws: Workspace, judgments: JudgmentSet) -> Targets | None:
+    """What the judgments say of all training images, by their neighbours; None if they are too few."""
+    features = start(ws)[1]
+    propagation = Propagation(ws.config.reward, features, ws.rows("train"), len(ws.classes))
+    return propagation.targets(judgments, generator(ws.config.seed, Stream.REWARD_FOLDS))
+
+
 def train_members(
-    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints
+    ws: Workspace,
+    train: JudgmentSet,
+    heldout: JudgmentSet,
+    *,
+    metrics: Metrics,
+    checkpoints: Checkpoints,
+    targets: Targets | None = None,
 ) -> list[Member]:
     """Train the ensemble; with several members, each on a bootstrap sample of the images."""
     count = ws.config.reward.members
@@ -82,6 +97,7 @@ def train_members(
                 member=number,
                 note=note,
                 checkpoints=saved,
+                targets=targets,
             )
             members.append(member)
     return members

@@ -1,0 +1,121 @@
+"""What images that nobody judged teach: judgments spread to their neighbours (docs/method.md 1).
+
+Nobody gave these images a label: they have probabilities that follow from the judgments of others, and train the reward
+model as much as held-out judgments bear them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from pipeline.config import RewardConfig
+from pipeline.data.feature_cache import Features
+from pipeline.data.representation import representation
+from pipeline.learning.neighbour_graph import neighbour_graph, spread
+from stages.reward.folds import FOLDS, Fold, folds_by_image
+from stages.reward.judgment_set import JudgmentSet
+from stages.reward.kl_weight import log_loss
+from stages.reward.likelihood_parameters import LikelihoodParameters
+
+SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)  # of an image's probabilities that comes from its neighbours
+MISTAKES = 0.1  # share of answers that are expected to be wrong, before they are spread
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Probabilities of the classes of images that need not have been judged.
+
+    Attributes:
+        rows: [U] row numbers, ascending.
+        probabilities: [U, C].
+        share: that held-out judgments prefer.
+        log_loss: of held-out judgments, in nats, under probabilities that were spread without their images.
+    """
+
+    rows: Tensor
+    probabilities: Tensor
+    share: float
+    log_loss: float
+
+    def cross_entropy(self, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
+        """-sum of the probabilities times log softmax of the utilities, [len(rows)], in nats.
+
+        Args:
+            utilities: [I, C] of `images`, ascending; these contain `rows`.
+        """
+        log_p = torch.log_softmax(utilities[torch.searchsorted(images, rows).to(utilities.device)], -1)
+        wanted = self.probabilities[torch.searchsorted(self.rows, rows)].to(log_p)
+        return -(wanted * log_p).sum(-1)
+
+
+class Propagation:
+    """The graph of all training images, on which any part of the judgments can be spread.
+
+    Args:
+        features: of all images.
+        rows: [U] row numbers of the training images, ascending.
+        classes: C.
+    """
+
+    def __init__(self, config: RewardConfig, features: Features, rows: Tensor, classes: int) -> None:
+        self.config, self.rows, self.classes = config, rows, classes
+        self.graph: sparse.csr_array = neighbour_graph(representation(features)[rows.numpy()])
+
+    def probabilities(self, judgments: JudgmentSet, share: float) -> Tensor:
+        """[U, C] of `rows`, in double precision."""
+        images, own = class_evidence(judgments, self.classes, self.config)
+        evidence = np.zeros((len(self.rows), self.classes))
+        evidence[torch.searchsorted(self.rows, images).numpy()] = own.numpy()
+        return torch.from_numpy(spread(self.graph, evidence, share))
+
+    def heldout_loss(self, folds: list[Fold], share: float) -> float:
+        """Mean log loss of every fold's judgments, spread from the others."""
+        tested = JudgmentSet.joined([test for _, test in folds])
+        images = tested.images
+        table = torch.zeros(len(images), self.classes, dtype=torch.double)
+        for train, test in folds:
+            found = self.probabilities(train, share)
+            table[torch.searchsorted(images, test.images)] = found[torch.searchsorted(self.rows, test.images)]
+        parameters = LikelihoodParameters(tested, self.config, mistakes=True).double()
+        return float(log_loss(table.clamp_min(1e-6).log(), tested, parameters).mean())
+
+    def targets(self, judgments: JudgmentSet, random: torch.Generator) -> Targets | None:
+        """The probabilities of all training images; None if the judgments are too few to hold some out."""
+        folds = folds_by_image(judgments, FOLDS, random)
+        if not folds:
+            return None
+        losses = {share: self.heldout_loss(folds, share) for share in SHARES}
+        share = min(losses, key=losses.__getitem__)
+        return Targets(self.rows, self.probabilities(judgments, share).float(), share, losses[share])
+
+
+def class_evidence(judgments: JudgmentSet, classes: int, config: RewardConfig) -> tuple[Tensor, Tensor]:
+    """Judged images [I], ascending, and the probabilities [I, C] of their classes given their judgments alone.
+
+    Under the likelihood of each kind, if the utilities of an image are those of a label choice that is right with
+    probability 1 - MISTAKES, and every class is equally likely before. Judgments of two different images are left out.
+    """
+    single = judgments.pick((judgments.rows == judgments.rows[:, :1]).all(1))
+    images = single.images
+    sharpness = float(np.log((1 - MISTAKES) * (classes - 1) / MISTAKES))
+    utilities, pretended = sharpness * torch.eye(classes, dtype=torch.double), torch.arange(classes)
+    parameters = LikelihoodParameters(single, config).double()
+    log_p = torch.zeros(len(images), classes, dtype=torch.double)
+    with torch.no_grad():
+        for number, _, own in single.by_likelihood():
+            at = torch.searchsorted(images, own.rows_a)
+            for of in range(classes):
+                as_class = _about(own, of)
+                given = parameters.log_p_of_answers(number, utilities, pretended, as_class)
+                log_p[:, of].index_add_(0, at, given)
+    return images, torch.softmax(log_p, 1)
+
+
+def _about(judgments: JudgmentSet, image: int) -> JudgmentSet:
+    """The same questions and answers, about one image."""
+    return replace(judgments, rows=torch.full_like(judgments.rows, image))
