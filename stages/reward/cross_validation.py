@@ -23,18 +23,20 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.evaluate import accuracy_interval, predict
-from stages.reward.fit import Member, bootstrap_by_image
-from stages.reward.folds import FOLDS, Fold, folds_by_image
+from stages.reward.fit import Member
+from stages.reward.folds import FOLDS, Fold, bootstrap_by_image, folds_by_image
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.trained import Trained
+from stages.reward.unlabelled import Propagation
 
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
 # Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
 # and bees, seeds 116 to 139 (docs/choosing-beta.md).
 USUAL_SD, LOG_SD_WIDTH = 1.8, 0.5
+WEIGHTS = (0.0, 0.1, 0.3, 1.0)  # of an image that nobody judged, in judgments
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,26 +91,50 @@ def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -
     return min(scores, key=scores.__getitem__)
 
 
+def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagation: Propagation) -> tuple[float, float]:
+    """How much of an image's probabilities comes from its neighbours, and how much images that nobody judged count.
+
+    Both are those under which held-out judgments are most probable; the second may be 0: then they teach nothing.
+    """
+    share = propagation.choose_share(folds)
+    scores = {}
+    for weight in WEIGHTS:
+
+        def fit(train: JudgmentSet, number: int, weight: float = weight) -> list[Head]:
+            return [problem.fit(train, sd, targets=propagation.targets(train, share, weight) if weight else None)]
+
+        result = cross_validate(folds, fit, problem)
+        parameters = LikelihoodParameters(result.tested, problem.config, mistakes=True).double()
+        scores[weight] = float(log_loss(torch.log_softmax(result.utilities[0], -1), result.tested, parameters).sum())
+    return share, min(scores, key=scores.__getitem__)
+
+
 def train_heads(
-    ws: Workspace, network: nn.Module, features: Features, judgments: JudgmentSet, metrics: Metrics
+    ws: Workspace, network: nn.Module, features: Features, judgments: JudgmentSet, images: Tensor, metrics: Metrics
 ) -> Trained:
     """Fit the reward model's heads to all judgments, and to folds of them for their evaluation.
 
     Args:
         network: ends in the linear layer that is fitted, on these features.
+        images: [U] row numbers, ascending: the judged ones, and those that learn from them.
 
     Raises:
         UserError: too few judged images.
     """
     config, seed = ws.config.reward, ws.config.seed
-    problem = HeadProblem.of_network(config, network, features, judgments)
+    problem = HeadProblem.of_network(config, network, features, images)
     folds = folds_by_image(judgments, FOLDS, generator(seed, Stream.REWARD_FOLDS))
     if not folds:
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
+    propagation, share, weight = None, 0.0, 0.0
+    if config.unlabelled == "propagate":
+        propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
+        share, weight = choose_weight(problem, folds, sd, propagation)
 
     def fit(train: JudgmentSet, number: int) -> list[Head]:
-        return [problem.fit(own, sd) for own in _samples(ws, train)]
+        targets = propagation.targets(train, share, weight) if propagation and weight else None
+        return [problem.fit(own, sd, targets=targets) for own in _samples(ws, train)]
 
     result = cross_validate(folds, fit, problem)
     parameters = LikelihoodParameters(result.tested, config, mistakes=True).double()

@@ -43,14 +43,6 @@ class Member:
         return score(self.pieces.suffix, self.features, rows)
 
 
-def bootstrap_by_image(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
-    """A bootstrap sample of the images (same number, with replacement), each with all its judgments."""
-    distinct, place = torch.unique(judgments.rows_a, return_inverse=True)
-    drawn = torch.randint(len(distinct), (len(distinct),), generator=random)
-    times = drawn.bincount(minlength=len(distinct))
-    return judgments.pick(torch.repeat_interleave(torch.arange(len(judgments)), times[place]))
-
-
 @dataclass(eq=False)
 class Learner:
     """The training state of a reward network, as saved in a checkpoint.

@@ -1,4 +1,4 @@
-"""Folds of judgments by image: each part is predicted by what was learned from the others."""
+"""Parts and samples of judgments by image: an image's judgments stay together."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ def folds_by_image(judgments: JudgmentSet, count: int, random: torch.Generator) 
         if len(train) and len(test):
             parts.append((train, test))
     return parts
+
+
+def bootstrap_by_image(judgments: JudgmentSet, random: torch.Generator) -> JudgmentSet:
+    """A bootstrap sample of the images (same number, with replacement), each with all its judgments."""
+    distinct, place = torch.unique(judgments.rows_a, return_inverse=True)
+    drawn = torch.randint(len(distinct), (len(distinct),), generator=random)
+    times = drawn.bincount(minlength=len(distinct))
+    return judgments.pick(torch.repeat_interleave(torch.arange(len(judgments)), times[place]))

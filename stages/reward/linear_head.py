@@ -18,6 +18,7 @@ from pipeline.models.known_classes import known_inputs
 from pipeline.models.policy import final_linear
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
+from stages.reward.unlabelled import Targets
 
 INTERCEPT_SD = 3.0  # prior standard deviation, in nats, of what all images have in common
 STEPS = 200  # of L-BFGS; a warm start takes about ten
@@ -40,16 +41,15 @@ class Head:
     iterations: int
 
 
-def solvable(features: Features, judgments: JudgmentSet, classes: int) -> bool:
-    """Whether only a linear head is trained, on few enough features that an exact fit takes seconds."""
+def solvable(features: Features, images: Tensor, classes: int) -> bool:
+    """Whether only a linear head is trained, on few enough features of `images` [U] that an exact fit takes seconds."""
     if features.prefix is None or not features.linear:
         return False
-    width = features.batch(judgments.images[:1]).shape[-1]
-    return len(judgments.images) * width * classes <= MAX_SIZE
+    return len(images) * features.batch(images[:1]).shape[-1] * classes <= MAX_SIZE
 
 
 class HeadProblem:
-    """The features and initial utilities of all judged images, from which any part of the judgments is fitted.
+    """The features and initial utilities of all images in question, from which any part of the judgments is fitted.
 
     Args:
         config: of the likelihood.
@@ -69,11 +69,9 @@ class HeadProblem:
         self.initial = x @ self.start[0].T + self.start[1]
 
     @classmethod
-    def of_network(
-        cls, config: RewardConfig, network: nn.Module, features: Features, judgments: JudgmentSet
-    ) -> HeadProblem:
+    def of_network(cls, config: RewardConfig, network: nn.Module, features: Features, images: Tensor) -> HeadProblem:
         """The head of a network. Where it does not know the classes yet (`reward.start: backbone`), it starts at zero."""
-        images, head = judgments.images, final_linear(network)
+        head = final_linear(network)
         x = torch.cat([features.batch(part).cpu() for part in images.split(BATCH)])
         knows = config.start == "reference"
         if not knows and (known := known_inputs(network)):
@@ -81,19 +79,27 @@ class HeadProblem:
         return cls(config, images, x, *(p.detach().cpu() * knows for p in (head.weight, head.bias)))
 
     def utilities(self, head: Head, images: Tensor) -> Tensor:
-        """[len(images), C] of judged images, ascending."""
+        """[len(images), C] of some of the images, ascending."""
         at = torch.searchsorted(self.images, images)
         return self.initial[at] + self.z[at] @ head.weight + head.intercept
 
-    def fit(self, train: JudgmentSet, prior_sd: float, near: Head | None = None) -> Head:
+    def fit(
+        self,
+        train: JudgmentSet,
+        prior_sd: float,
+        near: Head | None = None,
+        targets: Targets | None = None,
+    ) -> Head:
         """The head of the highest posterior.
 
         Args:
             train: some of the judgments, possibly repeated.
             prior_sd: standard deviation in nats, before any judgment, of the change of an average image's utilities.
             near: a head to start at, such as that of the next smaller prior_sd.
+            targets: what images that nobody judged teach; they are among the problem's.
         """
         config, images = self.config, train.images
+        taught = torch.searchsorted(self.images, targets.rows) if targets else None
         at = torch.searchsorted(self.images, images)
         z, initial = self.z[at], self.initial[at]
         latent = LikelihoodParameters(train, config).double()
@@ -115,6 +121,9 @@ class HeadProblem:
             log_p = log_likelihood(utilities, images, train, latent, smoothing=config.label_smoothing)
             prior = weight.square().sum() / prior_sd**2 + intercept.square().sum() / INTERCEPT_SD**2
             loss = prior / 2 - log_p.sum() - latent.log_prior()
+            if targets and taught is not None:
+                their = self.initial[taught] + self.z[taught] @ weight + intercept
+                loss = loss + targets.cross_entropy(their, targets.rows, targets.rows).sum()
             loss.backward()
             return loss
 

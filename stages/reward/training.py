@@ -16,7 +16,8 @@ from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import train_heads
 from stages.reward.evaluate import accuracy_interval, predict
-from stages.reward.fit import Member, bootstrap_by_image, fit
+from stages.reward.fit import Member, fit
+from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 from stages.reward.linear_head import solvable
 from stages.reward.trained import Trained
@@ -39,7 +40,8 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
     Raises:
         UserError: `lbfgs` for more than a linear head; too few judgments; training diverged.
     """
-    wanted, trainable = ws.config.reward.optimiser, ws.config.model.trainable
+    config, trainable = ws.config.reward, ws.config.model.trainable
+    wanted = config.optimiser
     if wanted == "lbfgs" and trainable != "head":
         raise UserError(
             f"reward.optimiser: lbfgs fits linear heads, and model.trainable is '{trainable}'; set model.trainable to head, or "
@@ -47,8 +49,11 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
         )
     if wanted != "adamw" and trainable == "head":
         pieces, features = start(ws)
-        if wanted == "lbfgs" or solvable(features, judgments, len(ws.classes)):
-            return train_heads(ws, pieces.network, features, judgments, metrics)
+        images = judgments.images
+        if config.unlabelled == "propagate":
+            images = torch.unique(torch.cat([images, ws.rows("train")]))
+        if wanted == "lbfgs" or solvable(features, images, len(ws.classes)):
+            return train_heads(ws, pieces.network, features, judgments, images, metrics)
     return train_networks(ws, judgments, metrics=metrics, checkpoints=checkpoints)
 
 
@@ -68,8 +73,11 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
 def propagated(ws: Workspace, judgments: JudgmentSet) -> Targets | None:
     """What the judgments say of all training images, by their neighbours; None if they are too few."""
     features = start(ws)[1]
+    folds = folds_by_image(judgments, FOLDS, generator(ws.config.seed, Stream.REWARD_FOLDS))
+    if not folds:
+        return None
     propagation = Propagation(ws.config.reward, features, ws.rows("train"), len(ws.classes))
-    return propagation.targets(judgments, generator(ws.config.seed, Stream.REWARD_FOLDS))
+    return propagation.targets(judgments, propagation.choose_share(folds))
 
 
 def train_members(

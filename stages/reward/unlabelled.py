@@ -17,7 +17,7 @@ from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import Features
 from pipeline.data.representation import representation
 from pipeline.learning.neighbour_graph import neighbour_graph, spread
-from stages.reward.folds import FOLDS, Fold, folds_by_image
+from stages.reward.folds import Fold
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
@@ -34,23 +34,23 @@ class Targets:
         rows: [U] row numbers, ascending.
         probabilities: [U, C].
         share: that held-out judgments prefer.
-        log_loss: of held-out judgments, in nats, under probabilities that were spread without their images.
+        weight: of an image, in judgments.
     """
 
     rows: Tensor
     probabilities: Tensor
     share: float
-    log_loss: float
+    weight: float = 1.0
 
     def cross_entropy(self, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
-        """-sum of the probabilities times log softmax of the utilities, [len(rows)], in nats.
+        """-sum of the probabilities times log softmax of the utilities, times the weight, [len(rows)], in nats.
 
         Args:
             utilities: [I, C] of `images`, ascending; these contain `rows`.
         """
         log_p = torch.log_softmax(utilities[torch.searchsorted(images, rows).to(utilities.device)], -1)
         wanted = self.probabilities[torch.searchsorted(self.rows, rows)].to(log_p)
-        return -(wanted * log_p).sum(-1)
+        return -self.weight * (wanted * log_p).sum(-1)
 
 
 class Propagation:
@@ -84,14 +84,14 @@ class Propagation:
         parameters = LikelihoodParameters(tested, self.config, mistakes=True).double()
         return float(log_loss(table.clamp_min(1e-6).log(), tested, parameters).mean())
 
-    def targets(self, judgments: JudgmentSet, random: torch.Generator) -> Targets | None:
-        """The probabilities of all training images; None if the judgments are too few to hold some out."""
-        folds = folds_by_image(judgments, FOLDS, random)
-        if not folds:
-            return None
+    def choose_share(self, folds: list[Fold]) -> float:
+        """The share under which held-out judgments are most probable."""
         losses = {share: self.heldout_loss(folds, share) for share in SHARES}
-        share = min(losses, key=losses.__getitem__)
-        return Targets(self.rows, self.probabilities(judgments, share).float(), share, losses[share])
+        return min(losses, key=losses.__getitem__)
+
+    def targets(self, judgments: JudgmentSet, share: float, weight: float = 1.0) -> Targets:
+        """What these judgments say of all training images."""
+        return Targets(self.rows, self.probabilities(judgments, share).float(), share, weight)
 
 
 def class_evidence(judgments: JudgmentSet, classes: int, config: RewardConfig) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,8 @@ from pipeline.kinds.probabilities import NO, TIE, YES, B
 from pipeline.models.backbone import Split
 from pipeline.run.runtime import generator, start
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward.fit import Member, _decay_toward, bootstrap_by_image, fit
+from stages.reward.fit import Member, _decay_toward, fit
+from stages.reward.folds import bootstrap_by_image
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
 from stages.reward.likelihood_parameters import log_likelihood, mean_nll
 

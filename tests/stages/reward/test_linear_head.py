@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from pipeline.config.reward import RewardConfig
 from pipeline.models.known_classes import KnownClasses
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward.cross_validation import PRIOR_SDS, choose_prior_sd, cross_validate, folds_by_image
+from stages.reward.cross_validation import PRIOR_SDS, choose_prior_sd, cross_validate
+from stages.reward.folds import folds_by_image
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.linear_head import INTERCEPT_SD, Head, HeadProblem
 
@@ -177,10 +178,10 @@ def test_known_classes_are_no_evidence_beside_the_reference() -> None:
     network = KnownClasses(nn.Identity(), nn.Linear(4, 3), 4, False, ((0,), (1,), (2,)))
     inputs = torch.cat([x, torch.log_softmax(x[:, :3], -1)], 1).float()
     features = SimpleNamespace(batch=lambda rows: inputs[rows])
-    own = HeadProblem.of_network(CONFIG, network, features, labels(answer))  # type: ignore[arg-type]
+    own = HeadProblem.of_network(CONFIG, network, features, labels(answer).images)  # type: ignore[arg-type]
     weight, _ = own.linear(own.fit(labels(answer), 2.0))
     assert float(weight[:, -3:].abs().max()) == 0
     assert float(weight[:, :4].abs().min()) > 0
-    again = HeadProblem.of_network(RewardConfig(start="reference"), network, features, labels(answer))  # type: ignore[arg-type]
+    again = HeadProblem.of_network(RewardConfig(start="reference"), network, features, labels(answer).images)  # type: ignore[arg-type]
     weight, _ = again.linear(again.fit(labels(answer), 2.0))
     assert float(weight[:, -3:].abs().min()) > 0

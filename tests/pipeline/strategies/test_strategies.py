@@ -1,0 +1,105 @@
+"""Which images the query strategies choose, on few images in a plane."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import UserError
+from pipeline.kinds import kinds
+from pipeline.strategies import Candidates, strategies
+from pipeline.strategies.uncertainty import disagreement, entropy, margin
+
+# Three clusters: four images around (0, 0), three around (10, 0), one at (0, 10).
+PLANE = np.array([[0, 0], [0.2, 0], [0, 0.2], [0.3, 0.3], [10, 0], [10.1, 0], [9.9, 0], [0, 10]], dtype=np.float32)
+UNIFORM = torch.full((8, 2), -math.log(2))
+
+
+def candidates(judged: tuple[int, ...] = (), samples: torch.Tensor | None = None) -> Candidates:
+    return Candidates(
+        torch.arange(8),
+        UNIFORM,
+        torch.Generator().manual_seed(0),
+        judged=torch.tensor(judged, dtype=torch.long),
+        samples=samples,
+        represent=lambda: PLANE,
+    )
+
+
+def chosen(name: str, count: int, given: Candidates, kind: str = "label") -> list[int]:
+    return strategies.get(name).choose(kinds.get(kind), count, given).rows[:, 0].tolist()  # type: ignore[no-any-return]
+
+
+def test_typical_images_are_the_middles_of_clusters() -> None:
+    """The largest cluster first; the centre of the first is (0.125, 0.125), to which (0.2, 0) and (0, 0.2) are nearest."""
+    first, second, third = chosen("typical", 3, candidates())
+    assert first in (1, 2)
+    assert (second, third) == (4, 7)
+
+
+def test_clusters_with_a_judged_image_come_last() -> None:
+    assert chosen("typical", 2, candidates(judged=(0,)))[0] in (4, 7)
+    assert set(chosen("typical", 2, candidates(judged=(0,)))) == {4, 7}
+
+
+def test_more_questions_than_images() -> None:
+    asked = chosen("typical", 11, candidates())
+    assert len(asked) == 11
+    assert set(asked) == set(range(8)), "each once before any is asked about again"
+
+
+def test_k_center_goes_to_the_farthest() -> None:
+    """From (0, 0): (10.1, 0) is farthest; then (0, 10); then (0.3, 0.3)."""
+    assert chosen("k_center", 3, candidates(judged=(0,))) == [5, 7, 3]
+
+
+def sampled() -> torch.Tensor:
+    """Two draws: image 2 is undecided in both, on image 5 they contradict each other, all others are clear."""
+    sure = torch.tensor([0.99, 0.01]).log().expand(8, 2).clone()
+    one, other = sure.clone(), sure.clone()
+    one[2] = other[2] = torch.tensor([0.5, 0.5]).log()
+    other[5] = sure[5].flip(0)
+    return torch.stack([one, other])
+
+
+def test_scores_by_hand() -> None:
+    given = candidates(samples=sampled())
+    h = -(0.99 * math.log(0.99) + 0.01 * math.log(0.01))
+    assert entropy(given)[[0, 2, 5]].tolist() == pytest.approx([h, math.log(2), math.log(2)], abs=1e-6)
+    assert disagreement(given)[[0, 2, 5]].tolist() == pytest.approx([0.0, 0.0, math.log(2) - h], abs=1e-6)
+    assert margin(given)[[0, 2, 5]].tolist() == pytest.approx([-0.98, 0.0, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("disagreement", {5}), ("entropy", {2, 5}), ("margin", {2, 5})])
+def test_uncertain_images_are_asked_about(name: str, expected: set[int]) -> None:
+    assert set(chosen(name, len(expected), candidates(samples=sampled()))) == expected
+
+
+def test_uncertain_images_far_from_each_other() -> None:
+    """Ten times as many images as questions are all eight: k-center alone chooses among them."""
+    given = candidates(samples=sampled(), judged=(0,))
+    assert chosen("k_center_entropy", 2, given) == chosen("k_center", 2, candidates(judged=(0,))) == [5, 7]
+
+
+def test_without_a_model_uncertain_means_typical() -> None:
+    assert chosen("entropy", 3, candidates()) == chosen("typical", 3, candidates())
+
+
+@pytest.mark.parametrize("kind", ["comparison", "verdict", "rating"])
+def test_labels_are_drawn_where_the_kind_asks_about_them(kind: str) -> None:
+    queries = strategies.get("k_center").choose(kinds.get(kind), 3, candidates(judged=(0,)))
+    assert queries.rows[:, 0].tolist() == [5, 7, 3]
+    assert queries.labels.shape[0] == 3
+
+
+def test_images_that_were_judged_are_not_asked_about_again() -> None:
+    given = candidates(samples=sampled(), judged=(2,))
+    assert 2 not in chosen("entropy", 7, given)
+
+
+def test_features_that_nobody_gave() -> None:
+    with pytest.raises(UserError, match=r"collect\.strategy"):
+        chosen("k_center", 1, Candidates(torch.arange(8), UNIFORM, torch.Generator().manual_seed(0)))
