@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,10 +148,16 @@ def fit(tables: Iterable[pd.DataFrame], classes: int) -> TimeModel:
     )
 
 
-def _questions(tables: Iterable[pd.DataFrame], classes: int) -> Iterable[tuple[str, pd.DataFrame]]:
-    """Each kind that was asked, with its questions as `JudgmentKind.questions_shown` returns them."""
+def rows_by_kind(tables: Iterable[pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each kind that was asked, with its rows."""
     for rows in tables:
         for schema in schemas_of("per_image" if "question" in rows else "pairwise"):
             own = rows[schema.select(rows)]
             if len(own):
-                yield schema.name, kinds.get(schema.name).questions_shown(own, classes)
+                yield schema.name, own
+
+
+def _questions(tables: Iterable[pd.DataFrame], classes: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each kind that was asked, with its questions as `JudgmentKind.questions_shown` returns them."""
+    for name, rows in rows_by_kind(tables):
+        yield name, kinds.get(name).questions_shown(rows, classes)

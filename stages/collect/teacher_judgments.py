@@ -22,6 +22,7 @@ from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.question_plan import pool_of
 from stages.collect.teachers.replay import read_recorded
+from stages.collect.teachers.response_times import simulated_milliseconds
 
 
 def teacher_judgments(ws: Workspace) -> Iterator[Judgment]:
@@ -50,7 +51,11 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     queries = strategies.get(settings.strategy).choose(kind, count, candidates)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
-    return _records(ws, queries, replies, [f"simulated-{settings.simulated.name}"] * len(replies), who=who)
+    times = simulated_milliseconds(
+        queries, len(ws.classes), settings.simulated, np.random.default_rng([ws.config.seed, Stream.SIMULATED_SECONDS])
+    )
+    names = [f"simulated-{settings.simulated.name}"] * len(replies)
+    return _records(ws, queries, replies, names, times, who=who)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:
@@ -73,7 +78,7 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         raise UserError(
             f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
         )
-    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), who="")
+    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), [None] * len(replies), who="")
 
 
 def _question_id(ws: Workspace, number: int, item: Item, who: str) -> str:
@@ -84,10 +89,16 @@ def _question_id(ws: Workspace, number: int, item: Item, who: str) -> str:
 
 
 def _records(
-    ws: Workspace, queries: Queries, answers: Sequence[str], annotators: Sequence[str] | np.ndarray, *, who: str
+    ws: Workspace,
+    queries: Queries,
+    answers: Sequence[str],
+    annotators: Sequence[str],
+    times: Sequence[int | None],
+    *,
+    who: str,
 ) -> Iterator[Judgment]:
     items = items_of(queries, ws.table.ids.tolist(), ws.classes)
-    for number, (item, answer, annotator) in enumerate(zip(items, answers, annotators, strict=True)):
-        yield item.judgment(
-            answer, id=_question_id(ws, number, item, who), annotator=str(annotator), source=ws.config.collect.teacher
-        )
+    source = ws.config.collect.teacher
+    for number, (item, answer, name, ms) in enumerate(zip(items, answers, annotators, times, strict=True)):
+        identity = _question_id(ws, number, item, who)
+        yield item.judgment(answer, id=identity, annotator=str(name), source=source, response_ms=ms)

@@ -21,6 +21,12 @@ def test_how_judgments_were_collected() -> None:
         "ANNOTATORS='Ann B,$$x'",
         "UI=tk",
     ]
+    earlier = written["simulated"] | {"seconds": False}  # before response times were simulated
+    assert collect_options(asked | {"simulated": earlier}, written) == [], "nobody was simulated"
+    assert collect_options(written | {"simulated": earlier}, written) == [
+        "TEACHER=simulated",
+        "SET=collect.simulated.seconds=False",
+    ]
     changed = asked | {"question": "label", "server": written["server"] | {"port": 1}}
     assert collect_options(changed, written) == ["SET='collect.question=label collect.server.port=1'"]
 
