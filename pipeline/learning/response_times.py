@@ -132,7 +132,7 @@ def fit(tables: Iterable[pd.DataFrame], classes: int) -> TimeModel:
         return TimeModel(classes)
     frame = pd.concat([shown.assign(kind=name) for name, shown in timed], ignore_index=True)
     kind, kind_names = pd.factorize(frame["kind"])
-    person, person_names = pd.factorize(frame["annotator"], sort=True)  # independent of the order of the rows
+    person, person_names = pd.factorize(frame["annotator"])
     log_factor = np.log(frame["seconds"].clip(lower=MIN_SECONDS)) - np.log(frame["usual"])
     start = Variances(kind=KIND_SD**2, person=PERSON_SD**2, answer=ANSWER_SD**2)
     offsets = fit_offsets(log_factor.to_numpy(), kind, person, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -125,3 +126,16 @@ def test_the_summary_is_the_fit() -> None:
     )
     assert summary["kinds"]["rating"]["mean_seconds"] > summary["kinds"]["rating"]["median_seconds"]
     assert TimeModel(10).summary()["kinds"] == {}
+
+
+def test_annotators_of_cifar10n(shared: Path) -> None:
+    """15,000 timed batches of ten images: median 4.2 s, mean 4.7 s per image."""
+    seconds = pd.read_csv(shared / "data/cifar10n/work_seconds.csv")["seconds"] / 10
+    rows = pd.DataFrame(
+        {"question": "label", "annotator": "all", "response_ms": (1000 * seconds).round().astype(int).astype(str)}
+    )
+    model = fit([rows], 10)
+    assert model.median_seconds("label", "all") == pytest.approx(4.2, abs=0.1)
+    assert model.seconds("label", "all") == pytest.approx(4.7, abs=0.1)
+    assert model.answer_sd == pytest.approx(math.hypot(PERSON_SD, ANSWER_SD), abs=0.02), "the prior: both together"
+    assert model.total([rows]) == pytest.approx(seconds.sum())

@@ -53,6 +53,15 @@ def test_as_the_dense_system_of_equations() -> None:
     assert found.uncertainty == pytest.approx(np.array(sums))
 
 
+def test_variances_count_what_the_offsets_leave_open() -> None:
+    """One value, 0: no residual, but the offsets' posterior variances; the priors count as 10 answers and 3 persons."""
+    found = fit_offsets(np.zeros(1), np.zeros(1, int), np.zeros(1, int), ONE)
+    answer, person = found.variances.answer, found.variances.person
+    both = 0.25 + person
+    assert 11 * answer == pytest.approx(10 * 0.36 + both * answer / (both + answer), rel=1e-5)
+    assert 4 * person == pytest.approx(3 * 0.09 + person - person**2 / (both + answer), rel=1e-5)
+
+
 def test_planted_variances_are_found() -> None:
     random = np.random.default_rng(1)
     persons = random.normal(0, 0.4, 60)
