@@ -128,6 +128,21 @@ def test_the_summary_is_the_fit() -> None:
     assert TimeModel(10).summary()["kinds"] == {}
 
 
+def test_a_kind_may_store_several_rows_for_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of three images is one question: timed once, counted once."""
+
+    def pages(self: JudgmentKind, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
+        shown = JudgmentKind.questions_shown(self, rows, classes)
+        return shown.groupby(rows["created_at"]).first().assign(usual=self.usual_seconds(classes, images=3))
+
+    monkeypatch.setattr(type(kinds.get("verdict")), "questions_shown", pages)
+    rows = table(*judged("ann", *[6000] * 3), *judged("ann", *[8000] * 3), *judged("ann", *[None] * 3))
+    rows["created_at"] = [f"2026-11-21T10:00:0{page}Z" for page in (1, 1, 1, 2, 2, 2, 3, 3, 3)]
+    model = fit([rows], 10)
+    assert model.answers == {"verdict": 2}
+    assert model.total([rows]) == pytest.approx(6 + 8 + model.seconds("verdict", "ann", images=3))
+
+
 def test_annotators_of_cifar10n(shared: Path) -> None:
     """15,000 timed batches of ten images: median 4.2 s, mean 4.7 s per image."""
     seconds = pd.read_csv(shared / "data/cifar10n/work_seconds.csv")["seconds"] / 10
