@@ -6,6 +6,7 @@ UI ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
 SEEDS ?= 3
+ROUNDS ?= 3
 RUNS ?=
 IMAGES ?=
 FORMAT ?=
@@ -22,7 +23,7 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo reference collect train-reward ppo infer serve export compare report feedback data test test-long test-fast fuzz lint docs bench load-test serve-test clean
+.PHONY: help setup demo rounds reference collect train-reward ppo infer serve export compare report feedback data test test-long test-fast fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ collect: $(READY)  ## stage 1a: the page for judging (UI=tk: a window; TEACHER=s
 	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
+
+rounds: $(READY)  ## ask a simulated teacher in ROUNDS=3: train, align, and ask what is worth asking next
+	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --rounds $(ROUNDS)
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \

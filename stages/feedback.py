@@ -6,7 +6,8 @@ import json
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from feedback_store import agreement
 from feedback_store.csv_store.line import line_of, unguarded
@@ -19,6 +20,7 @@ from pipeline.config import Config
 from pipeline.data.gold_labels import class_names, read_gold_labels
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.errors import UserError
+from pipeline.learning.person_seconds import TIMES_COLUMNS, person_seconds, times_json, times_text
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable, write_atomically
 from pipeline.run.run_folder import RunFolder
@@ -187,17 +189,20 @@ def check(config: Config, accept: bool) -> str:
 
 
 def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path | None) -> str:
-    """Quality statistics as text; optionally also as two CSV files or one JSON file."""
+    """Quality statistics and response times as text; optionally also as three CSV files or one JSON file."""
     _, store, table, classes = _open(config)
     gold = read_gold_labels(table, classes).by_image(table.ids)
     quality = store.quality(gold, fast_ms)
     if not len(quality.questions):
         raise UserError(f"{store.location}: no judgments; run `{next_command.make('collect')}` first")
+    seconds = person_seconds([store.comparisons(), store.per_image_judgments()], len(classes))
     if csv_file:
-        for name, frame in (("questions", quality.questions), ("annotators", quality.annotators)):
+        times = pd.DataFrame([row for one in seconds for row in one.by_kind()], columns=list(TIMES_COLUMNS))
+        tables = {"questions": quality.questions, "annotators": quality.annotators, "response_times": times}
+        for name, frame in tables.items():
             text = plain_csv.guarded_frame(frame).to_csv(index=False)
             write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), text.encode())
     if json_file:
-        tables: dict[str, Any] = agreement.as_json(quality)
-        write_atomically(json_file, (json.dumps(tables, indent=2) + "\n").encode())
-    return agreement.as_text(quality)
+        everything = agreement.as_json(quality) | {"response_times": times_json(seconds)}
+        write_atomically(json_file, (json.dumps(everything, indent=2) + "\n").encode())
+    return f"{agreement.as_text(quality)}\n\n{times_text(seconds)}"

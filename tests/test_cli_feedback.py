@@ -207,4 +207,14 @@ def test_stats_as_table_csv_and_json(workplace: Path) -> None:
     assert made.returncode == 0, made.stderr
     assert "alpha" in made.stdout
     assert pd.read_csv(workplace / "q.annotators.csv")["judgments"].sum() == 40
-    assert json.loads((workplace / "q.json").read_text())["questions"][0]["judgments"] == 40
+    times = pd.read_csv(workplace / "q.response_times.csv")
+    assert list(times.loc[0, ["question", "times", "judgments", "timed"]]) == ["comparison", "simulated", 40, 40]
+    written = json.loads((workplace / "q.json").read_text())
+    assert written["questions"][0]["judgments"] == 40
+    (simulated,) = written["response_times"]
+    assert simulated["times"] == "simulated"
+    assert simulated["total_s"] == pytest.approx(times["total_s"].sum())
+    assert f"{simulated['total_s']:.0f} simulated seconds of simulated teachers" in made.stdout
+    assert json.loads((workplace / "runs/counted/summary.json").read_text())["seconds_simulated"] == pytest.approx(
+        simulated["total_s"], abs=0.06
+    )

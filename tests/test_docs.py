@@ -15,6 +15,7 @@ import pytest
 
 from feedback_store.agreement import ANNOTATOR_COLUMNS, QUESTION_COLUMNS
 from pipeline.config import Config, parse_config
+from pipeline.learning.person_seconds import TIMES_COLUMNS
 from stages.collect.run import run as collect
 from stages.ppo.run import run as ppo
 from stages.reference.run import run as reference
@@ -74,7 +75,7 @@ def test_the_glossary_has_every_column_of_every_stage(tiny_run: Path, request: p
 
 def test_the_glossary_has_every_column_of_the_quality_tables() -> None:
     documented = first_cells(section("glossary.md", "## Columns of the quality tables"))
-    assert documented == {*QUESTION_COLUMNS, *ANNOTATOR_COLUMNS}
+    assert documented == {*QUESTION_COLUMNS, *ANNOTATOR_COLUMNS, *TIMES_COLUMNS}
 
 
 def test_every_dependency_has_its_reason() -> None:

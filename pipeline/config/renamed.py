@@ -33,10 +33,19 @@ ADDED: dict[str, Any] = {
     "reference.names": {},
     "reference.templates": ["a photo of a {}."],
     "ppo.start": "reference",
+    "collect.simulated.seconds": False,
+    "collect.simulated.speed": 1.0,
+    "collect.simulated.seconds_spread": 0.45,
+    "collect.simulated.fatigue": 0.0,
 }
 
-# Settings whose default is now what the network's source says: present default -> the earlier one, which torchvision still has.
-EARLIER_DEFAULTS: dict[str, tuple[Any, Any]] = {"images.size": (None, 224)}
+# Settings whose default changed without changing what stages learn from: present default -> the earlier one, also if the
+# setting itself was added. The size is now what the network's source says, which is still 224 for torchvision; simulated
+# response times change no answer and no id, so that collecting again would store nothing.
+EARLIER_DEFAULTS: dict[str, tuple[Any, Any]] = {
+    "images.size": (None, 224),
+    "collect.simulated.seconds": (True, False),
+}
 
 Tree = dict[str, Any]
 
@@ -65,9 +74,9 @@ def with_added(tree: Tree) -> Tree:
     """A copy of a saved configuration in which settings that its version did not have are as that version behaved."""
     tree = copy.deepcopy(tree)
     for key, value in ADDED.items():
-        section, leaf = key.split(".")
-        if isinstance(tree.get(section), dict):
-            tree[section].setdefault(leaf, value)
+        section, leaf = _section(tree, key)
+        if isinstance(section, dict):
+            section.setdefault(leaf, value)
     return tree
 
 
@@ -78,14 +87,14 @@ def original_settings(tree: Tree) -> Tree:
     """
     values = {key: {new: old for old, new in pairs.items()} for key, pairs in RENAMED_VALUES.items()}
     tree = _moved(_replaced(tree, values), {new: old for old, new in RENAMED_KEYS.items()})
-    for key, value in ADDED.items():
-        for section, leaf in _places(tree, key):
-            if section[leaf] == value:
-                del section[leaf]
     for key, (present, earlier) in EARLIER_DEFAULTS.items():
         for section, leaf in _places(tree, key):
             if section[leaf] == present:
                 section[leaf] = earlier
+    for key, value in ADDED.items():
+        for section, leaf in _places(tree, key):
+            if section[leaf] == value:
+                del section[leaf]
     return tree
 
 
@@ -112,8 +121,14 @@ def _replaced(tree: Tree, table: Mapping[str, Mapping[str, str]]) -> Tree:
 
 def _places(tree: Any, key: str) -> Iterator[tuple[Any, str]]:
     """The section that holds a dotted key, and the key's last part; nothing if the key is not there."""
+    section, leaf = _section(tree, key)
+    if isinstance(section, Mapping) and leaf in section:
+        yield section, leaf
+
+
+def _section(tree: Any, key: str) -> tuple[Any, str]:
+    """Where a dotted key belongs, None if there is no such section; and the key's last part."""
     *sections, leaf = key.split(".")
     for name in sections:
         tree = tree.get(name) if isinstance(tree, Mapping) else None
-    if isinstance(tree, Mapping) and leaf in tree:
-        yield tree, leaf
+    return tree, leaf

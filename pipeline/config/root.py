@@ -15,6 +15,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.ppo import PPOConfig
 from pipeline.config.reference import ReferenceConfig
 from pipeline.config.reward import RewardConfig
+from pipeline.config.rounds import RoundsConfig
 from pipeline.config.runtime import RuntimeConfig
 from pipeline.config.serve import ServeConfig
 from pipeline.config.tracking import TrackingConfig
@@ -30,6 +31,7 @@ class Config(Section):
     collect: CollectConfig = CollectConfig()
     reward: RewardConfig = RewardConfig()
     ppo: PPOConfig = PPOConfig()
+    rounds: RoundsConfig = RoundsConfig()
     infer: InferConfig = InferConfig()
     serve: ServeConfig = ServeConfig()
     tracking: TrackingConfig = TrackingConfig()

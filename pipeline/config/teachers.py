@@ -17,6 +17,16 @@ class SimulatedConfig(Section):
     eps_mistake: Probability | None = None
     eps_skip: float | None = Field(None, ge=0, le=1e6)
     eps_equal: float | None = Field(None, ge=0, le=1e6)
+    seconds: bool = Field(
+        True, description="store simulated response times too, around the usual seconds of the kind of question"
+    )
+    speed: float = Field(1.0, gt=0, le=100, description="2: answers take half of the usual seconds")
+    seconds_spread: float = Field(
+        0.45, ge=0, le=2, description="standard deviation of the logarithm of the response times; 0: all are equal"
+    )
+    fatigue: float = Field(
+        0.0, ge=0, le=10, description="growth of the response times per hundred answers; 0.1: by a tenth of the first"
+    )
 
     @field_validator("name")
     @classmethod

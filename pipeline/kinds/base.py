@@ -22,6 +22,8 @@ from pipeline.kinds.simulation import Simulation
 if TYPE_CHECKING:
     import pandas as pd
 
+COMPARISON_SECONDS = 3.6  # Christiano et al. 2017: 5,000 comparisons of clips in about 5 hours
+
 
 class Columns:
     """Columns of stored rows as tensors.
@@ -130,6 +132,35 @@ class JudgmentKind(ABC):
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         """Help lines for keys of this kind that are not actions."""
         return []
+
+    # Seconds of people ---------------------------------------------------------------------------------------------
+
+    def usual_seconds(self, classes: int, images: int = 1, marks: int = 0) -> float:
+        """Median seconds that a person is expected to take for one question, before any answer was timed (METHOD 10).
+
+        A kind that does not say it takes as long as a comparison.
+
+        Args:
+            classes: number of classes to choose from.
+            images: number of images on the screen, for kinds that show a page of them.
+            marks: number of images that the person marks on such a page.
+        """
+        return COMPARISON_SECONDS
+
+    def questions_shown(self, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
+        """The questions behind stored rows of this kind: who spent time on what.
+
+        Here every row is a question. A kind that stores several rows for one question returns one line for all of them.
+
+        Args:
+            rows: of this kind; every cell is text.
+            classes: number of classes.
+
+        Returns:
+            columns annotator, seconds (measured; NaN where not) and usual (`usual_seconds`), one line per question.
+        """
+        milliseconds = rows["response_ms"].replace("", "nan").astype(float)
+        return rows[["annotator"]].assign(seconds=milliseconds / 1000, usual=self.usual_seconds(classes))
 
     # Simulating ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.errors import UserError
 from pipeline.kinds import probabilities as p
-from pipeline.kinds.base import Columns, JudgmentKind
+from pipeline.kinds.base import COMPARISON_SECONDS, Columns, JudgmentKind
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.probabilities import TIE, A, B
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
@@ -100,6 +100,9 @@ class PairKind(JudgmentKind):
 
     def answers(self, settings: ScreenSettings) -> Collection[str]:
         return ANSWERS
+
+    def usual_seconds(self, classes: int, images: int = 1, marks: int = 0) -> float:
+        return COMPARISON_SECONDS
 
     def simulate(self, queries: Queries, simulation: Simulation) -> list[str]:
         return simulate_sides(queries, simulation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 from feedback_store.registry import Registry
@@ -47,5 +47,5 @@ teachers.register("custom", BPrefTeacher(TeacherParameters()))
 
 def parameters_of(config: SimulatedConfig) -> TeacherParameters:
     """The named teacher's parameters, overridden by those that the configuration sets."""
-    settings = config.model_dump(exclude={"name"})
+    settings = config.model_dump(include={field.name for field in fields(TeacherParameters)})
     return replace(teachers.get(config.name).parameters, **{k: v for k, v in settings.items() if v is not None})

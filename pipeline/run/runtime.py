@@ -162,6 +162,7 @@ class Stream(IntEnum):
     PPO = 30
     HELDOUT_SAMPLE = 32
     DISTILLATION = 40
+    SIMULATED_SECONDS = 50
 
 
 def generator(*seeds: int) -> torch.Generator:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.kinds import JudgmentKind, Queries
 from pipeline.strategies.base import Candidates, about
 from pipeline.strategies.coverage import k_center, typical_rows
@@ -27,10 +28,11 @@ def entropy(candidates: Candidates) -> Tensor:
 def disagreement(candidates: Candidates) -> Tensor:
     """Mutual information between the class and the model's parameters, [N], in nats (BALD; Houlsby et al. 2011).
 
-    Without samples of a posterior it is 0 for every image.
+    Raises:
+        UserError: there are fewer than two samples of the posterior.
     """
-    if candidates.samples is None:
-        return torch.zeros(len(candidates.log_policy))
+    if candidates.samples is None or len(candidates.samples) < 2:
+        raise UserError("collect.strategy: disagreement needs several reward networks; set reward.members to 3 or more")
     each = -(candidates.samples.exp() * candidates.samples.clamp_min(-1e4)).sum(-1).mean(0)
     return (entropy(candidates) - each).clamp_min(0.0)
 

@@ -75,7 +75,7 @@ def check(config: Config, accept: bool) -> None:
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the tables as JSON.")
 def stats(config: Config, **options: Any) -> None:
-    """Agreement, consistency, accuracy on known images, side bias and speed, by question and by annotator."""
+    """Agreement, consistency, accuracy on known images, side bias, speed and seconds, by question and by annotator."""
     from stages import feedback as stage
 
     click.echo(stage.stats(config, **options))

@@ -89,6 +89,17 @@ def run(config: Config, force: bool) -> None:
 
 @click.command()
 @configured
+@click.option("--rounds", "count", default=3, show_default=True, type=click.IntRange(1, 1000), help="Number of rounds.")
+def rounds(config: Config, count: int) -> None:
+    """Ask a simulated teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
+    from stages.rounds.run import run as run_rounds
+
+    run_rounds(config, count, click.echo)
+    click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
+
+
+@click.command()
+@configured
 @click.option(
     "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Number of runs, each with its own seed."
 )
@@ -121,4 +132,4 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
     click.echo(stage.run(config, seeds, learners, list(only)))
 
 
-COMMANDS = (*(_command(*stage) for stage in STAGES if stage[0] != "collect"), collect, run, compare)
+COMMANDS = (*(_command(*stage) for stage in STAGES if stage[0] != "collect"), collect, run, rounds, compare)

@@ -14,12 +14,14 @@ from itertools import islice
 from typing import Any
 
 import click
+import pandas as pd
 from tqdm import tqdm
 
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config
+from pipeline.learning.person_seconds import duration, person_seconds
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.stage_lock import one_process
@@ -55,8 +57,9 @@ def run(config: Config, force: bool = False, announce: Callable[[str], object] =
         if (config.collect.count or 0) >= SLOW_COUNT:
             _log.info(f"drawing {config.collect.count:,} questions; this takes some seconds per million")
         added = _ask_people(ws, store, announce) if people else _append_all(store, teacher_judgments(ws))
-        current = len(store.comparisons()) + len(store.per_image_judgments())
-        result = {"judgments": current, "collect": {"added": added, "folder": store.location}}
+        tables = [store.comparisons(), store.per_image_judgments()]
+        result = {"judgments": sum(map(len, tables)), "collect": {"added": added, "folder": store.location}}
+        result |= _seconds(tables, len(ws.classes))
         stage.finish(inputs, [], result)
     ws.runtime.wait()
     return True
@@ -93,6 +96,19 @@ def _append_all(store: FeedbackStore, judgments: Iterator[Judgment]) -> int:
     return added
 
 
+def _seconds(tables: list[pd.DataFrame], classes: int) -> dict[str, Any]:
+    """Seconds that all current judgments cost, and how many of these are simulated."""
+    seconds = {one.simulated: round(one.total, 1) for one in person_seconds(tables, classes)}
+    return {"seconds_of_people": round(sum(seconds.values()), 1), "seconds_simulated": seconds.get(True, 0.0)}
+
+
 def describe(summary: dict[str, Any]) -> str:
     """The result in one line for the terminal."""
-    return click.style("collect", bold=True) + f"    {summary['judgments']} judgments in {summary['collect']['folder']}"
+    line = f"    {summary['judgments']} judgments in {summary['collect']['folder']}"
+    simulated = summary.get("seconds_simulated", 0.0)  # results of earlier versions have no seconds
+    people = summary.get("seconds_of_people", 0.0) - simulated
+    if people > 0:
+        line += f", about {duration(people)} of people's time"
+    if simulated:
+        line += f", about {duration(simulated)} of simulated people's time"
+    return click.style("collect", bold=True) + line

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
@@ -22,6 +23,7 @@ from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.question_plan import features_of, pool_of
 from stages.collect.teachers.replay import read_recorded
+from stages.collect.teachers.response_times import simulated_milliseconds
 
 
 def teacher_judgments(ws: Workspace) -> Iterator[Judgment]:
@@ -31,7 +33,12 @@ def teacher_judgments(ws: Workspace) -> Iterator[Judgment]:
     return _simulated(ws, read_gold_labels(ws.table, ws.classes))
 
 
-def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
+def answerable(ws: Workspace, gold: GoldLabels) -> Tensor:
+    """Row numbers of the images that a simulated teacher can be asked about.
+
+    Raises:
+        UserError: no image has a true label.
+    """
     pool = pool_of(ws)
     pool = pool[gold.known[pool]]
     if not len(pool):
@@ -39,23 +46,41 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
             f"collect.teacher: the simulated teacher answers by true labels (class folders), and {ws.table.root} has none; "
             f"let people judge: `{next_command.make('collect')}`, then `{next_command.make('train-reward ppo')}`"
         )
-    utility = gold.utility(pool)
-    mean_utility = float((ws.log_reference[pool].exp().numpy() * utility).sum(-1).mean())
-    settings = ws.config.collect
-    parameters = parameters_of(settings.simulated)
-    answers = np.random.default_rng([ws.config.seed, Stream.SIMULATED_ANSWERS])
-    simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, answers)
+    return torch.from_numpy(pool)
+
+
+def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
+    settings, pool = ws.config.collect, answerable(ws, gold)
     candidates = Candidates(
-        torch.from_numpy(pool),
-        ws.log_reference,
-        generator(ws.config.seed, Stream.QUESTIONS),
-        represent=lambda: features_of(ws),
+        pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS), represent=lambda: features_of(ws)
     )
-    kind, count = kinds.get(settings.question), settings.count or len(pool)
-    queries = strategies.get(settings.strategy).choose(kind, count, candidates)
+    kind = kinds.get(settings.question)
+    queries = strategies.get(settings.strategy).choose(kind, settings.count or len(pool), candidates)
+    return simulated_answers(ws, gold, pool, queries)
+
+
+def simulated_answers(
+    ws: Workspace, gold: GoldLabels, pool: Tensor, queries: Queries, number: int = 0
+) -> Iterator[Judgment]:
+    """Answers of the simulated teacher, with simulated response times.
+
+    Args:
+        pool: [P] row numbers of all images that can be asked about.
+        number: of the round; each has random streams of its own.
+    """
+    settings, seed = ws.config.collect, ws.config.seed
+    rows = pool.numpy()
+    mean_utility = float((ws.log_reference[rows].exp().numpy() * gold.utility(rows)).sum(-1).mean())
+    parameters = parameters_of(settings.simulated)
+    later = [number] if number else []  # so that a single collection is the first round
+    answers = np.random.default_rng([seed, Stream.SIMULATED_ANSWERS, *later])
+    simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, answers)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
-    return _records(ws, queries, replies, [f"simulated-{settings.simulated.name}"] * len(replies), who=who)
+    random = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *later])
+    times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, random)
+    names = [f"simulated-{settings.simulated.name}"] * len(replies)
+    return _records(ws, queries, replies, names, times, who=who, round_number=number)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:
@@ -78,21 +103,29 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         raise UserError(
             f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
         )
-    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), who="")
+    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), [None] * len(replies), who="")
 
 
-def _question_id(ws: Workspace, number: int, item: Item, who: str) -> str:
+def _question_id(ws: Workspace, place: str, item: Item, who: str) -> str:
     """A deterministic id of a question to a teacher, so that a repeated collection stores nothing twice."""
     parts = [part for side in item.sides for part in side]
-    text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, str(number), *parts])
+    text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, place, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _records(
-    ws: Workspace, queries: Queries, answers: Sequence[str], annotators: Sequence[str] | np.ndarray, *, who: str
+    ws: Workspace,
+    queries: Queries,
+    answers: Sequence[str],
+    annotators: Sequence[str],
+    times: Sequence[int | None],
+    *,
+    who: str,
+    round_number: int = 0,
 ) -> Iterator[Judgment]:
     items = items_of(queries, ws.table.ids.tolist(), ws.classes)
-    for number, (item, answer, annotator) in enumerate(zip(items, answers, annotators, strict=True)):
-        yield item.judgment(
-            answer, id=_question_id(ws, number, item, who), annotator=str(annotator), source=ws.config.collect.teacher
-        )
+    source = ws.config.collect.teacher
+    for number, (item, answer, name, ms) in enumerate(zip(items, answers, annotators, times, strict=True)):
+        place = f"{round_number}:{number}" if round_number else str(number)
+        identity = _question_id(ws, place, item, who)
+        yield item.judgment(answer, id=identity, annotator=str(name), source=source, response_ms=ms, round=round_number)

@@ -10,6 +10,7 @@ import pandas as pd
 from feedback_store import agreement
 from feedback_store.schemas import schemas
 from feedback_store.store import FeedbackStore
+from pipeline.learning.person_seconds import SIMULATED_SOURCE
 
 SOURCES = {
     "web": "people, on the page",
@@ -57,11 +58,19 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
 
 
 def _seconds(frame: pd.DataFrame) -> dict[str, Any]:
-    """Median and 90th percentile of the response time, in seconds; None if it was not measured."""
+    """Median and 90th percentile of the response time, in seconds; None if it was not measured.
+
+    `simulated_times` says whether it was simulated: empty, `simulated` or `partly simulated`.
+    """
     taken = pd.to_numeric(frame["response_ms"]).dropna() / 1000
     if not len(taken):
-        return {"median_seconds": None, "p90_seconds": None}
-    return {"median_seconds": float(taken.median()), "p90_seconds": float(taken.quantile(0.9))}
+        return {"median_seconds": None, "p90_seconds": None, "simulated_times": ""}
+    share = (frame["source"][taken.index] == SIMULATED_SOURCE).mean()
+    return {
+        "median_seconds": float(taken.median()),
+        "p90_seconds": float(taken.quantile(0.9)),
+        "simulated_times": "simulated" if share == 1 else "partly simulated" if share else "",
+    }
 
 
 def _by_label(frames: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], list[dict[str, Any]]]:

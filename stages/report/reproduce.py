@@ -39,7 +39,9 @@ def collect_options(saved: Mapping[str, Any], configured: Mapping[str, Any]) -> 
         options.append(_variable("UI", str(saved["ui"])))
     old, new = dict(flat(saved, "collect.")), dict(flat(configured, "collect."))
     plain = {key: value for key, value in old.items() if isinstance(value, str | int | float) and " " not in str(value)}
-    changed = [f"{k}={v}" for k, v in plain.items() if k in new and k not in CHOSEN_BY_COMMAND and new[k] != v]
+    unused = () if saved.get("teacher") == "simulated" else ("collect.simulated.",)
+    used = {key: value for key, value in plain.items() if key not in CHOSEN_BY_COMMAND and not key.startswith(unused)}
+    changed = [f"{key}={value}" for key, value in used.items() if key in new and new[key] != value]
     return options + ([_variable("SET", " ".join(changed))] if changed else [])
 
 

@@ -67,6 +67,26 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     assert (fresh.reward.scale, fresh.ppo.start, fresh.ppo.beta) == ("nats", "auto", "auto")
 
 
+def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> None:
+    """They are on now, and were not there before: neither changes the hash of the settings. Another speed does."""
+
+    def settings(**simulated: object) -> str:
+        tree = {"images": {"source": "digits"}, "collect": {"simulated": simulated}}
+        return RunFolder(parse_config(tree, "test")).stage("collect").settings
+
+    config = parse_config({"images": {"source": "digits"}}, "test")
+    tree = config.model_dump(mode="json")
+    for name in ("seconds", "speed", "seconds_spread", "fatigue"):
+        del tree["collect"]["simulated"][name]
+    assert with_added(tree)["collect"]["simulated"]["seconds"] is False, "as that version behaved"
+    del tree["collect"]["store"], tree["collect"]["strategy"]
+    tree["images"]["size"] = 224
+    before = {name: tree[name] for name in ("seed", "images", "collect")}
+    assert settings() == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+    assert settings(seconds=False) == settings(seconds=True) == settings()
+    assert settings(speed=2.0) != settings()
+
+
 @pytest.mark.parametrize("tree", [{}, {"ppo": None}, {"ppo": 3}, {"ppo": {"penalty": 3}}, {"ppo": {"lr": 1}}])
 def test_what_is_not_a_renamed_setting_is_left_alone(tree: dict[str, object]) -> None:
     assert current_names(tree) == tree == original_settings(tree)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from feedback_store.records import verdict
+from feedback_store.store import FeedbackStore
 from pipeline.config import parse_config
+from stages.report.judgment_summary import summarise_judgments
 from stages.report.report_data import comparison, metrics
 from stages.report.reproduce import collect_options
 
@@ -21,8 +26,29 @@ def test_how_judgments_were_collected() -> None:
         "ANNOTATORS='Ann B,$$x'",
         "UI=tk",
     ]
+    earlier = written["simulated"] | {"seconds": False}  # before response times were simulated
+    assert collect_options(asked | {"simulated": earlier}, written) == [], "nobody was simulated"
+    assert collect_options(written | {"simulated": earlier}, written) == [
+        "TEACHER=simulated",
+        "SET=collect.simulated.seconds=False",
+    ]
     changed = asked | {"question": "label", "server": written["server"] | {"port": 1}}
     assert collect_options(changed, written) == ["SET='collect.question=label collect.server.port=1'"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [(("simulated", "simulated"), "simulated"), (("web", "simulated"), "partly simulated"), (("web", "web"), "")],
+)
+def test_simulated_response_times_are_called_so(tmp_path: Path, sources: tuple[str, str], said: str) -> None:
+    store = FeedbackStore.open("csv", tmp_path)
+    store.append(
+        [verdict("img", "ant", "yes", annotator="ann", source=source, response_ms=2000) for source in sources]
+        + [verdict("img", "ant", "yes", annotator="ann", source="replay")]
+    )
+    summary = summarise_judgments(store, {})
+    assert summary is not None
+    assert (summary["kinds"][0]["median_seconds"], summary["kinds"][0]["simulated_times"]) == (2.0, said)
 
 
 def test_metrics_leave_out_empty_cells(tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""`make rounds`: ask, train the reward model, align, and ask what is now worth asking, with a simulated teacher.
+
+Each round's reward model and policy stay readable in runs/<name>/rounds/<number>/; the newest are those of the run itself.
+Every PPO run keeps its KL penalty to the reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import torch
+
+from feedback_store.store import FeedbackStore
+from pipeline.config import Config
+from pipeline.data.gold_labels import read_gold_labels
+from pipeline.errors import UserError
+from pipeline.kinds import kinds
+from pipeline.learning.person_seconds import person_seconds
+from pipeline.models.policy import log_policy
+from pipeline.models.reward_model import RewardModel
+from pipeline.run.atomic_files import read_json, write_atomically, write_json
+from pipeline.run.manifest import read_manifest
+from pipeline.run.run_folder import RunFolder
+from pipeline.run.run_stage import STAGE_MODULES
+from pipeline.run.runtime import Stream, generator
+from pipeline.run.settings_hash import settings_hash
+from pipeline.run.stage_lock import one_process
+from pipeline.run.workspace import Workspace, open_workspace
+from pipeline.strategies import Candidates, strategies
+from stages.collect.question_plan import features_of
+from stages.collect.teacher_judgments import answerable, simulated_answers
+from stages.rounds.schedule import questions_of_rounds
+
+ARCHIVED = ("reward", "ppo")
+ROUND = "round.json"
+
+
+@one_process("rounds")
+def run(config: Config, rounds: int, announce: Callable[[str], object]) -> pd.DataFrame:
+    """Run the rounds that are not finished yet; returns rounds.csv, one row per round.
+
+    Args:
+        announce: is called with a line about each round.
+
+    Raises:
+        UserError: people or a replay are to answer; or finished rounds were made with other settings.
+    """
+    if config.collect.teacher != "simulated":
+        raise UserError("collect.teacher: rounds ask a simulated teacher; set it to simulated")
+    settings = config.rounds
+    counts = questions_of_rounds(config.collect.count or rounds, rounds, settings.schedule, settings.initial_share)
+    stage("reference", config)
+    rows: list[dict[str, Any]] = []
+    for number, count in enumerate(counts):
+        archive = config.runs / config.name / "rounds" / str(number)
+        made_with = {"questions": count, "collect": settings_hash(config, "collect")}
+        if not finished(config, archive, made_with):
+            ask(open_workspace(config), number, count)
+            for name in ("train-reward", "ppo"):
+                stage(name, config)
+            keep(config, archive, made_with)
+        rows.append(describe_round(config, archive, number))
+        announce(line(rows[-1]))
+    table = pd.DataFrame(rows)
+    write_atomically(config.runs / config.name / "rounds" / "rounds.csv", table.to_csv(index=False).encode())
+    return table
+
+
+def stage(name: str, config: Config) -> None:
+    """Run one stage, unless it is up to date."""
+    importlib.import_module(STAGE_MODULES[name]).run(config)
+
+
+def ask(ws: Workspace, number: int, count: int) -> None:
+    """Append the answers of a round, of which some may be stored already."""
+    settings, store = ws.config.collect, ws.run.open_store()
+    gold = read_gold_labels(ws.table, ws.classes)
+    pool = answerable(ws, gold)
+    candidates = Candidates(
+        pool,
+        log_current_policy(ws, number),
+        generator(ws.config.seed, Stream.QUESTIONS, number),
+        judged=judged_rows(ws, store, number),
+        samples=posterior(ws) if number else None,
+        represent=lambda: features_of(ws),
+    )
+    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count, candidates)
+    store.append(list(simulated_answers(ws, gold, pool, queries, number)))
+
+
+def log_current_policy(ws: Workspace, number: int) -> torch.Tensor:
+    """log pi [N, C] of the policy of the round before; of the reference in the first round."""
+    if not number:
+        return ws.log_reference
+    policy = ws.load_policy(ws.run.require("ppo", "model.safetensors"))
+    return log_policy(ws.scores(*ws.cut(policy)))
+
+
+def posterior(ws: Workspace) -> torch.Tensor:
+    """log-probabilities [members, N, C] under each reward network."""
+    model = RewardModel.load(ws.run.require("reward", "model.safetensors"))[0]
+    utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
+    return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
+
+
+def judged_rows(ws: Workspace, store: FeedbackStore, number: int) -> torch.Tensor:
+    """Row numbers, ascending, of the images that earlier rounds asked about."""
+    pairs, singles = store.comparisons(), store.per_image_judgments()
+    ids = [
+        *pairs[pairs["round"].astype(int) < number]["image_a"],
+        *singles[singles["round"].astype(int) < number]["image"],
+    ]
+    return torch.tensor(sorted({ws.table.position[one] for one in ids if one in ws.table.position}), dtype=torch.long)
+
+
+def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:
+    """Whether a round was finished with these settings.
+
+    Args:
+        made_with: number of questions, and the hash of the settings of collect.
+
+    Raises:
+        UserError: it was finished with others.
+    """
+    if not (archive / ROUND).is_file():
+        return False
+    same = read_json(archive / ROUND) == made_with
+    for name in ARCHIVED:
+        manifest = read_manifest(archive / name)
+        if not same or manifest is None or manifest.settings != RunFolder(config).stage(name).settings:
+            raise UserError(
+                f"{archive}: this round was made with other settings; set another name for a new run, or remove "
+                f"{archive.parent} and the judgments of the run"
+            )
+    return True
+
+
+def keep(config: Config, archive: Path, made_with: dict[str, Any]) -> None:
+    """Copy the round's reward model and policy; the folder appears when it is complete."""
+    partial = archive.with_name(f".making-{archive.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in ARCHIVED:
+        ignored = shutil.ignore_patterns("checkpoints", "events.out.*")
+        shutil.copytree(config.runs / config.name / name, partial / name, ignore=ignored)
+    write_json(partial / ROUND, made_with)
+    shutil.rmtree(archive, ignore_errors=True)
+    partial.rename(archive)
+
+
+def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]:
+    """The row of rounds.csv: answers and simulated seconds so far, and the round's results."""
+    ws = open_workspace(config)
+    store = ws.run.open_store()
+    tables = [store.comparisons(), store.per_image_judgments()]
+    tables = [table[table["round"].astype(int) <= number] for table in tables]
+    reward = read_json(archive / "reward" / "result.json")["reward"]
+    policy = read_json(archive / "ppo" / "result.json")["policy"]
+    return {
+        "round": number,
+        "answers": sum(len(table) for table in tables),
+        "simulated_seconds": round(sum(one.total for one in person_seconds(tables, len(ws.classes))), 1),
+        "heldout_log_loss": reward["heldout_log_loss"],
+        "reward_accuracy": reward["argmax_accuracy"],
+        **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """One round for the terminal."""
+    accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.1%}"
+    return (
+        click.style(f"round {row['round']}", bold=True)
+        + f"    {row['answers']} answers, {row['simulated_seconds']:.0f} simulated seconds{accuracy}, J {row['J']:.3f}, "
+        f"attained {row['attained']:.1%}"
+    )

@@ -1,0 +1,38 @@
+"""How many questions each round asks (schedules of PEBBLE, Lee et al. 2021, and of imitation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.errors import UserError
+
+SHAPES: dict[str, Callable[[int], float]] = {
+    "constant": lambda number: 1.0,
+    "hyperbolic": lambda number: 1 / (1 + number),
+    "inverse_quadratic": lambda number: 1 / (1 + number) ** 2,
+}
+
+
+def questions_of_rounds(total: int, rounds: int, shape: str, initial_share: float | None) -> list[int]:
+    """Questions of each round; they add up to `total`, and each round has at least one.
+
+    Args:
+        shape: one of SHAPES: relative number of questions of each round.
+        initial_share: of all questions that the first round asks; None: as the shape says.
+
+    Raises:
+        UserError: fewer questions than rounds.
+    """
+    if total < rounds:
+        raise UserError(f"collect.count is {total}, fewer than {rounds} rounds; raise it, or ask in fewer rounds")
+    weights = [SHAPES[shape](number) for number in range(rounds)]
+    if initial_share is not None and rounds > 1:
+        rest = sum(weights[1:])
+        weights = [initial_share, *((1 - initial_share) * weight / rest for weight in weights[1:])]
+    whole, ends, passed = sum(weights), [], 0.0
+    for number, weight in enumerate(weights):
+        passed += weight
+        earliest = (ends[-1] if ends else 0) + 1
+        latest = total - (rounds - 1 - number)
+        ends.append(min(max(round(total * passed / whole), earliest), latest))
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
