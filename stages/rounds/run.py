@@ -56,19 +56,20 @@ def run(config: Config, rounds: int, announce: Callable[[str], object]) -> pd.Da
     settings = config.rounds
     counts = questions_of_rounds(config.collect.count or rounds, rounds, settings.schedule, settings.initial_share)
     stage("reference", config)
+    folder = config.runs / config.name / "rounds"
     rows: list[dict[str, Any]] = []
     for number, count in enumerate(counts):
-        archive = config.runs / config.name / "rounds" / str(number)
+        archive = folder / str(number)
         made_with = {"questions": count, "collect": settings_hash(config, "collect")}
         if not finished(config, archive, made_with):
-            ask(open_workspace(config), number, count)
+            ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
                 stage(name, config)
             keep(config, archive, made_with)
         rows.append(describe_round(config, archive, number))
         announce(line(rows[-1]))
     table = pd.DataFrame(rows)
-    write_atomically(config.runs / config.name / "rounds" / "rounds.csv", table.to_csv(index=False).encode())
+    write_atomically(folder / "rounds.csv", table.to_csv(index=False).encode())
     return table
 
 
@@ -77,34 +78,35 @@ def stage(name: str, config: Config) -> None:
     importlib.import_module(STAGE_MODULES[name]).run(config)
 
 
-def ask(ws: Workspace, number: int, count: int) -> None:
-    """Append the answers of a round, of which some may be stored already."""
+def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
+    """Append the answers of a round, of which some may be stored already.
+
+    Args:
+        before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
+    """
     settings, store = ws.config.collect, ws.run.open_store()
     gold = read_gold_labels(ws.table, ws.classes)
     pool = answerable(ws, gold)
     candidates = Candidates(
         pool,
-        log_current_policy(ws, number),
+        log_of_policy(ws, before) if number else ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS, number),
         judged=judged_rows(ws, store, number),
-        samples=posterior(ws) if number else None,
+        samples=posterior(ws, before) if number else None,
         represent=lambda: features_of(ws),
     )
     queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count, candidates)
     store.append(list(simulated_answers(ws, gold, pool, queries, number)))
 
 
-def log_current_policy(ws: Workspace, number: int) -> torch.Tensor:
-    """log pi [N, C] of the policy of the round before; of the reference in the first round."""
-    if not number:
-        return ws.log_reference
-    policy = ws.load_policy(ws.run.require("ppo", "model.safetensors"))
-    return log_policy(ws.scores(*ws.cut(policy)))
+def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
+    """log pi [N, C] of a round's policy."""
+    return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
 
 
-def posterior(ws: Workspace) -> torch.Tensor:
-    """log-probabilities [members, N, C] under each reward network."""
-    model = RewardModel.load(ws.run.require("reward", "model.safetensors"))[0]
+def posterior(ws: Workspace, archive: Path) -> torch.Tensor:
+    """log-probabilities [members, N, C] under each of a round's reward networks."""
+    model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
     utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
     return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
 

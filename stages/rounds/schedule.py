@@ -29,7 +29,8 @@ def questions_of_rounds(total: int, rounds: int, shape: str, initial_share: floa
     if initial_share is not None and rounds > 1:
         rest = sum(weights[1:])
         weights = [initial_share, *((1 - initial_share) * weight / rest for weight in weights[1:])]
-    whole, ends, passed = sum(weights), [], 0.0
+    whole, passed = sum(weights), 0.0
+    ends: list[int] = []
     for number, weight in enumerate(weights):
         passed += weight
         earliest = (ends[-1] if ends else 0) + 1

@@ -56,6 +56,7 @@ def test_cross_entropy_by_hand() -> None:
     assert found.tolist() == pytest.approx([-2 * (0.25 * float(log_p[0]) + 0.75 * float(log_p[1]))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_stripes_learn_from_their_neighbours(
     image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config], trainable: str

@@ -68,6 +68,7 @@ def test_rounds_ask_about_new_images_and_stay_readable(config: Config) -> None:
     assert pd.read_csv(folder / "rounds" / "rounds.csv")["round"].tolist() == [0, 1, 2]
 
 
+@pytest.mark.long
 def test_an_interrupted_round_goes_on_with_the_same_result(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
