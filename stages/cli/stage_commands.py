@@ -92,9 +92,10 @@ def run(config: Config, force: bool) -> None:
 @click.option("--rounds", "count", default=3, show_default=True, type=click.IntRange(1, 1000), help="Number of rounds.")
 def rounds(config: Config, count: int) -> None:
     """Ask a simulated teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
+    from stages.collect.next_round import ask
     from stages.rounds.run import run as run_rounds
 
-    run_rounds(config, count, click.echo)
+    run_rounds(config, count, click.echo, ask)
     click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
 
 

@@ -14,27 +14,17 @@ from typing import Any
 
 import click
 import pandas as pd
-import torch
 
-from feedback_store.store import FeedbackStore
 from pipeline.config import Config
-from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
-from pipeline.kinds import kinds
 from pipeline.learning.person_seconds import person_seconds
-from pipeline.models.policy import log_policy
-from pipeline.models.reward_model import RewardModel
 from pipeline.run.atomic_files import read_json, write_atomically, write_json
 from pipeline.run.manifest import read_manifest
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.run_stage import STAGE_MODULES
-from pipeline.run.runtime import Stream, generator
 from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
-from pipeline.strategies import Candidates, strategies
-from stages.collect.question_plan import features_of
-from stages.collect.teacher_judgments import answerable, simulated_answers
 from stages.rounds.schedule import questions_of_rounds
 
 ARCHIVED = ("reward", "ppo")
@@ -42,10 +32,16 @@ ROUND = "round.json"
 
 
 @one_process("rounds")
-def run(config: Config, rounds: int, announce: Callable[[str], object]) -> pd.DataFrame:
+def run(
+    config: Config,
+    rounds: int,
+    announce: Callable[[str], object],
+    ask: Callable[[Workspace, int, int, Path], None],
+) -> pd.DataFrame:
     """Run the rounds that are not finished yet; returns rounds.csv, one row per round.
 
     Args:
+        ask: `stages.collect.next_round.ask`; stages do not import each other.
         announce: is called with a line about each round.
 
     Raises:
@@ -76,49 +72,6 @@ def run(config: Config, rounds: int, announce: Callable[[str], object]) -> pd.Da
 def stage(name: str, config: Config) -> None:
     """Run one stage, unless it is up to date."""
     importlib.import_module(STAGE_MODULES[name]).run(config)
-
-
-def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
-    """Append the answers of a round, of which some may be stored already.
-
-    Args:
-        before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
-    """
-    settings, store = ws.config.collect, ws.run.open_store()
-    gold = read_gold_labels(ws.table, ws.classes)
-    pool = answerable(ws, gold)
-    candidates = Candidates(
-        pool,
-        log_of_policy(ws, before) if number else ws.log_reference,
-        generator(ws.config.seed, Stream.QUESTIONS, number),
-        judged=judged_rows(ws, store, number),
-        samples=posterior(ws, before) if number else None,
-        represent=lambda: features_of(ws),
-    )
-    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count, candidates)
-    store.append(list(simulated_answers(ws, gold, pool, queries, number)))
-
-
-def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
-    """log pi [N, C] of a round's policy."""
-    return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
-
-
-def posterior(ws: Workspace, archive: Path) -> torch.Tensor:
-    """log-probabilities [members, N, C] under each of a round's reward networks."""
-    model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
-    utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
-    return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
-
-
-def judged_rows(ws: Workspace, store: FeedbackStore, number: int) -> torch.Tensor:
-    """Row numbers, ascending, of the images that earlier rounds asked about."""
-    pairs, singles = store.comparisons(), store.per_image_judgments()
-    ids = [
-        *pairs[pairs["round"].astype(int) < number]["image_a"],
-        *singles[singles["round"].astype(int) < number]["image"],
-    ]
-    return torch.tensor(sorted({ws.table.position[one] for one in ids if one in ws.table.position}), dtype=torch.long)
 
 
 def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:

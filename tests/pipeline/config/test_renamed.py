@@ -56,7 +56,7 @@ def test_renamed_values_are_mapped_both_ways() -> None:
 
 def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     """A configuration that an earlier version saved lacks the settings; present ones are left alone."""
-    earlier = {"scale": "unit", "optimiser": "adamw", "prior_sd": "auto"}
+    earlier = {"scale": "unit", "optimiser": "adamw", "prior_sd": "auto", "unlabelled": "none"}
     assert with_added({"reward": {"epochs": 3}, "ppo": None}) == {"reward": {"epochs": 3, **earlier}, "ppo": None}
     present = {"scale": "nats", "optimiser": "lbfgs", "prior_sd": 2.0}
     assert with_added({"reward": present}) == {"reward": present}

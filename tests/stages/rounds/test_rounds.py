@@ -12,6 +12,7 @@ from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.run_folder import RunFolder
+from stages.collect.next_round import ask
 from stages.rounds import run as stage
 from stages.rounds.schedule import questions_of_rounds
 
@@ -55,7 +56,7 @@ def rows(config: Config) -> pd.DataFrame:
 
 def test_rounds_ask_about_new_images_and_stay_readable(config: Config) -> None:
     said: list[str] = []
-    table = stage.run(config, 3, said.append)
+    table = stage.run(config, 3, said.append, ask)
     assert table["answers"].tolist() == [8, 16, 24]
     assert table["simulated_seconds"].is_monotonic_increasing
     assert len(said) == 3
@@ -72,7 +73,7 @@ def test_rounds_ask_about_new_images_and_stay_readable(config: Config) -> None:
 def test_an_interrupted_round_goes_on_with_the_same_result(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = stage.run(config, 2, lambda _: None)
+    whole = stage.run(config, 2, lambda _: None, ask)
     other = parse_config(config.model_dump(mode="json") | {"runs": str(tmp_path / "other")}, "test")
     original, calls = stage.stage, []
 
@@ -84,25 +85,25 @@ def test_an_interrupted_round_goes_on_with_the_same_result(
 
     monkeypatch.setattr(stage, "stage", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        stage.run(other, 2, lambda _: None)
+        stage.run(other, 2, lambda _: None, ask)
     monkeypatch.setattr(stage, "stage", original)
-    again = stage.run(other, 2, lambda _: None)
+    again = stage.run(other, 2, lambda _: None, ask)
     pd.testing.assert_frame_equal(again, whole)
     assert len(rows(other)) == 24
-    monkeypatch.setattr(stage, "ask", lambda *_: pytest.fail("asked again"))
-    pd.testing.assert_frame_equal(stage.run(other, 2, lambda _: None), whole)
+    never = lambda *_: pytest.fail("asked again")  # noqa: E731
+    pd.testing.assert_frame_equal(stage.run(other, 2, lambda _: None, never), whole)
 
 
 def test_other_settings_need_another_run(config: Config) -> None:
-    stage.run(config, 2, lambda _: None)
+    stage.run(config, 2, lambda _: None, ask)
     tree = config.model_dump(mode="json")
     tree["collect"]["strategy"] = "entropy"
     with pytest.raises(UserError, match="this round was made with other settings; set another name"):
-        stage.run(parse_config(tree, "test"), 2, lambda _: None)
+        stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
 
 
 def test_people_are_not_asked_in_rounds(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"]["teacher"] = "people"
     with pytest.raises(UserError, match=r"collect\.teacher: rounds ask a simulated teacher"):
-        stage.run(parse_config(tree, "test"), 2, lambda _: None)
+        stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)

@@ -1,0 +1,61 @@
+"""The questions of a round, which the strategy chooses by the round before, and a simulated teacher's answers to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from feedback_store.store import FeedbackStore
+from pipeline.data.gold_labels import read_gold_labels
+from pipeline.kinds import kinds
+from pipeline.models.policy import log_policy
+from pipeline.models.reward_model import RewardModel
+from pipeline.run.runtime import Stream, generator
+from pipeline.run.workspace import Workspace
+from pipeline.strategies import Candidates, strategies
+from stages.collect.question_plan import features_of
+from stages.collect.teacher_judgments import answerable, simulated_answers
+
+
+def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
+    """Append the answers of a round, of which some may be stored already.
+
+    Args:
+        before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
+    """
+    settings, store = ws.config.collect, ws.run.open_store()
+    gold = read_gold_labels(ws.table, ws.classes)
+    pool = answerable(ws, gold)
+    candidates = Candidates(
+        pool,
+        log_of_policy(ws, before) if number else ws.log_reference,
+        generator(ws.config.seed, Stream.QUESTIONS, number),
+        judged=judged_rows(ws, store, number),
+        samples=posterior(ws, before) if number else None,
+        represent=lambda: features_of(ws),
+    )
+    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count, candidates)
+    store.append(list(simulated_answers(ws, gold, pool, queries, number)))
+
+
+def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
+    """log pi [N, C] of a round's policy."""
+    return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
+
+
+def posterior(ws: Workspace, archive: Path) -> torch.Tensor:
+    """log-probabilities [members, N, C] under each of a round's reward networks."""
+    model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
+    utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
+    return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
+
+
+def judged_rows(ws: Workspace, store: FeedbackStore, number: int) -> torch.Tensor:
+    """Row numbers, ascending, of the images that earlier rounds asked about."""
+    pairs, singles = store.comparisons(), store.per_image_judgments()
+    ids = [
+        *pairs[pairs["round"].astype(int) < number]["image_a"],
+        *singles[singles["round"].astype(int) < number]["image"],
+    ]
+    return torch.tensor(sorted({ws.table.position[one] for one in ids if one in ws.table.position}), dtype=torch.long)
