@@ -58,7 +58,7 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     """A configuration that an earlier version saved lacks the settings; present ones are left alone."""
     earlier = {"scale": "unit", "optimiser": "adamw", "prior_sd": "auto", "unlabelled": "none"}
     assert with_added({"reward": {"epochs": 3}, "ppo": None}) == {"reward": {"epochs": 3, **earlier}, "ppo": None}
-    present = {"scale": "nats", "optimiser": "lbfgs", "prior_sd": 2.0}
+    present = {"scale": "nats", "optimiser": "lbfgs", "prior_sd": 2.0, "unlabelled": "propagate"}
     assert with_added({"reward": present}) == {"reward": present}
     (tmp_path / "config.yaml").write_text("images: {source: digits}\nreward: {epochs: 3}\nppo: {beta: 0.3}\n")
     saved = load_saved_config(tmp_path / "config.yaml")
