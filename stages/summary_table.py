@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from pipeline.run.estimate_file import sentence
+
 
 def _percent(value: float | None) -> str:
     return "no gold" if value is None else f"{value:.1%}"
@@ -30,4 +32,6 @@ def comparison_table(summary: dict[str, Any]) -> str:
         f"{'':{width}}  {'reference':>10}  {'aligned':>10}",
         *(f"{name:{width}}  {before:>10}  {after:>10}" for name, before, after in rows),
     ]
+    if estimate := policy.get("estimate"):
+        lines.append(sentence(estimate))
     return "\n".join(lines)

@@ -47,6 +47,15 @@ class CollectConfig(Section):
     gold_fraction: Fraction = Field(
         0.0, description="share of gold items: questions about labelled images of the reference"
     )
+    audit_fraction: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of audit questions: about images drawn uniformly, never trained on, to estimate the policy's accuracy",
+    )
+    audit_width: float = Field(
+        0.2, gt=0, le=1, description="widest 95 % interval of the estimated accuracy that is called enough"
+    )
     lease_minutes: float = Field(15, gt=0, le=525_600, description="how long a question is reserved for a person")
     rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="ratings are 1 to this number")
     show_others: bool = Field(False, description="show other people's answers; biases judgments")

@@ -24,6 +24,8 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 ADDED: dict[str, Any] = {
     "collect.store": "csv",
     "collect.strategy": "uniform",
+    "collect.audit_fraction": 0.0,
+    "collect.audit_width": 0.2,
     "model.lora_rank": 8,
     "reward.optimiser": "adamw",
     "reward.prior_sd": "auto",

@@ -13,7 +13,10 @@ from pipeline.kinds.verdict import Verdict
 for _kind in (Comparison(), ImageComparison(), Label(), Verdict(), Rating()):
     register_kind(_kind)
 
+AUDIT_KIND: JudgmentKind = kinds.get(Label.name)  # of audit questions, whatever else is asked: the truth, not a side
+
 __all__ = [
+    "AUDIT_KIND",
     "Choice",
     "Columns",
     "JudgmentKind",

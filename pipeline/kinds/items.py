@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from feedback_store.audit import audit_source, is_audit
 from feedback_store.records import Judgment
 from feedback_store.schemas import schema_of, schemas
 from feedback_store.schemas.base import Subject
@@ -22,11 +23,13 @@ class Item:
         kind: name of the judgment kind.
         subject: its images and labels.
         gold: whether the answer is known; gold items are asked of everybody, in addition to `judgments_per_item`.
+        audit: whether its answers measure the policy and are never trained on; another item than the same question otherwise.
     """
 
     kind: str
     subject: Subject
     gold: bool = False
+    audit: bool = False
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -41,7 +44,8 @@ class Item:
     @cached_property
     def key(self) -> str:
         """A hash of the question, equal whichever side is shown first; it does not reveal the question."""
-        text = "\x1f".join(schemas.get(self.kind).key_parts(self.subject))
+        parts = schemas.get(self.kind).key_parts(self.subject)
+        text = "\x1f".join(["audit", *parts] if self.audit else parts)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def judgment(self, answer: str, *, shown_first: str = "a", **common: Any) -> Judgment:
@@ -50,13 +54,15 @@ class Item:
         Raises:
             FeedbackError: the answer is invalid.
         """
+        if self.audit:
+            common["source"] = audit_source(common["source"])
         return schemas.get(self.kind).record(self.subject, answer, shown_first=shown_first, **common)
 
 
 def item_of(row: Mapping[str, str]) -> Item:
     """The item that a stored row answers."""
     schema = schema_of(row)
-    return Item(schema.name, schema.subject(row))
+    return Item(schema.name, schema.subject(row), audit=is_audit(row["source"]))
 
 
 def items_of(queries: Queries, ids: Sequence[str], classes: Sequence[str]) -> list[Item]:

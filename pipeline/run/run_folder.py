@@ -24,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
 from pipeline.run.checkpoints import Checkpoints
+from pipeline.run.estimate_file import read_estimate
 from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, how_to_remake, read_manifest
 from pipeline.run.runtime import Runtime, peak_memory_mb
 from pipeline.run.settings_hash import SECTIONS, settings_hash
@@ -140,6 +141,8 @@ class RunFolder:
             summary["seconds"][stage] = result.pop("seconds")
             summary["peak_rss_mb"] = max(summary["peak_rss_mb"], result.pop("peak_rss_mb"))
             summary.update(result)
+        if "policy" in summary and (estimate := read_estimate(self.path)):
+            summary["policy"]["estimate"] = estimate
         write_json(self.path / "summary.json", summary)
         return summary
 

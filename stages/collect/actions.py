@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.config.judging_keys import KeysConfig
-from pipeline.kinds import JudgmentKind, KeyHelp, ScreenSettings
+from pipeline.config.collect import CollectConfig
+from pipeline.kinds import AUDIT_KIND, KeyHelp, ScreenSettings, kinds
 
 COMMON_ACTIONS = ("skip", "cant_tell", "bad_image", "undo", "zoom", "help")
 ACTION_TEXT = {
@@ -21,7 +21,10 @@ ACTION_TEXT = {
 }
 
 
-def key_help(kind: JudgmentKind, keys: KeysConfig, settings: ScreenSettings) -> list[KeyHelp]:
-    """All keys with their meaning, in the order shown."""
-    actions = (*kind.actions, *COMMON_ACTIONS)
-    return kind.help(settings) + [KeyHelp(tuple(getattr(keys, action)), ACTION_TEXT[action]) for action in actions]
+def key_help(collect: CollectConfig, settings: ScreenSettings) -> list[KeyHelp]:
+    """All keys with their meaning, in the order shown; those of audit questions too, where there are any."""
+    asked = [kinds.get(collect.question), *([AUDIT_KIND] if collect.audit_fraction else [])]
+    distinct = dict.fromkeys(asked)
+    lines = [line for kind in distinct for line in kind.help(settings)]
+    actions = dict.fromkeys((*(action for kind in distinct for action in kind.actions), *COMMON_ACTIONS))
+    return lines + [KeyHelp(tuple(getattr(collect.keys, action)), ACTION_TEXT[action]) for action in actions]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from feedback_store.audit import base_source
 from feedback_store.errors import ChangedError
 from feedback_store.records import NO_ANSWER, Judgment
 from feedback_store.retraction import StoredIds
@@ -96,7 +97,7 @@ class Ledger:
         if row["id"] in self.owner:
             return None
         self.owner[row["id"]] = row["annotator"]
-        if row["source"] in TEACHER_SOURCES:
+        if base_source(row["source"]) in TEACHER_SOURCES:
             return None
         self._stored.learn([row["id"]], [row["retracts"]])
         if row["retracts"]:

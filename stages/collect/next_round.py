@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from feedback_store.audit import is_audit
 from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.kinds import kinds
@@ -14,7 +15,8 @@ from pipeline.models.reward_model import RewardModel
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.question_plan import features_of
+from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
+from stages.collect.question_plan import audit_queries, features_of
 from stages.collect.teacher_judgments import answerable, simulated_answers
 
 
@@ -27,16 +29,31 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     settings, store = ws.config.collect, ws.run.open_store()
     gold = read_gold_labels(ws.table, ws.classes)
     pool = answerable(ws, gold)
+    split = split_pool(ws, pool.numpy())
+    audits = round_audits(store, split, number, count, settings.audit_fraction)
     candidates = Candidates(
-        pool,
+        torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS, number),
         judged=judged_rows(ws, store, number),
         samples=posterior(ws, before) if number else None,
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count, candidates)
-    store.append(list(simulated_answers(ws, gold, pool, queries, number)))
+    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count - len(audits), candidates)
+    answers = list(simulated_answers(ws, gold, pool, queries, number=number))
+    if audits:
+        audited = simulated_answers(ws, gold, pool, audit_queries(audits), number=number, audit=True)
+        answers = interleaved(answers, list(audited), settings.audit_fraction)
+    store.append(answers)
+
+
+def round_audits(store: FeedbackStore, split: AuditSplit, number: int, count: int, fraction: float) -> list[int]:
+    """Rows of the images that a round audits: its share of those that earlier rounds did not audit."""
+    singles = store.per_image_judgments()
+    earlier = singles[singles["round"].astype(int) < number]
+    done = int(earlier["source"].map(is_audit).sum()) if len(earlier) else 0
+    left: list[int] = split.reserved[done:].tolist()
+    return left[: split.count(count, fraction)]
 
 
 def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The questions of a run: items from the query strategy, and gold items."""
+"""The questions of a run: items from the query strategy, audit items among them, and gold items."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.labelled import labelled_rows as read_labelled_rows
 from pipeline.data.representation import representation
 from pipeline.errors import UserError
-from pipeline.kinds import kinds
+from pipeline.kinds import AUDIT_KIND, Queries, kinds
 from pipeline.kinds.items import Item, distinct, items_of
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
+from stages.collect.audit_plan import interleaved, split_pool
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,33 @@ def plan(ws: Workspace) -> Plan:
         UserError: no image to ask about, or gold items are wanted and the reference has no labels.
     """
     settings = ws.config.collect
-    pool = torch.from_numpy(pool_of(ws))
+    pool = pool_of(ws)
     wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
+    split = split_pool(ws, pool)
+    audits = split.count(wanted, settings.audit_fraction)
     candidates = Candidates(
-        pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS), represent=lambda: features_of(ws)
+        torch.from_numpy(split.ordinary),
+        ws.log_reference,
+        generator(ws.config.seed, Stream.QUESTIONS),
+        represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), wanted, candidates)
+    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), wanted - audits, candidates)
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
+    items = interleaved(items, audit_items(ws, split.reserved[:audits].tolist()), settings.audit_fraction)
     return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)
+
+
+def audit_queries(rows: list[int]) -> Queries:
+    """An audit question about each of these images."""
+    queries = AUDIT_KIND.query_each(torch.tensor(rows, dtype=torch.long))
+    assert queries is not None, "audit questions ask about an image, not about a label that a model drew"
+    return queries
+
+
+def audit_items(ws: Workspace, rows: list[int]) -> list[Item]:
+    """The same as items."""
+    items = items_of(audit_queries(rows), ws.table.ids.tolist(), ws.classes)
+    return [replace(item, audit=True) for item in items]
 
 
 def _gold_items(ws: Workspace, wanted: int) -> list[Item]:

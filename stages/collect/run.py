@@ -17,6 +17,7 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
+from feedback_store.audit import base_source
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore
@@ -68,7 +69,7 @@ def run(config: Config, force: bool = False, announce: Callable[[str], object] =
 def _ask_people(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) -> int:
     """Open the page or the window until it is closed; returns the number of rows stored."""
     sources = [*store.comparisons()["source"], *store.per_image_judgments()["source"]]
-    if automatic := sum(source in TEACHER_SOURCES for source in sources):
+    if automatic := sum(base_source(source) in TEACHER_SOURCES for source in sources):
         warnings.warn(
             f"{store.location}: {automatic} judgments are of a simulated or replay teacher, and people's are added to them; to "
             "separate them set a new folder: SET=collect.folder=...",

@@ -14,14 +14,15 @@ from torch import Tensor
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
-from pipeline.kinds import JudgmentKind, Queries, Simulation, kinds
+from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, Simulation, kinds
 from pipeline.kinds.items import Item, items_of
 from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.question_plan import features_of, pool_of
+from stages.collect.audit_plan import interleaved, split_pool, with_repeats
+from stages.collect.question_plan import audit_items, audit_queries, features_of, pool_of
 from stages.collect.teachers.replay import read_recorded
 from stages.collect.teachers.response_times import simulated_milliseconds
 
@@ -51,51 +52,65 @@ def answerable(ws: Workspace, gold: GoldLabels) -> Tensor:
 
 def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     settings, pool = ws.config.collect, answerable(ws, gold)
+    split, count = split_pool(ws, pool.numpy()), settings.count or len(pool)
+    audits_wanted = split.count(count, settings.audit_fraction)
+    audited = with_repeats(split.reserved.tolist(), audits_wanted, settings.repeat_fraction)
     candidates = Candidates(
-        pool, ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS), represent=lambda: features_of(ws)
+        torch.from_numpy(split.ordinary),
+        ws.log_reference,
+        generator(ws.config.seed, Stream.QUESTIONS),
+        represent=lambda: features_of(ws),
     )
     kind = kinds.get(settings.question)
-    queries = strategies.get(settings.strategy).choose(kind, settings.count or len(pool), candidates)
-    return simulated_answers(ws, gold, pool, queries)
+    queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
+    records = simulated_answers(ws, gold, pool, queries)
+    if not audited:
+        return records
+    audits = simulated_answers(ws, gold, pool, audit_queries(audited), audit=True)
+    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
 
 
 def simulated_answers(
-    ws: Workspace, gold: GoldLabels, pool: Tensor, queries: Queries, number: int = 0
+    ws: Workspace, gold: GoldLabels, pool: Tensor, queries: Queries, *, number: int = 0, audit: bool = False
 ) -> Iterator[Judgment]:
     """Answers of the simulated teacher, with simulated response times.
 
     Args:
         pool: [P] row numbers of all images that can be asked about.
         number: of the round; each has random streams of its own.
+        audit: whether these are audit questions.
     """
     settings, seed = ws.config.collect, ws.config.seed
     rows = pool.numpy()
     mean_utility = float((ws.log_reference[rows].exp().numpy() * gold.utility(rows)).sum(-1).mean())
     parameters = parameters_of(settings.simulated)
     later = [number] if number else []  # so that a single collection is the first round
-    answers = np.random.default_rng([seed, Stream.SIMULATED_ANSWERS, *later])
-    simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, answers)
+    random = np.random.default_rng([seed, Stream.SIMULATED_AUDIT if audit else Stream.SIMULATED_ANSWERS, *later])
+    simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, random)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
-    random = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *later])
-    times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, random)
+    seconds = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *([number, 1] if audit else later)])
+    times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, seconds)
     names = [f"simulated-{settings.simulated.name}"] * len(replies)
-    return _records(ws, queries, replies, names, times, who=who, round_number=number)
+    items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
+    return _records(ws, items, replies, names, times, who=who, round_number=number)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:
     settings = ws.config.collect
     kind = kinds.get(settings.question)
     recorded = read_recorded(settings.replay, ws.table, ws.classes)
-    count = settings.count or len(recorded.rows)
-    queries = kind.query_each(torch.from_numpy(recorded.rows[:count]))
+    split, count = split_pool(ws, np.unique(recorded.rows)), settings.count or len(recorded.rows)
+    audited = split.reserved[: split.count(count, settings.audit_fraction)]
+    others = np.flatnonzero(np.isin(recorded.rows, split.ordinary))
+    queries = kind.query_each(torch.from_numpy(recorded.rows[others][: count - len(audited)]))
     if queries is not None:  # one question per recorded label
-        entries = np.arange(len(queries))
+        entries = others[: len(queries)]
     else:
         candidates = Candidates(
-            torch.from_numpy(np.unique(recorded.rows)), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS)
+            torch.from_numpy(split.ordinary), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS)
         )
-        queries = strategies.get(settings.strategy).choose(kind, count, candidates)
+        queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
         entries = recorded.entries_for(queries.rows[:, 0].numpy())
     replies = kind.replay(queries, recorded.labels[entries], ws.classes)
     if replies is None:
@@ -103,19 +118,31 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         raise UserError(
             f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
         )
-    return _records(ws, queries, replies, recorded.annotators[entries].tolist(), [None] * len(replies), who="")
+    names = recorded.annotators[entries].tolist()
+    records = _records(ws, _items(ws, queries), replies, names, [None] * len(replies), who="")
+    if not len(audited):
+        return records
+    entries = recorded.entries_for(audited)
+    labels = AUDIT_KIND.replay(audit_queries(audited.tolist()), recorded.labels[entries], ws.classes) or []
+    items, names = audit_items(ws, audited.tolist()), recorded.annotators[entries].tolist()
+    audits = _records(ws, items, labels, names, [None] * len(labels), who="")
+    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
+
+
+def _items(ws: Workspace, queries: Queries) -> list[Item]:
+    return items_of(queries, ws.table.ids.tolist(), ws.classes)
 
 
 def _question_id(ws: Workspace, place: str, item: Item, who: str) -> str:
     """A deterministic id of a question to a teacher, so that a repeated collection stores nothing twice."""
-    parts = [part for side in item.sides for part in side]
+    parts = [part for side in item.sides for part in side] + ["audit"] * item.audit
     text = "\x1f".join([ws.config.name, str(ws.config.seed), ws.config.collect.teacher, who, place, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _records(
     ws: Workspace,
-    queries: Queries,
+    items: Sequence[Item],
     answers: Sequence[str],
     annotators: Sequence[str],
     times: Sequence[int | None],
@@ -123,7 +150,6 @@ def _records(
     who: str,
     round_number: int = 0,
 ) -> Iterator[Judgment]:
-    items = items_of(queries, ws.table.ids.tolist(), ws.classes)
     source = ws.config.collect.teacher
     for number, (item, answer, name, ms) in enumerate(zip(items, answers, annotators, times, strict=True)):
         place = f"{round_number}:{number}" if round_number else str(number)

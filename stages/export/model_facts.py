@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from feedback_store import agreement
+from feedback_store.audit import base_source
 from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.learning.statistics import expected_calibration_error, is_uniform, wilson_interval
@@ -125,5 +126,5 @@ def judgments(store: FeedbackStore) -> dict[str, Any]:
         "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
         "kinds": agreement.as_json(store.quality())["questions"],
         "sources": {name: sources.count(name) for name in sorted(set(sources))},
-        "automatic": sum(source in AUTOMATIC_SOURCES for source in sources),
+        "automatic": sum(base_source(source) in AUTOMATIC_SOURCES for source in sources),
     }

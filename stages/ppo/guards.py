@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.config.ppo import PPOConfig
 from pipeline.errors import UserError
 from pipeline.learning.objective import PolicyMetrics
+from pipeline.run.workspace import Workspace
 
 SPREAD_GROWTH_LIMIT = 1.25  # the ensemble's spread has grown when it is this many times its first value
 
@@ -99,3 +100,13 @@ class OverOptimisationCheck:
                 self.first["spread"],
                 spread,
             )
+
+
+def refuse_chance(ws: Workspace) -> None:
+    """Raise UserError if the reward model's card says that it is no better than chance: PPO would align with noise."""
+    verdict = ws.run.read("reward", "card.json", "verdict")["verdict"]
+    if verdict["short"] == "no better than chance":
+        raise UserError(
+            f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or "
+            "use FORCE=1 to run PPO all the same"
+        )

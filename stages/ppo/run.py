@@ -33,9 +33,10 @@ from pipeline.run.run_folder import RunFolder
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
+from stages.ppo.audit import update_estimate
 from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.evaluate import Evaluator, evaluate
-from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence
+from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence, refuse_chance
 from stages.ppo.learner import Learner
 from stages.ppo.over_optimisation_plot import over_optimisation
 from stages.ppo.start import choose_start
@@ -72,6 +73,7 @@ def run(config: Config, force: bool = False) -> bool:
     checkpoints = stage.checkpoints(inputs, "iteration", ws.runtime, force)
     if stage.is_current(inputs) and not force:
         checkpoints.clear()
+        update_estimate(ws)
         return False
     if not force:
         refuse_chance(ws)
@@ -88,21 +90,12 @@ def run(config: Config, force: bool = False) -> bool:
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
         result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
         result |= {"start": start.name, "J_start": start.J}
+        update_estimate(ws, log_pi)
         outputs = [*saved, "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()
     ws.runtime.wait()
     return True
-
-
-def refuse_chance(ws: Workspace) -> None:
-    """Raise UserError if the reward model's card says that it is no better than chance: PPO would align with noise."""
-    verdict = ws.run.read("reward", "card.json", "verdict")["verdict"]
-    if verdict["short"] == "no better than chance":
-        raise UserError(
-            f"the reward model is no better than chance ({verdict['why']}); see {ws.run.path / 'reward' / 'card.html'}, or "
-            "use FORCE=1 to run PPO all the same"
-        )
 
 
 # What the progress bar shows, and its column in metrics.csv.
@@ -242,9 +235,15 @@ def describe(summary: dict[str, Any]) -> str:
     policy = summary["policy"]
     accuracy = "" if policy["accuracy"] is None else f"accuracy {policy['accuracy']:.1%}, "
     start = "the reward model" if policy.get("start") == "reward" else "the reference"
+    estimate = policy.get("estimate")
+    audited = (
+        ""
+        if estimate is None
+        else f"audited {estimate['accuracy']:.1%} [{estimate['low']:.1%}, {estimate['high']:.1%}], "
+    )
     early = f"; stopped early and kept iteration {policy['iteration']}" if policy["stopped"] else ""
     return (
         click.style("ppo", bold=True)
-        + f"        {accuracy}{policy['attained']:.1%} of the way from the reference to the exact optimum "
+        + f"        {accuracy}{audited}{policy['attained']:.1%} of the way from the reference to the exact optimum "
         f"({policy['attained_heldout']:.1%} on held-out images), KL {policy['kl']:.2f} nats, beta {policy['beta']:.3g}, started from {start}{early}"
     )

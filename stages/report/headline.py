@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.run.estimate_file import sentence
 from pipeline.ui.html import number, percent, points
 
 SIGNIFICANCE = 0.05  # level of McNemar's test
@@ -43,6 +44,7 @@ def headline(report: Mapping[str, Any]) -> dict[str, Any]:
     sentences = [
         _missing(report),
         _accuracy(report),
+        sentence(ppo["estimate"]) if ppo and ppo.get("estimate") else "",
         _ppo(ppo),
         _changed(predictions),
         _reward(report["card"]),

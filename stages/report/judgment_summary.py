@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from feedback_store import agreement
+from feedback_store.audit import base_source, is_audit
 from feedback_store.schemas import schemas
 from feedback_store.store import FeedbackStore
 from pipeline.learning.person_seconds import SIMULATED_SOURCE
@@ -43,7 +44,7 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
         "taken_back": sum(int((frame["retracts"] != "").sum()) for frame in stored),
         "first": everything["created_at"].min(),
         "last": everything["created_at"].max(),
-        "sources": {SOURCES.get(str(k), str(k)): int(n) for k, n in everything["source"].value_counts().items()},
+        "sources": {_source(str(k)): int(n) for k, n in everything["source"].value_counts().items()},
         "kinds": [
             {"kind": name, "asked": f"{schemas.get(name).asks}?", "answers": schemas.get(name).answer_counts(frame)}
             | _seconds(frame)
@@ -55,6 +56,11 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
         "classes": classes,
         "annotators": quality["annotators"],
     }
+
+
+def _source(source: str) -> str:
+    name = SOURCES.get(base_source(source), base_source(source))
+    return f"{name} (audit)" if is_audit(source) else name
 
 
 def _seconds(frame: pd.DataFrame) -> dict[str, Any]:

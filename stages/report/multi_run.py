@@ -76,6 +76,7 @@ ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("reference, accuracy [95 %]", lambda one: _before(one["predictions"], _accuracy)),
     ("chance", lambda one: percent(one["predictions"]["chance"])),
     ("policy, accuracy [95 %]", lambda one: _accuracy(one["predictions"]["after"])),
+    ("policy, accuracy from audit answers [95 %]", lambda one: _accuracy(one["ppo"]["estimate"])),
     ("paired difference, points [95 %]", lambda one: _difference(one["predictions"]["paired"])),
     ("right to wrong", lambda one: str(one["predictions"]["paired"]["lost"])),
     ("wrong to right", lambda one: str(one["predictions"]["paired"]["gained"])),

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.config import dump_config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.models.policy import log_policy
+from pipeline.run.estimate_file import read_estimate
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Row
 from stages.report.judgment_summary import summarise_judgments
@@ -62,6 +63,7 @@ def _ppo(ws: Workspace) -> dict[str, Any]:
     """PPO's result, and its metrics by iteration."""
     return {
         "result": ws.run.read("ppo", "result.json", "policy")["policy"],
+        "estimate": read_estimate(ws.run.path),
         "rows": metrics(ws.run.require("ppo", "metrics.csv")),
         "settings": ws.config.ppo.model_dump(mode="json"),
     }

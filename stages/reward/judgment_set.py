@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from feedback_store.audit import audit_images, without_images
 from feedback_store.errors import FeedbackWarning
 from feedback_store.records import NO_ANSWER
 from feedback_store.store import FeedbackStore
@@ -125,7 +126,7 @@ def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:
 def read_judgments(
     store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: Objective
 ) -> JudgmentSet:
-    """The answers that an objective trains on; `cant_tell` and `bad_image` are not among them.
+    """The answers that an objective trains on, without `cant_tell`, `bad_image` and any answer about an audited image.
 
     Args:
         position: row number of each image id.
@@ -134,7 +135,8 @@ def read_judgments(
     Raises:
         UserError: an unknown class, or no answer of the kind needed.
     """
-    pairs, singles = store.comparisons(), store.per_image_judgments()
+    audited = audit_images(store)  # these images measure the policy, which must not learn from any answer about them
+    pairs, singles = (without_images(frame, audited) for frame in (store.comparisons(), store.per_image_judgments()))
     pairs = pairs[~pairs["choice"].isin(NO_ANSWER)] if objective != "supervised" else pairs.iloc[:0]
     singles = singles[~singles["answer"].isin(NO_ANSWER)] if objective != "bradley_terry" else singles.iloc[:0]
     where_pair, where_single = partial(store.where, "pairwise"), partial(store.where, "per_image")

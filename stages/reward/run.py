@@ -16,6 +16,7 @@ import torch
 from pipeline.config import Config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
+from pipeline.learning.audited_accuracy import audited_accuracy
 from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.adapters import merged
 from pipeline.models.reward_model import RewardModel, share_of
@@ -61,6 +62,7 @@ def run(config: Config, force: bool = False) -> bool:
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         argmax = accuracy(model.utilities(trained.utilities, ws.log_reference))
         card = make_card(ws, model, trained, judgments=judgments, argmax_accuracy=argmax, kl_weight=weight)
+        card["audit"] = audit(ws, model, trained, weight)
         write_json(stage.path / "card.json", card)
         write_atomically(stage.path / "card.html", card_html(ws, card).encode())
         stage.finish(inputs, ["model.safetensors", "metrics.csv", "card.json", "card.html"], {"reward": _summary(card)})
@@ -108,6 +110,13 @@ def weigh(ws: Workspace, model: RewardModel, trained: Trained) -> dict[str, Any]
     chosen = choose(evidence, ws.config.reward, accuracy)
     model.prior_weight.fill_(chosen["prior_weight"])
     return chosen
+
+
+def audit(ws: Workspace, model: RewardModel, trained: Trained, weight: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The accuracy that audit answers tell of pi* at the chosen beta, or of the highest utility without one; None without any."""
+    utility = model.utilities(trained.utilities, ws.log_reference)
+    logits = utility if weight is None else weight["prior_weight"] * ws.log_reference + utility / weight["beta"]
+    return audited_accuracy(ws, logits.argmax(-1), read_gold_labels(ws.table, ws.classes))
 
 
 def gather_evidence(ws: Workspace, model: RewardModel, trained: Trained) -> Evidence:

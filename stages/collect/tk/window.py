@@ -12,7 +12,7 @@ from feedback_store.errors import FeedbackError
 from feedback_store.store import FeedbackStore
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
-from pipeline.kinds import Choice, Screen, kinds
+from pipeline.kinds import Choice, Screen
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable
 from pipeline.run.workspace import Workspace
@@ -226,8 +226,7 @@ class Window:
     def _help(self) -> None:
         top = tk.Toplevel(self.root)
         top.title("image-rlhf: keys")
-        kind = kinds.get(self.settings.question)
-        for row, line in enumerate(key_help(kind, self.settings.keys, self.assignments.screen_settings)):
+        for row, line in enumerate(key_help(self.settings, self.assignments.screen_settings)):
             keys, meaning = "  ".join(map(shown_key, line.keys)), line.meaning
             ttk.Label(top, text=keys).grid(row=row, column=0, sticky="e", padx=GAP, pady=2)
             ttk.Label(top, text=meaning).grid(row=row, column=1, sticky="w", padx=GAP, pady=2)

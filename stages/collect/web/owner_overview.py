@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from feedback_store.agreement import as_json
 from feedback_store.store import FeedbackStore, Position
+from pipeline.run.estimate_file import read_estimate, sentence
 from stages.collect.assignments import Assignments
 from stages.collect.web.personal_links import Links
 
@@ -19,10 +21,11 @@ MIN_REFRESH_SECONDS = 3  # minimum time between two computations of the tables
 class Overview:
     """Args:
     gold: true class of each image whose class is known, for accuracy on gold items.
+    run: folder of the run, for the accuracy of its newest policy.
     """
 
-    def __init__(self, store: FeedbackStore, gold: Mapping[str, str]) -> None:
-        self._store, self._gold = store, gold
+    def __init__(self, store: FeedbackStore, gold: Mapping[str, str], run: Path | None = None) -> None:
+        self._store, self._gold, self._run = store, gold, run
         self._tables: dict[str, Any] = {}
         self._computed_at = 0.0
         self._position: Position | None = None  # how far the store was read for the tables
@@ -62,6 +65,7 @@ class Overview:
             for link in links.annotators
         ]
         progress = assignments.progress("")
+        estimate = read_estimate(self._run) if self._run else None
         return {
             "done": progress.done,
             "total": progress.total,
@@ -69,4 +73,5 @@ class Overview:
             "each": assignments.settings.judgments_per_item,
             "question": assignments.settings.question,
             "people": people,
+            "estimate": sentence(estimate) if estimate else "",
         }

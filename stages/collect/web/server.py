@@ -54,7 +54,7 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
         links,
         Presenter(assignments, links, ws.table, ws.classes, log_reference=ws.log_reference),
         Renditions.of(ws.table, ws.config),
-        Overview(store, gold),
+        Overview(store, gold, ws.run.path),
         accepted_hosts(settings.server.host, settings.server.allowed_hosts),
         settings.server.tls_key is not None,
         settings.server.read_seconds,

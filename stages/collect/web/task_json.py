@@ -51,7 +51,7 @@ class Presenter:
             "actions": [
                 {"name": name, "text": ACTION_TEXT[name], "keys": getattr(keys, name)} for name in COMMON_ACTIONS
             ],
-            "help": [{"keys": line.keys, "meaning": line.meaning} for line in key_help(kind, keys, self._screen)],
+            "help": [{"keys": line.keys, "meaning": line.meaning} for line in key_help(self._settings, self._screen)],
             "alone": len(self._links.annotators) == 1,
             "next_step": next_command.make("train-reward"),
         }
@@ -59,14 +59,17 @@ class Presenter:
     def task(self, annotator: str, task: Task) -> dict[str, Any]:
         """One question: its text, the images' URLs, and the choices."""
         screen = task.screen(self._screen)
+        kind = kinds.get(task.item.kind)
+        other = kind is not self._kind  # an audit question among questions of another kind has its own layout
         return {
             "key": task.item.key,
             "text": screen.text,
             "images": [f"images/{self._name(annotator, image)}" for image in screen.images],
             "image_choices": [self._choice(choice) for choice in screen.image_choices],
             "choices": [self._choice(choice) for choice in screen.choices]
-            if self._kind.choices(self._screen) is None
+            if other or kind.choices(self._screen) is None
             else None,
+            "style": kind.style if other else None,
             "notes": self._notes(annotator, task, screen),
         }
 

@@ -79,7 +79,8 @@ def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> N
     for name in ("seconds", "speed", "seconds_spread", "fatigue"):
         del tree["collect"]["simulated"][name]
     assert with_added(tree)["collect"]["simulated"]["seconds"] is False, "as that version behaved"
-    del tree["collect"]["store"], tree["collect"]["strategy"]
+    for name in ("store", "strategy", "audit_fraction", "audit_width"):
+        del tree["collect"][name]
     tree["images"]["size"] = 224
     before = {name: tree[name] for name in ("seed", "images", "collect")}
     assert settings() == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from support.display import needs_display
 
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.schemas import Subject
+from pipeline.config.collect import CollectConfig
 from pipeline.config.judging_keys import KeysConfig
 from pipeline.kinds import ScreenSettings, kinds
 from stages.collect.actions import key_help
@@ -180,5 +181,5 @@ def test_keys_in_either_case_and_by_other_names() -> None:
     assert board.read("Left", "", choices) == (None, "b"), "the side shown on the left"
     assert board.read("question", "?", choices) == ("help", None)
     assert board.read("F5", "", choices) == (None, None)
-    shown = key_help(kinds.get("comparison"), KeysConfig(), settings)
+    shown = key_help(CollectConfig(), settings)
     assert any(line.meaning == "left is better" for line in shown)

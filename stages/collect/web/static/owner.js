@@ -31,6 +31,8 @@ async function refresh() {
     const share = status.total ? status.done / status.total : 1;
     $("title").textContent = `${status.done} of ${status.total} answers`;
     $("sub").textContent = `${status.items} questions (${KINDS[status.question]}), ${status.each} ${status.each === 1 ? "person" : "people"} each`;
+    $("estimate").hidden = !status.estimate;
+    $("estimate").textContent = status.estimate && `Policy of the last make ppo. ${status.estimate}`;
     $("bar").setAttribute("aria-valuenow", Math.round(100 * share));
     $("bar-fill").style.width = `${100 * share}%`;
     table("people", [["Name", (r) => r.name], ["Answered", (r) => r.mine], ["Holds now", (r) => r.holding], ["Questions left", (r) => r.left], ["Personal link", link]], status.people);

@@ -95,15 +95,18 @@ export class View {
   choices(task) {
     const box = $("choices");
     const act = (answer) => this.answer(answer);
-    const fixed = !task.choices;
+    const other = typeof task.style === "string"; // an audit question among questions of another kind
+    const fixed = !task.choices || other; // every class is a choice
     const choices = task.choices ?? this.session.choices;
     const many = fixed && choices.length > 10;
-    box.className = `choices ${this.session.style || (many ? "many" : "")}`;
-    if (this.layout) {
+    box.className = `choices ${(other ? task.style : this.session.style) || (many ? "many" : "")}`;
+    this.layoutKey = null;
+    if (this.layout && !other) {
       this.layoutKey = this.layout({ task, box, choices, answer: act });
     } else if (!many) {
       box.replaceChildren(...choices.map((choice) => button(choice, act)));
-    } else if (!this.classButtons) {
+    } else if (!this.classButtons || this.search.closest("#choices") === null) {
+      this.listed = choices;
       this.classButtons = choices.map((choice) => button(choice, act));
       this.search = element("input", { type: "text", placeholder: "Type a number, or / to search by name", ariaLabel: "Search a class by name", autocomplete: "off", spellcheck: false });
       this.search.addEventListener("input", () => this.filter(this.search.value));
@@ -118,7 +121,7 @@ export class View {
   filter(text) {
     const wanted = text.trim().toLowerCase();
     if (this.search.value !== text) this.search.value = text;
-    const shown = this.session.choices.filter(({ text: name, number }, n) => {
+    const shown = this.listed.filter(({ text: name, number }, n) => {
       const fits = !wanted || (/^\d+$/.test(wanted) ? String(number).startsWith(wanted) : name.toLowerCase().includes(wanted));
       this.classButtons[n].classList.toggle("out", !fits);
       return fits;
