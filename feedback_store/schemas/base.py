@@ -27,7 +27,7 @@ class Subject:
     """What a question is about.
 
     Attributes:
-        images: ids of the images shown, one or two.
+        images: ids of the images shown: one, two, or those of a page.
         labels: class names asked about, none or several.
     """
 
@@ -103,6 +103,22 @@ class Schema(ABC):
             FeedbackError: the answer is invalid.
         """
 
+    def records(
+        self, subject: Subject, answer: str, *, page: str, id: str, retracts: str = "", **common: Any
+    ) -> Sequence[Judgment]:
+        """All rows of an answer: one, unless the question is a page of several images (`feedback_store.pages`).
+
+        Args:
+            page: key of the question.
+            id: of the answer.
+            retracts: id of the answer that this one takes back.
+            common: as in `record`.
+
+        Raises:
+            FeedbackError: the answer is invalid.
+        """
+        return [self.record(subject, answer, id=id, retracts=retracts, **common)]
+
     @abstractmethod
     def subject(self, row: Row) -> Subject:
         """What a stored row is about."""
@@ -110,6 +126,14 @@ class Schema(ABC):
     def answer(self, row: Row) -> str:
         """The answer of a stored row."""
         return row[self.answer_column]
+
+    def folded(self, before: str | None, row: Row) -> str:
+        """The answer that rows belong to, from one more of its rows.
+
+        Args:
+            before: of the rows before; None for the first.
+        """
+        return self.answer(row)
 
     @abstractmethod
     def sides(self, subject: Subject) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ class CollectConfig(Section):
         "csv", description="where judgments are stored: `csv`, or the name or address of an installed store"
     )
     question: str = Field(
-        "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating"
+        "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating, grid"
     )
     strategy: str = Field(
         "uniform",
@@ -58,6 +58,7 @@ class CollectConfig(Section):
     )
     lease_minutes: float = Field(15, gt=0, le=525_600, description="how long a question is reserved for a person")
     rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="ratings are 1 to this number")
+    grid_tiles: int = Field(24, ge=6, le=60, description="images on a page of the grid question")
     show_others: bool = Field(False, description="show other people's answers; biases judgments")
     show_model: bool = Field(False, description="show the reference's prediction; biases judgments")
     keys: KeysConfig = KeysConfig()

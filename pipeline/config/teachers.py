@@ -27,6 +27,12 @@ class SimulatedConfig(Section):
     fatigue: float = Field(
         0.0, ge=0, le=10, description="growth of the response times per hundred answers; 0.1: by a tenth of the first"
     )
+    miss_rate: Probability | None = Field(
+        None, description="grid: share of exceptions that are not marked; default: eps_mistake"
+    )
+    false_alarm_rate: Probability | None = Field(
+        None, description="grid: share of right images that are marked; default: eps_mistake"
+    )
 
     @field_validator("name")
     @classmethod

@@ -2,6 +2,7 @@
 
 from pipeline.kinds.base import Columns, JudgmentKind, kinds, likelihoods, register_kind, unregister_kind
 from pipeline.kinds.comparison import Comparison, ImageComparison
+from pipeline.kinds.grid import Grid
 from pipeline.kinds.label import Label
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
@@ -10,7 +11,7 @@ from pipeline.kinds.rating import Rating
 from pipeline.kinds.simulation import Simulation, TeacherParameters
 from pipeline.kinds.verdict import Verdict
 
-for _kind in (Comparison(), ImageComparison(), Label(), Verdict(), Rating()):
+for _kind in (Comparison(), ImageComparison(), Label(), Verdict(), Rating(), Grid()):
     register_kind(_kind)
 
 AUDIT_KIND: JudgmentKind = kinds.get(Label.name)  # of audit questions, whatever else is asked: the truth, not a side

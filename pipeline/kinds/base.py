@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from feedback_store.registry import Registry
 from feedback_store.schemas import Schema, schemas
 from feedback_store.schemas.base import Subject
+from pipeline.config.collect import CollectConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
@@ -82,6 +83,9 @@ class JudgmentKind(ABC):
         actions: settings in `collect.keys` whose keys answer it.
         style: CSS class of the choices on the page.
         script: source of a JavaScript module with a custom layout, or None (docs/architecture.md).
+        page_files: text of further modules and style sheets of `script`, by file name; served in `<name>/` beside it.
+        small_images: whether images are shown as tiles of a page, so that few pixels do and few questions are loaded ahead.
+        rows_per_question: rows that an answer is stored as; `collect.count` counts rows.
     """
 
     name: ClassVar[str]
@@ -90,6 +94,13 @@ class JudgmentKind(ABC):
     actions: ClassVar[tuple[str, ...]] = ()
     style: ClassVar[str] = ""
     script: ClassVar[str | None] = None
+    page_files: ClassVar[Mapping[str, str]] = {}
+    small_images: ClassVar[bool] = False
+    rows_per_question: int = 1
+
+    def configured(self, settings: CollectConfig) -> JudgmentKind:
+        """This kind with those settings of its own that drawing needs; itself for most kinds."""
+        return self
 
     # Asking --------------------------------------------------------------------------------------------------------
 
@@ -113,6 +124,17 @@ class JudgmentKind(ABC):
         """Similar queries for gold items: the known classes of the images answer them; some queries may be dropped."""
         return queries
 
+    def with_gold_tiles(
+        self, queries: Queries, gold: GoldLabels, share: float, random: torch.Generator
+    ) -> Queries | None:
+        """Queries with images of known classes hidden in them; None if gold items of this kind are questions of their own.
+
+        Args:
+            gold: known classes; -1 for other images.
+            share: of the images to replace.
+        """
+        return None
+
     @abstractmethod
     def screen(self, subject: Subject, shown_first: str, settings: ScreenSettings) -> Screen:
         """The question as it is shown.
@@ -128,6 +150,15 @@ class JudgmentKind(ABC):
     def answers(self, settings: ScreenSettings) -> Collection[str]:
         """Valid answers, besides `cant_tell` and `bad_image`; override it if `choices` returns None."""
         return tuple(choice.answer for choice in self.choices(settings) or ())
+
+    def is_valid(self, answer: str, subject: Subject, settings: ScreenSettings) -> bool:
+        """Whether this is an answer to a question about `subject`, besides `cant_tell` and `bad_image`."""
+        return answer in self.answers(settings)
+
+    def answer_text(self, answer: str, screen: Screen) -> str:
+        """An answer as it is shown to others (`collect.show_others`)."""
+        texts = {choice.answer: choice.text for choice in screen.choices if choice.action and choice.text}
+        return texts.get(answer, answer)
 
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         """Help lines for keys of this kind that are not actions."""
@@ -162,6 +193,10 @@ class JudgmentKind(ABC):
         milliseconds = rows["response_ms"].replace("", "nan").astype(float)
         return rows[["annotator"]].assign(seconds=milliseconds / 1000, usual=self.usual_seconds(classes))
 
+    def page_details(self, settings: ScreenSettings) -> Mapping[str, Any]:
+        """What `script` needs besides a question, as JSON."""
+        return {}
+
     # Simulating ----------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -181,6 +216,16 @@ class JudgmentKind(ABC):
     @abstractmethod
     def encode(self, columns: Columns) -> tuple[Tensor, Tensor, Tensor]:
         """Stored rows as row numbers [M, I], class numbers [M, L] and answer numbers [M], for the likelihood."""
+
+    def observed_errors(self, frame: pd.DataFrame, truth: pd.Series, annotator: np.ndarray, annotators: int) -> Tensor:
+        """[annotators, ...] counts of right and wrong answers about images of known classes, for `Likelihood.errors`.
+
+        Args:
+            frame: rows of this kind.
+            truth: [rows] class names; NaN where unknown.
+            annotator: [rows] numbers.
+        """
+        return torch.zeros(annotators)
 
 
 kinds: Registry[JudgmentKind] = Registry("judgment kind", "image_rlhf.judgment_kinds")

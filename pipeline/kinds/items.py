@@ -1,4 +1,4 @@
-"""Item: one question about one or two images, independent of the annotator and of the side shown first."""
+"""Item: one question about one or two images, or a page of them, independent of the annotator and of the side shown first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from feedback_store.audit import audit_source, is_audit
+from feedback_store.pages import page_row
 from feedback_store.records import Judgment
 from feedback_store.schemas import schema_of, schemas
 from feedback_store.schemas.base import Subject
@@ -38,7 +39,7 @@ class Item:
 
     @property
     def sides(self) -> list[tuple[str, str]]:
-        """Two pairs of image id and label; the second is empty if there is one side."""
+        """Two pairs of image id and label, the second empty if there is one side; of a page, a pair for each image."""
         return schemas.get(self.kind).sides(self.subject)
 
     @cached_property
@@ -58,11 +59,27 @@ class Item:
             common["source"] = audit_source(common["source"])
         return schemas.get(self.kind).record(self.subject, answer, shown_first=shown_first, **common)
 
+    def judgments(self, answer: str, *, id: str, **common: Any) -> Sequence[Judgment]:
+        """The rows of an answer: one, or one for each image of a page; they are to be stored together.
+
+        Raises:
+            FeedbackError: the answer is invalid.
+        """
+        if self.audit:
+            common["source"] = audit_source(common["source"])
+        return schemas.get(self.kind).records(self.subject, answer, page=self.key, id=id, **common)
+
 
 def item_of(row: Mapping[str, str]) -> Item:
-    """The item that a stored row answers."""
+    """The item that a stored row answers; of a page, the row's image alone."""
     schema = schema_of(row)
     return Item(schema.name, schema.subject(row), audit=is_audit(row["source"]))
+
+
+def key_of(row: Mapping[str, str]) -> str:
+    """The key of the item that a stored row answers; of a page's row, the page's."""
+    page = page_row(row["id"])
+    return page.page if page else item_of(row).key
 
 
 def items_of(queries: Queries, ids: Sequence[str], classes: Sequence[str]) -> list[Item]:

@@ -22,11 +22,13 @@ class Likelihood(ABC):
         name: e.g. `comparison`; kinds that share a likelihood share its parameters.
         reward_axis: what the card's histogram of rewards shows.
         answers_are_classes: whether an answer's number is that of a class; `reward.label_smoothing` applies then.
+        has_errors: whether people have error rates of their own here (`errors`), in place of a reliability.
     """
 
     name: ClassVar[str]
     reward_axis: ClassVar[str] = "reward of the label asked about"
     answers_are_classes: ClassVar[bool] = False
+    has_errors: ClassVar[bool] = False
 
     def count_answers(self, answer: Tensor, classes: int) -> int:
         """K, from the stored answers [M] and the number of classes."""
@@ -54,6 +56,30 @@ class Likelihood(ABC):
     def unreliable(self, parameters: Any, log_p: Tensor) -> Tensor:
         """log Q [M, K] or [K]: answers of an unreliable annotator; uniform unless overridden."""
         return log_p.new_full((log_p.shape[-1],), -math.log(log_p.shape[-1]))
+
+    def errors(self, observed: Tensor) -> nn.Module:
+        """Initial error rates of each annotator.
+
+        Args:
+            observed: [annotators, ...] counts from answers whose truth is known, as the kind's `observed_errors` counts them.
+        """
+        raise NotImplementedError
+
+    def with_errors(self, errors: Any, log_p: Tensor, annotator: Tensor) -> Tensor:
+        """log P of every answer [M, K] of people with error rates, from that of people without.
+
+        Args:
+            annotator: [M] numbers.
+        """
+        raise NotImplementedError
+
+    def log_prior(self, errors: Any) -> Tensor:
+        """log density of the error rates, up to a constant, with what was observed of them."""
+        raise NotImplementedError
+
+    def error_rates(self, errors: Any) -> dict[str, Tensor]:
+        """[annotators] of each rate, by its name on the card."""
+        return {}
 
     def correct_by_chance(self, answer: Tensor) -> float:
         """Number of answers [M] that equal the most common answer."""

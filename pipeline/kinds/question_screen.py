@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Screen:
         images: ids of the images, in the order shown.
         choices: buttons below the images.
         image_choices: if the images are buttons, the answer of each.
+        details: what the kind's own script needs of this question, as JSON.
     """
 
     text: str
     images: tuple[str, ...]
     choices: tuple[Choice, ...]
     image_choices: tuple[Choice, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def all_choices(self) -> tuple[Choice, ...]:
         """All choices of the question."""

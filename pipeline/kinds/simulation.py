@@ -18,12 +18,16 @@ class TeacherParameters:
         eps_mistake: probability of the opposite answer.
         eps_skip: a comparison is not answered if both utilities are below this times the mean utility.
         eps_equal: a comparison is a tie if the utilities differ by less than this times the mean utility.
+        miss_rate: probability that an exception on a page is not marked; None: eps_mistake.
+        false_alarm_rate: probability that a right image on a page is marked; None: eps_mistake.
     """
 
     beta: float = -1.0
     eps_mistake: float = 0.0
     eps_skip: float = 0.0
     eps_equal: float = 0.0
+    miss_rate: float | None = None
+    false_alarm_rate: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feedback_store.errors import FeedbackError
-from feedback_store.records import NO_ANSWER, now
+from feedback_store.records import NO_ANSWER, Judgment, now
 from pipeline.kinds import kinds
 from pipeline.kinds.items import Item
 from stages.collect.leases import LeasesError
@@ -63,7 +64,8 @@ class Answering:
         if owner is not None and owner != self._annotator:
             raise FeedbackError("somebody else's answer has this id")
         if owner is not None:
-            self._check_stored(answer)
+            if not self._complete(answer):
+                self._check_stored(answer)
             self.accepted.known.append(answer.id)
             return
         own = [] if answer.retracts else [(self._annotator, answer.item)]
@@ -73,6 +75,19 @@ class Answering:
             self._retract(answer)
         else:
             self._take(answer)
+
+    def _complete(self, answer: Answer) -> bool:
+        """Store the missing rows of a page's answer of which a power cut left some; whether any was missing."""
+        stored = self._ledger.current.get(answer.retracts or answer.id)
+        item = self._assignments.items.get(stored.key) if stored else None
+        if stored is None or item is None or (stored.key != answer.item and not answer.retracts):
+            return False
+        text, back = (stored.answer, answer.retracts) if answer.retracts else (answer.answer, "")
+        common = self._common(answer)
+        rows = item.judgments(text, shown_first=stored.shown_first, retracts=back, **common)
+        missing = [row for row in rows if row.id not in self._ledger.owner]
+        self.accepted.judgments += missing
+        return bool(missing)
 
     def _check_stored(self, answer: Answer) -> None:
         """Raise FeedbackError if another answer is stored under this id."""
@@ -84,26 +99,28 @@ class Answering:
         item = self._assignments.items.get(answer.item)
         if item is None:
             raise FeedbackError("unknown question")
-        valid = kinds.get(item.kind).answers(self._assignments.screen_settings)
-        if answer.answer not in (*valid, *NO_ANSWER):
+        kind = kinds.get(item.kind)
+        if answer.answer not in NO_ANSWER and not kind.is_valid(
+            answer.answer, item.subject, self._assignments.screen_settings
+        ):
             raise FeedbackError(f"{answer.answer!r} is not a valid answer to this question")
         lease = self._leases.of(self._annotator, item.key)
         times = self._ledger.by_item[item.key].get(self._annotator, 0)
         occasion = lease.occasion if lease else min(times, 1)
         shown_first = self._assignments.task(self._annotator, item, occasion).shown_first
-        judgment = item.judgment(answer.answer, shown_first=shown_first, **self._common(answer))
+        judgments = item.judgments(answer.answer, shown_first=shown_first, **self._common(answer))
         answered = times > 0 if lease is None else lease.answer not in ("", answer.id)
         in_time = lease is not None and lease.until > self._assignments.clock()
         if answered or not (in_time or self._assignments.has_room(self._annotator, item, occasion)):
             who = "you" if answered else "others"
-            self.accepted.late.append(judgment)
+            self.accepted.late += judgments
             self.accepted.refused.append(
                 Refused(answer.id, f"{who} have answered this question in the meantime", late=True)
             )
             return
         self._leases.grant(self._annotator, item.key, occasion, self._assignments.until(), answer=answer.id)
         self._fresh[answer.id] = _Fresh(item, answer.answer, shown_first)
-        self.accepted.judgments.append(judgment)
+        self._accept(answer, judgments)
 
     def _retract(self, answer: Answer) -> None:
         target = answer.retracts
@@ -120,10 +137,14 @@ class Answering:
         times = self._ledger.by_item[retracted.item.key].get(self._annotator, 0) + (target in self._fresh)
         self._leases.grant(self._annotator, retracted.item.key, 1 if times > 1 else 0, self._assignments.until())
         self._taken_back.add(target)
-        judgment = retracted.item.judgment(
+        judgments = retracted.item.judgments(
             retracted.answer, shown_first=retracted.shown_first, retracts=target, **self._common(answer)
         )
-        self.accepted.judgments.append(judgment)
+        self._accept(answer, judgments)
+
+    def _accept(self, answer: Answer, judgments: Sequence[Judgment]) -> None:
+        self.accepted.judgments += judgments
+        self.accepted.taken.append(answer.id)
 
     def _common(self, answer: Answer) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from contextlib import suppress
 from threading import Lock
 
 from feedback_store.errors import ChangedError
+from feedback_store.pages import answer_id
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore, Written
 from pipeline.config.collect import CollectConfig
@@ -178,8 +179,8 @@ class Assignments:
                 return self.store.write(judgments) if judgments else None
         except Exception:
             with self.leases.exclusive():
-                for judgment in judgments:
-                    self.leases.reopen(judgment.annotator, judgment.id)
+                for annotator, answer in answers_of(judgments):
+                    self.leases.reopen(annotator, answer)
             raise
 
     def settle(self, judgments: Sequence[Judgment], written: Written | None) -> None:
@@ -188,9 +189,9 @@ class Assignments:
             return
         self._update(self.ledger.add(judgments, written))
         with self.leases.exclusive():
-            for judgment in judgments:
-                if stored := self.ledger.current.get(judgment.id):
-                    self.leases.done(stored.annotator, stored.key, judgment.id)
+            for _, answer in answers_of(judgments):
+                if stored := self.ledger.current.get(answer):
+                    self.leases.done(stored.annotator, stored.key, answer)
 
     def progress(self, annotator: str) -> Progress:
         """Progress of this annotator and of the collection."""
@@ -198,3 +199,8 @@ class Assignments:
         answered = self.ledger.by_annotator[annotator]
         left = len(self._open) - len({key for key in answered.values() if key in self._open})
         return Progress(len(answered), left, total - sum(self._open.values()), total)
+
+
+def answers_of(judgments: Iterable[Judgment]) -> list[tuple[str, str]]:
+    """Annotator and id of each answer that these rows belong to, once each."""
+    return list(dict.fromkeys((judgment.annotator, answer_id(judgment.id)) for judgment in judgments))

@@ -11,7 +11,7 @@ from pipeline.data.decode_limits import Limits
 from pipeline.data.decoder_pool import Decoders
 from pipeline.data.image_table import ImageTable
 
-SCREEN_PIXELS, ZOOM_PIXELS = 1024, 2560  # longer side in pixels
+TILE_PIXELS, SCREEN_PIXELS, ZOOM_PIXELS = 256, 1024, 2560  # longer side in pixels
 MAX_CACHE_BYTES = 128 * 2**20
 DECODER_PROCESSES = 2
 

@@ -5,37 +5,45 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from feedback_store.audit import base_source
 from feedback_store.errors import ChangedError
+from feedback_store.pages import answer_id
 from feedback_store.records import NO_ANSWER, Judgment
 from feedback_store.retraction import StoredIds
 from feedback_store.schemas import schema_of
 from feedback_store.store import START, FeedbackStore, Written
 from feedback_store.tables import as_row
-from pipeline.kinds.items import item_of
+from pipeline.kinds.items import key_of
 
 TEACHER_SOURCES = ("simulated", "replay")  # their answers do not count as answers of people
 
 
 @dataclass(frozen=True)
 class CurrentAnswer:
-    """An answer that was not retracted; `key` is its item's key."""
+    """An answer that was not retracted.
+
+    Attributes:
+        key: of its item.
+        rows: number of its current rows: one, or those of a page.
+    """
 
     annotator: str
     key: str
     answer: str
     shown_first: str
+    rows: int = 1
 
 
 class Ledger:
-    """Current answers by item and by annotator.
+    """Current answers by item and by annotator; the rows of a page are one answer (`feedback_store.pages`).
 
     Attributes:
         current: every current answer by its id.
         taken_back: annotator of every retracted answer, by the answer's id.
-        owner: annotator of every row ever stored, by id.
+        owner: annotator of every row and answer ever stored, by id.
+        rows: number of all rows ever stored.
         by_item: for each item's key, the number of current answers of each annotator.
         by_annotator: for each annotator, the items' keys of their current answers by id, in order.
         position: how far the store was read.
@@ -49,6 +57,7 @@ class Ledger:
         self.current: dict[str, CurrentAnswer] = {}
         self.taken_back: dict[str, str] = {}
         self.owner: dict[str, str] = {}
+        self.rows = 0
         self.by_item: dict[str, dict[str, int]] = defaultdict(dict)
         self.by_annotator: dict[str, dict[str, str]] = defaultdict(dict)
         self.catch_up()
@@ -89,35 +98,46 @@ class Ledger:
         answered = list(self.by_item)
         for index in (self._of_item, self.current, self.owner, self.by_item, self.by_annotator):
             index.clear()
-        self._stored = StoredIds()
+        self._stored, self.rows = StoredIds(), 0
         return answered
 
     def _add_row(self, row: Mapping[str, str]) -> str | None:
         """Add a row unless it is known; returns the key of the item whose answers changed, if one did."""
         if row["id"] in self.owner:
             return None
-        self.owner[row["id"]] = row["annotator"]
+        judgment = answer_id(row["id"])
+        self.owner[row["id"]] = self.owner[judgment] = row["annotator"]
+        self.rows += 1
         if base_source(row["source"]) in TEACHER_SOURCES:
             return None
         self._stored.learn([row["id"]], [row["retracts"]])
         if row["retracts"]:
             return self._retract(row["retracts"])
         if row["id"] in self._stored.retracted:  # by an earlier row
-            self.taken_back[row["id"]] = row["annotator"]
+            self.taken_back[judgment] = row["annotator"]
             return None
-        key = item_of(row).key
-        answer = CurrentAnswer(row["annotator"], key, schema_of(row).answer(row), row.get("shown_first", "a"))
-        self.current[row["id"]] = answer
-        self._of_item[key].add(row["id"])
-        self.by_annotator[answer.annotator][row["id"]] = key
+        schema, key = schema_of(row), key_of(row)
+        if before := self.current.get(judgment):  # another row of the same page
+            text, rows = schema.folded(before.answer, row), before.rows + 1
+            self.current[judgment] = replace(before, answer=text, rows=rows)
+            return None
+        answer = CurrentAnswer(row["annotator"], key, schema.folded(None, row), row.get("shown_first", "a"))
+        self.current[judgment] = answer
+        self._of_item[key].add(judgment)
+        self.by_annotator[answer.annotator][judgment] = key
         times = self.by_item[key]
         times[answer.annotator] = times.get(answer.annotator, 0) + 1
         return key
 
-    def _retract(self, judgment: str) -> str | None:
-        answer = self.current.pop(judgment, None)
-        if answer is None:
+    def _retract(self, row: str) -> str | None:
+        judgment = answer_id(row)
+        answer = self.current.get(judgment)
+        if answer is None or row not in self.owner:
             return None
+        if answer.rows > 1:  # a page is answered as long as one of its rows is current
+            self.current[judgment] = replace(answer, rows=answer.rows - 1)
+            return None
+        del self.current[judgment]
         self.taken_back[judgment] = answer.annotator
         del self.by_annotator[answer.annotator][judgment]
         self._of_item[answer.key].remove(judgment)

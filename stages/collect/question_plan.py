@@ -11,7 +11,7 @@ from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.labelled import labelled_rows as read_labelled_rows
 from pipeline.data.representation import representation
 from pipeline.errors import UserError
-from pipeline.kinds import AUDIT_KIND, Queries, kinds
+from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, kinds
 from pipeline.kinds.items import Item, distinct, items_of
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
@@ -62,7 +62,9 @@ def plan(ws: Workspace) -> Plan:
     """
     settings = ws.config.collect
     pool = pool_of(ws)
-    wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
+    kind = kinds.get(settings.question).configured(settings)
+    per_item = settings.judgments_per_item * kind.rows_per_question
+    wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // per_item)
     split = split_pool(ws, pool)
     audits = split.count(wanted, settings.audit_fraction)
     candidates = Candidates(
@@ -71,10 +73,12 @@ def plan(ws: Workspace) -> Plan:
         generator(ws.config.seed, Stream.QUESTIONS),
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), wanted - audits, candidates)
-    items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
+    queries = strategies.get(settings.strategy).choose(kind, wanted - audits, candidates)
+    hidden = with_gold_tiles(ws, kind, queries) if settings.gold_fraction else None
+    items = distinct(items_of(queries if hidden is None else hidden, ws.table.ids.tolist(), ws.classes))
     items = interleaved(items, audit_items(ws, split.reserved[:audits].tolist()), settings.audit_fraction)
-    return Plan(items, _gold_items(ws, len(items)) if settings.gold_fraction else [], ws.classes)
+    separate = settings.gold_fraction and hidden is None
+    return Plan(items, _gold_items(ws, kind, len(items)) if separate else [], ws.classes)
 
 
 def audit_queries(rows: list[int]) -> Queries:
@@ -90,7 +94,8 @@ def audit_items(ws: Workspace, rows: list[int]) -> list[Item]:
     return [replace(item, audit=True) for item in items]
 
 
-def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
+def _known_labels(ws: Workspace) -> tuple[list[int], GoldLabels]:
+    """Rows of the labelled images of the reference, ascending, and their classes; -1 for other images."""
     known = labelled_rows(ws)
     if not known:
         raise UserError(
@@ -99,9 +104,20 @@ def _gold_items(ws: Workspace, wanted: int) -> list[Item]:
         )
     labels = np.full(len(ws.table), -1)
     labels[list(known)] = list(known.values())
+    return sorted(known), GoldLabels(ws.classes, labels)
+
+
+def with_gold_tiles(ws: Workspace, kind: JudgmentKind, queries: Queries) -> Queries | None:
+    """Pages with a share of `collect.gold_fraction` of images whose class is known; None for other kinds."""
+    _, gold = _known_labels(ws)
     random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
-    pool = torch.tensor(sorted(known))
-    kind = kinds.get(ws.config.collect.question)
+    return kind.with_gold_tiles(queries, gold, ws.config.collect.gold_fraction, random)
+
+
+def _gold_items(ws: Workspace, kind: JudgmentKind, wanted: int) -> list[Item]:
+    known, gold = _known_labels(ws)
+    random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
+    pool = torch.tensor(known)
     queries = kind.draw(pool, max(wanted, len(pool)), ws.log_reference, random)
-    queries = kind.with_known_answer(queries, GoldLabels(ws.classes, labels), random)
+    queries = kind.with_known_answer(queries, gold, random)
     return [replace(item, gold=True) for item in distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))]

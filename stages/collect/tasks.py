@@ -50,11 +50,17 @@ class Refused:
 
 @dataclass
 class Accepted:
-    """Results of a request: judgments to store, late ones, refusals, and ids that are stored already (`known`)."""
+    """Results of a request: judgments to store, late ones, refusals, and ids of answers.
+
+    Attributes:
+        taken: of the answers that `judgments` are the rows of.
+        known: of answers that are stored already.
+    """
 
     judgments: list[Judgment] = field(default_factory=list)
     late: list[Judgment] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
 
 

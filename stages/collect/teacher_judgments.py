@@ -22,7 +22,14 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.audit_plan import interleaved, split_pool, with_repeats
-from stages.collect.question_plan import audit_items, audit_queries, features_of, pool_of
+from stages.collect.question_plan import (
+    audit_items,
+    audit_queries,
+    features_of,
+    labelled_rows,
+    pool_of,
+    with_gold_tiles,
+)
 from stages.collect.teachers.replay import read_recorded
 from stages.collect.teachers.response_times import simulated_milliseconds
 
@@ -52,7 +59,8 @@ def answerable(ws: Workspace, gold: GoldLabels) -> Tensor:
 
 def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     settings, pool = ws.config.collect, answerable(ws, gold)
-    split, count = split_pool(ws, pool.numpy()), settings.count or len(pool)
+    kind = kinds.get(settings.question).configured(settings)
+    split, count = split_pool(ws, pool.numpy()), -(-(settings.count or len(pool)) // kind.rows_per_question)
     audits_wanted = split.count(count, settings.audit_fraction)
     audited = with_repeats(split.reserved.tolist(), audits_wanted, settings.repeat_fraction)
     candidates = Candidates(
@@ -61,8 +69,9 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
         generator(ws.config.seed, Stream.QUESTIONS),
         represent=lambda: features_of(ws),
     )
-    kind = kinds.get(settings.question)
     queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
+    if settings.gold_fraction and labelled_rows(ws):  # gold items of other kinds are for people alone
+        queries = with_gold_tiles(ws, kind, queries) or queries
     records = simulated_answers(ws, gold, pool, queries)
     if not audited:
         return records
@@ -88,7 +97,9 @@ def simulated_answers(
     random = np.random.default_rng([seed, Stream.SIMULATED_AUDIT if audit else Stream.SIMULATED_ANSWERS, *later])
     simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, random)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
-    who = json.dumps({"name": settings.simulated.name, **asdict(parameters)}, sort_keys=True)
+    # What is not set is left out, so that ids are those of versions without these parameters.
+    given = {name: value for name, value in asdict(parameters).items() if value is not None}
+    who = json.dumps({"name": settings.simulated.name, **given}, sort_keys=True)
     seconds = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *([number, 1] if audit else later)])
     times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, seconds)
     names = [f"simulated-{settings.simulated.name}"] * len(replies)
@@ -154,4 +165,6 @@ def _records(
     for number, (item, answer, name, ms) in enumerate(zip(items, answers, annotators, times, strict=True)):
         place = f"{round_number}:{number}" if round_number else str(number)
         identity = _question_id(ws, place, item, who)
-        yield item.judgment(answer, id=identity, annotator=str(name), source=source, response_ms=ms, round=round_number)
+        yield from item.judgments(
+            answer, id=identity, annotator=str(name), source=source, response_ms=ms, round=round_number
+        )

@@ -122,14 +122,20 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
     counts = judgments.annotator.bincount(minlength=len(judgments.annotators)).tolist()
     learned = members[0].latent.reliability
     eta = torch.stack([member.latent.eta.detach() for member in members]).mean(0).tolist()
+    # Likelihoods with error rates have no reliability, and the other way round.
+    rated = torch.tensor([likelihood.has_errors for likelihood in judgments.likelihoods])[judgments.kind]
+    pages = judgments.annotator[rated].bincount(minlength=len(judgments.annotators)).tolist()
+    each = [member.latent.error_rates() for member in members]
+    rates = {name: torch.stack([one[name] for one in each]).mean(0).tolist() for name in each[0]}
     return [
         {
             "name": name,
             "judgments": count,
-            "reliability": value if learned else None,
+            "reliability": value if learned and count > pages[number] else None,
             "flagged": learned and value < MIN_RELIABILITY,
+            **{rate: values[number] if pages[number] else None for rate, values in rates.items()},
         }
-        for name, count, value in zip(judgments.annotators, counts, eta, strict=True)
+        for number, (name, count, value) in enumerate(zip(judgments.annotators, counts, eta, strict=True))
     ]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -41,6 +41,8 @@ class JudgmentSet:
         annotators: names.
         answers: for each likelihood, the number of possible answers.
         unknown: judgments about images that are not in the table, which are left out.
+        observed: for likelihoods with error rates of their own, by name: counts of people's errors on images of known
+            classes (`JudgmentKind.observed_errors`); only those that were answered.
     """
 
     likelihoods: tuple[Likelihood, ...]
@@ -52,6 +54,7 @@ class JudgmentSet:
     annotators: tuple[str, ...]
     answers: tuple[int, ...]
     unknown: int = 0
+    observed: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -124,13 +127,19 @@ def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:
 
 
 def read_judgments(
-    store: FeedbackStore, position: dict[str, int], classes: tuple[str, ...], objective: Objective
+    store: FeedbackStore,
+    position: dict[str, int],
+    classes: tuple[str, ...],
+    objective: Objective,
+    known: Mapping[str, str] | None = None,
 ) -> JudgmentSet:
     """The answers that an objective trains on, without `cant_tell`, `bad_image` and any answer about an audited image.
 
     Args:
         position: row number of each image id.
         objective: bradley_terry takes comparisons, supervised per-image judgments, joint both.
+        known: class of each labelled image of the reference; answers about these tell people's error rates, where a
+            likelihood has such, and are not trained on.
 
     Raises:
         UserError: an unknown class, or no answer of the kind needed.
@@ -152,12 +161,16 @@ def read_judgments(
     number = {name: n for n, name in enumerate(annotators)}
     all_likelihoods = likelihoods()
     tables = {"pairwise": (pairs, where_pair), "per_image": (singles, where_single)}
-    parts = []
+    parts, observed = [], {}
     for likelihood in all_likelihoods:
         # Rows of a table in their own order, whatever their kind: kinds that share a likelihood share a table.
         sharing = [kind for kind in kinds if kind.likelihood is likelihood]
         frame, where = tables[sharing[0].schema.table]
         own = frame[np.logical_or.reduce([kind.schema.select(frame) for kind in sharing])]
+        if len(own) and likelihood.has_errors:
+            who, truth = own["annotator"].map(number).to_numpy(), own["image"].map(known or {})
+            observed[likelihood.name] = sharing[0].observed_errors(own, truth, who, len(annotators))
+            own = own[truth.isna()]
         encoded = sharing[0].encode(_columns(own, position, classes, where))
         parts.append((*encoded, _tensor(own["annotator"].map(number))))
     return JudgmentSet(
@@ -173,6 +186,7 @@ def read_judgments(
             for likelihood, part in zip(all_likelihoods, parts, strict=True)
         ),
         unknown=unknown,
+        observed=observed,
     )
 
 

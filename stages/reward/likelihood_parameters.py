@@ -33,6 +33,7 @@ class LikelihoodParameters(nn.Module):
     Attributes:
         of: parameters of each likelihood, by its name.
         reliability: whether reliabilities are learned.
+        errors: error rates of annotators, by the likelihoods that have such and were answered.
     """
 
     def __init__(self, judgments: JudgmentSet, config: RewardConfig, *, mistakes: bool = False) -> None:
@@ -52,6 +53,9 @@ class LikelihoodParameters(nn.Module):
                 )
             }
         )
+        with_errors = [likelihood for likelihood in judgments.likelihoods if likelihood.name in judgments.observed]
+        self.errors = nn.ModuleDict({one.name: one.errors(judgments.observed[one.name]) for one in with_errors})
+        self._likelihoods = {one.name: one for one in with_errors}
         annotators = len(judgments.annotators)
         self.reliability = mistakes or (config.reliability and annotators > 1)
         self.annotators = AnnotatorParameters(annotators, self.reliability)
@@ -80,8 +84,18 @@ class LikelihoodParameters(nn.Module):
         return pairs.nu
 
     def log_prior(self) -> Tensor:
-        """log density of Beta(10, 1) at every annotator's eta, up to a constant; 0 if reliabilities are not learned."""
-        return (ETA_PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
+        """log density of Beta(10, 1) at every annotator's eta, if learned, and of all error rates, up to a constant."""
+        total = (ETA_PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
+        for name, errors in self.errors.items():
+            total = total + self._likelihoods[name].log_prior(errors)
+        return total
+
+    def error_rates(self) -> dict[str, Tensor]:
+        """[annotators] of each rate that was learned, by name."""
+        rates: dict[str, Tensor] = {}
+        for name, errors in self.errors.items():
+            rates |= self._likelihoods[name].error_rates(errors)
+        return rates
 
     def log_p(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
         """log P of every possible answer, [M, K], for judgments of one likelihood.
@@ -92,11 +106,17 @@ class LikelihoodParameters(nn.Module):
             images: [U] row numbers, ascending.
         """
         log_p = self._if_reliable(number, utilities, images, judgments)
-        otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
-        return self._with_mistakes(log_p, otherwise, judgments)
+        likelihood = judgments.likelihoods[number]
+        if likelihood.name in self.errors:
+            who = judgments.annotator.to(log_p.device)
+            return likelihood.with_errors(self.errors[likelihood.name], log_p, who)
+        return self._with_mistakes(log_p, likelihood.unreliable(self.of[likelihood.name], log_p), judgments)
 
     def log_p_of_answers(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
         """log P of the answers that were given, [M], with less memory than `log_p` needs; arguments as there."""
+        if judgments.likelihoods[number].name in self.errors:
+            log_p = self.log_p(number, utilities, images, judgments)
+            return log_p.gather(-1, judgments.answer.to(log_p.device)[:, None])[:, 0]
         log_p = self._if_reliable(number, utilities, images, judgments)
         otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
         answer = judgments.answer.to(log_p.device)[:, None]

@@ -28,6 +28,7 @@ from pipeline.run.workspace import Workspace, open_workspace
 from stages.reward.card import card_html, make_card
 from stages.reward.judgment_set import read_judgments
 from stages.reward.kl_weight import Evidence, choose
+from stages.reward.known_labels import known_labels
 from stages.reward.trained import Trained
 from stages.reward.training import train_reward
 
@@ -49,7 +50,7 @@ def run(config: Config, force: bool = False) -> bool:
     if stage.is_current(inputs) and not force:
         checkpoints.clear()
         return False
-    judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective)
+    judgments = read_judgments(store, ws.table.position, ws.classes, config.reward.objective, known_labels(ws))
     if ws.runtime.is_main:
         stage.begin()
     with stage.metrics(inputs, ws.runtime) as metrics:

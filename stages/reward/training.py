@@ -19,6 +19,7 @@ from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit
 from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image
 from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
+from stages.reward.known_labels import known_labels
 from stages.reward.linear_head import solvable
 from stages.reward.trained import Trained
 from stages.reward.unlabelled import Propagation, Targets
@@ -155,7 +156,8 @@ def fit_policy(ws: Workspace, pieces: Split, features: Features, stream: int, im
         Number of images trained on, summed over epochs.
     """
     config = ws.config.reward
-    judgments = read_judgments(ws.run.open_store(), ws.table.position, ws.classes, config.objective)
+    store, known = ws.run.open_store(), known_labels(ws)
+    judgments = read_judgments(store, ws.table.position, ws.classes, config.objective, known)
     train, heldout = split_by_image(judgments, config.heldout_fraction, generator(ws.config.seed, Stream.HELDOUT_SPLIT))
     if images is not None:
         epochs = max(1, round(images / len(train.images)))

@@ -19,6 +19,7 @@ from feedback_store.exchange.common import Names
 from feedback_store.exchange.imported import Imported
 from feedback_store.exchange.label_studio_config import Objects
 from feedback_store.records import Comparison, Judgment, label_choice, rating, verdict
+from feedback_store.schemas import Subject, schemas
 
 FILES = {"train/ant/1.png": "img-1", "train/bee/2.png": "img-2", "train/bee/it's 3.png": "img-3"}
 NAMES = Names(FILES, ("ant", "bee", "=wasp"))
@@ -41,7 +42,14 @@ def everything() -> list[Judgment]:
         verdict("img-2", "bee", "bad_image", **COMMON),
         rating("img-2", "bee", 4, **COMMON),
         rating("img-2", "ant", 1, **{**COMMON, "response_ms": None}),
+        *page(),
     ]
+
+
+def page() -> Sequence[Judgment]:
+    """An answer to a page of three images, of which the second is an exception."""
+    subject = Subject(("img-1", "img-2", "img-3"), ("ant",))
+    return schemas.get("grid").records(subject, "1:=wasp", page="0" * 24, id="answer-1", **COMMON)
 
 
 @pytest.fixture
@@ -68,6 +76,7 @@ def test_label_studio_and_back(store: CsvFeedbackStore, tmp_path: Path) -> None:
         "label",
         "verdict",
         "rating",
+        "grid",
     ]
     found = [label_studio.read(path, NAMES, path.with_suffix(".xml").read_text()) for path in written]
     assert not [reject for one in found for reject in one.rejects]
@@ -221,5 +230,5 @@ def test_a_row_that_names_a_comparison_without_a_choice(tmp_path: Path) -> None:
     path.write_text("question,image,answer\ncomparison,1.png,ant\nlable,1.png,ant\n")
     found = plain_csv.read(path, Names({"1.png": "img-1"}, ("ant", "bee")))
     (_, first), (_, second) = [(reject.line, reject.reason) for reject in found.rejects]
-    assert first == "question is 'comparison'; a row without `choice` needs one of label, verdict, rating"
+    assert first == "question is 'comparison'; a row without `choice` needs one of label, verdict, rating, grid"
     assert "unknown judgment kind 'lable'" in second

@@ -89,7 +89,7 @@ def planned(
     uniform = torch.zeros(len(table), len(classes)).log_softmax(-1)
     random = torch.Generator().manual_seed(0)
     pool = torch.from_numpy(table.rows("train"))
-    drawn = kinds.get(settings.question).draw(pool, 4 * (count + gold), uniform, random)
+    drawn = kinds.get(settings.question).configured(settings).draw(pool, 4 * (count + gold), uniform, random)
     items = distinct(items_of(drawn, table.ids.tolist(), classes))
     marked = [replace(item, gold=True) for item in items[count : count + gold]]
     return table, Plan(items[:count], marked, classes)

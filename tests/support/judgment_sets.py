@@ -37,7 +37,7 @@ def judgment_set(
         answer,
         torch.zeros_like(kind) if annotator is None else annotator,
         annotators,
-        (3, class_count, 2, levels),
+        (3, class_count, 2, levels, *(2 for _ in likelihoods()[4:])),
     )
 
 

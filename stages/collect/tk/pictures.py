@@ -32,10 +32,10 @@ class Pictures:
         except (OSError, BadImage, DecodingStopped):
             return None
 
-    def preload(self, images: Sequence[str]) -> None:
+    def preload(self, images: Sequence[str], side: int = SCREEN_PIXELS) -> None:
         """Load these images in the background."""
         for image in images:
-            self._loader.submit(self.load, image)
+            self._loader.submit(self.load, image, side)
 
     def draw(self, images: Sequence[str]) -> None:
         """Show these images instead of the present ones."""

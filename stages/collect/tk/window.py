@@ -12,7 +12,7 @@ from feedback_store.errors import FeedbackError
 from feedback_store.store import FeedbackStore
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
-from pipeline.kinds import Choice, Screen
+from pipeline.kinds import Choice, Screen, kinds
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable
 from pipeline.run.workspace import Workspace
@@ -25,8 +25,10 @@ from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.choice_buttons import add_button, show_choices
+from stages.collect.tk.help_window import show_help
 from stages.collect.tk.key_presses import Keyboard, shown_key
-from stages.collect.tk.pictures import Pictures, close_on_key, zoom
+from stages.collect.tk.pictures import Pictures, zoom
+from stages.collect.tk.tiles import TilePage
 
 SIZE, GAP = "900x760", 12
 POLL_MS = 3000  # while others hold all remaining questions
@@ -46,13 +48,13 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
         )
     leases = Leases(ws.run.path / "collect" / "leases.sqlite")
     assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="tk")
-    before = len(assignments.ledger.owner)
+    before = assignments.ledger.rows
     root = open_window("`make collect` without UI=tk opens a page instead")
     renditions = Renditions.of(ws.table, ws.config)
     Window(root, assignments, renditions, table=ws.table, annotator=people[0])
     root.mainloop()
     leases.close()
-    return len(assignments.ledger.owner) - before
+    return assignments.ledger.rows - before
 
 
 class Window:
@@ -76,6 +78,8 @@ class Window:
         self.shown_at = time.monotonic()
         self._build()
         self.pictures = Pictures(self.canvas, renditions)
+        paged = kinds.get(self.settings.question).small_images
+        self.tiles = TilePage(self, assignments.screen_settings.classes) if paged else None
         self.advance()
 
     def _build(self) -> None:
@@ -111,6 +115,8 @@ class Window:
     def _pressed(self, event: tk.Event[tk.Misc]) -> None:
         if int(event.state) & 0xC:  # Control or Alt belong to the window manager
             return
+        if self.task is not None and self.tiles and self.tiles.key(event.keysym, event.char):
+            return
         action, answer = self.keyboard.read(event.keysym, event.char, self._choices())
         if self.keyboard.digits:
             self.message["text"] = f"Class {self.keyboard.digits} ...: another digit, or Enter"
@@ -131,7 +137,8 @@ class Window:
             self.assignments.skip(self.annotator, self.task.item.key)
             self.advance("Skipped; it is asked again later.")
         elif action == "zoom":
-            zoom(self.root, self.pictures, self._screen(self.task).images)
+            images = self.tiles.enlarged() if self.tiles else self._screen(self.task).images
+            zoom(self.root, self.pictures, images)
         else:
             self.answer(action)
 
@@ -142,7 +149,7 @@ class Window:
         elapsed = round((time.monotonic() - self.shown_at) * 1000)
         self._send(Answer(uuid4().hex, self.task.item.key, choice, elapsed))
 
-    def _send(self, answer: Answer, then: Task | None = None) -> None:
+    def _send(self, answer: Answer, then: Task | None = None, before: str = "") -> None:
         accepted = self.assignments.check(self.annotator, [answer])
         try:
             self.assignments.commit(accepted.judgments, accepted.late)
@@ -156,7 +163,7 @@ class Window:
             self.message["text"] = note
         else:
             self.next[:0] = [self.task] if self.task is not None else []
-            self._show(then, "Taken back; please answer again.")
+            self._show(then, "Taken back; please answer again.", before)
 
     def undo(self) -> None:
         """Take the last answer back, and ask its question again."""
@@ -168,7 +175,8 @@ class Window:
         key = answered[last]
         times = self.assignments.ledger.by_item[key].get(self.annotator, 1)
         again = self.assignments.task(self.annotator, self.assignments.items[key], 1 if times > 1 else 0)
-        self._send(Answer(uuid4().hex, retracts=last), then=again)
+        before = self.assignments.ledger.current[last].answer
+        self._send(Answer(uuid4().hex, retracts=last), again, before)
 
     def advance(self, note: str = "") -> None:
         """Show the next question, and load the one after it in the background."""
@@ -176,9 +184,9 @@ class Window:
         self.next += self.assignments.take(self.annotator, 2 - len(self.next), held) if len(self.next) < 2 else []
         self._show(self.next.pop(0) if self.next else None, note)
         if self.next:
-            self.pictures.preload(self.next[0].item.images)
+            (self.tiles or self.pictures).preload(self.next[0].item.images)
 
-    def _show(self, task: Task | None, note: str) -> None:
+    def _show(self, task: Task | None, note: str, before: str = "") -> None:
         self.task = task
         progress = self.assignments.progress(self.annotator)
         self.progress["value"] = progress.done / progress.total if progress.total else 1.0
@@ -188,6 +196,9 @@ class Window:
             child.destroy()
         if task is None:
             self._nothing_to_show()
+        elif self.tiles:
+            self.names["text"] = ""
+            self.tiles.show(self._screen(task), before)
         else:
             screen = self._screen(task)
             self.question["text"] = screen.text
@@ -221,16 +232,13 @@ class Window:
         return (*screen.image_choices[:1], *screen.choices, *screen.image_choices[1:])
 
     def _draw(self) -> None:
-        self.pictures.draw(self._screen(self.task).images if self.task else ())
+        if self.task and self.tiles:
+            self.tiles.draw()
+        else:
+            self.pictures.draw(self._screen(self.task).images if self.task else ())
 
     def _help(self) -> None:
-        top = tk.Toplevel(self.root)
-        top.title("image-rlhf: keys")
-        for row, line in enumerate(key_help(self.settings, self.assignments.screen_settings)):
-            keys, meaning = "  ".join(map(shown_key, line.keys)), line.meaning
-            ttk.Label(top, text=keys).grid(row=row, column=0, sticky="e", padx=GAP, pady=2)
-            ttk.Label(top, text=meaning).grid(row=row, column=1, sticky="w", padx=GAP, pady=2)
-        close_on_key(top)
+        show_help(self.root, key_help(self.settings, self.assignments.screen_settings))
 
     def close(self) -> None:
         """Release the unanswered questions and close the window; all answers are stored already."""

@@ -45,7 +45,7 @@ def annotator_routes(
         if accepted.judgments:
             storage_errors.stored()
         return {
-            "stored": accepted.known + [judgment.id for judgment in accepted.judgments],
+            "stored": accepted.known + accepted.taken,
             "refused": [asdict(refused) for refused in accepted.refused],
             "progress": asdict(assignments.progress(annotator)),
         }

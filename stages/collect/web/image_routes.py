@@ -7,24 +7,25 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.data.decode import BadImage
 from pipeline.data.decoder_pool import DecodingStopped
-from stages.collect.image_renditions import SCREEN_PIXELS, ZOOM_PIXELS
+from stages.collect.image_renditions import SCREEN_PIXELS, TILE_PIXELS, ZOOM_PIXELS
 from stages.collect.web.access import Access
 from stages.collect.web.page_context import PageContext
 
 
 def image_routes(context: PageContext, access: Access) -> APIRouter:
-    """`/judge/{slug}/images/{name}`, larger with `?zoom=true`."""
+    """`/judge/{slug}/images/{name}`, larger with `?zoom=true`, small with `?tile=true`."""
     routes = APIRouter()
 
     @routes.get("/judge/{slug}/images/{name}")
-    async def image(annotator: Annotated[str, access.annotator], name: str, zoom: bool = False) -> Response:
+    async def image(
+        annotator: Annotated[str, access.annotator], name: str, zoom: bool = False, tile: bool = False
+    ) -> Response:
         image_id = context.presenter.image_named(annotator, name)
         if image_id is None:
             raise HTTPException(404, "no such image")
         try:
-            rendition = await run_in_threadpool(
-                context.renditions.get, image_id, ZOOM_PIXELS if zoom else SCREEN_PIXELS
-            )
+            side = ZOOM_PIXELS if zoom else TILE_PIXELS if tile else SCREEN_PIXELS
+            rendition = await run_in_threadpool(context.renditions.get, image_id, side)
         except DecodingStopped:
             raise HTTPException(503, "the server is stopping") from None
         except BadImage as error:

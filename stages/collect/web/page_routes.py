@@ -19,6 +19,7 @@ FILES = page_files(
         "question_images.js",
         "view.js",
         "key_names.js",
+        "kind_module.js",
         "owner.js",
         "icon.svg",
     ),
@@ -47,6 +48,14 @@ def page_routes(access: Access) -> APIRouter:
         if script is None:
             raise HTTPException(404, "no such file")
         return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @routes.get("/judge/{slug}/static/kinds/{name}/{file}", dependencies=[access.anybody])
+    async def kind_file(name: str, file: str) -> Response:
+        text = kinds.get(name).page_files.get(file) if name in kinds else None
+        if text is None:
+            raise HTTPException(404, "no such file")
+        media = "text/css" if file.endswith(".css") else "text/javascript"
+        return Response(text, media_type=media, headers={"Cache-Control": "no-cache"})
 
     @routes.get("/{kind}/{slug}/static/{name}", dependencies=[access.anybody])
     async def static(name: str) -> Response:

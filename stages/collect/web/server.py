@@ -59,7 +59,7 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
         settings.server.tls_key is not None,
         settings.server.read_seconds,
     )
-    before = len(assignments.ledger.owner)
+    before = assignments.ledger.rows
     allow_open_files()
     with listening(settings.server.host, settings.server.port, "collect.server") as listener:
         port = listener.getsockname()[1]
@@ -71,7 +71,7 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
             _serve(context, settings.server, listener)
     assignments.catch_up()
     leases.close()
-    return len(assignments.ledger.owner) - before
+    return assignments.ledger.rows - before
 
 
 def _progress_line(assignments: Assignments, links: Links) -> str:

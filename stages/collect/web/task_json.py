@@ -16,6 +16,7 @@ from stages.collect.assignments import Assignments
 from stages.collect.tasks import Task
 from stages.collect.web.personal_links import Links
 
+QUESTIONS_AHEAD, PAGES_AHEAD = 8, 2  # questions that the page holds and loads besides the one on the screen
 TOP_CLASSES = 3  # classes of the reference's prediction that `collect.show_model` shows
 
 
@@ -47,6 +48,9 @@ class Presenter:
             "kind": kind.name,
             "style": kind.style,
             "script": f"static/kinds/{kind.name}.js" if kind.script else None,
+            "styles": [f"static/kinds/{kind.name}/{file}" for file in kind.page_files if file.endswith(".css")],
+            "details": kind.page_details(self._screen),
+            "ahead": PAGES_AHEAD if kind.small_images else QUESTIONS_AHEAD,
             "choices": None if fixed is None else [self._choice(choice) for choice in fixed],
             "actions": [
                 {"name": name, "text": ACTION_TEXT[name], "keys": getattr(keys, name)} for name in COMMON_ACTIONS
@@ -61,10 +65,12 @@ class Presenter:
         screen = task.screen(self._screen)
         kind = kinds.get(task.item.kind)
         other = kind is not self._kind  # an audit question among questions of another kind has its own layout
+        tile = "?tile=true" if kind.small_images else ""
         return {
             "key": task.item.key,
             "text": screen.text,
-            "images": [f"images/{self._name(annotator, image)}" for image in screen.images],
+            "images": [f"images/{self._name(annotator, image)}{tile}" for image in screen.images],
+            "details": screen.details,
             "image_choices": [self._choice(choice) for choice in screen.image_choices],
             "choices": [self._choice(choice) for choice in screen.choices]
             if other or kind.choices(self._screen) is None
@@ -98,10 +104,10 @@ class Presenter:
         notes = []
         if self._settings.show_others:
             counts = self._assignments.ledger.answers(task.item.key, besides=annotator)
-            names = {choice.answer: choice.text for choice in screen.choices if choice.action and choice.text}
-            listed = ", ".join(f"{names.get(answer, answer)} ({count})" for answer, count in counts.items())
+            texts = ((self._kind.answer_text(answer, screen), count) for answer, count in counts.items())
+            listed = ", ".join(f"{text} ({count})" for text, count in texts)
             notes.append(f"Others: {listed or 'no answer yet'}")
-        if self._settings.show_model:
+        if self._settings.show_model and not self._kind.small_images:  # a page's class is the model's prediction
             for image in screen.images:
                 share = self._log_reference[self._table.position[image]].exp()
                 top = share.topk(min(TOP_CLASSES, len(self._classes))).indices.tolist()

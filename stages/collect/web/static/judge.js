@@ -2,10 +2,10 @@
 
 import { entryOf } from "./key_names.js";
 import { get, Outbox, post } from "./answer_retry.js";
+import { loadKind } from "./kind_module.js";
 import { isLoaded, load } from "./question_images.js";
 import { View } from "./view.js";
 
-const QUEUE_LENGTH = 8; // questions held besides the one on the screen
 const MAX_UNDO = 100; // answers that can be taken back, also after a reload
 const SLOW_MS = 300; // until the page reports that an image is slow
 const PACE_WINDOW_MS = 5 * 60_000; // the pace is measured over these last minutes
@@ -31,8 +31,7 @@ let answeredSince = 0;
 const times = [];
 const skipping = new Set(); // skipped, but the server may not know yet
 
-const layout = session.script ? (await import(new URL(session.script, location.href))).layout : null;
-const view = new View(session, { answer, action, layout });
+const view = new View(session, { answer, action, kind: await loadKind(session) });
 const outbox = new Outbox(here, {
   onChange: (box) => view.waiting(box),
   onProgress: (counts) => {
@@ -65,12 +64,12 @@ function showProgress() {
 }
 
 async function fill() {
-  if (fetching || queue.length >= QUEUE_LENGTH) return;
+  if (fetching || queue.length >= session.ahead) return;
   fetching = true;
   try {
     const holding = [...new Set([...queue.map((task) => task.key), ...outbox.items, ...skipping, ...(current ? [current.key] : [])])];
     const before = outbox.entries.length ? null : outbox.sent;
-    const reply = await post("next", { holding, wanted: QUEUE_LENGTH - queue.length });
+    const reply = await post("next", { holding, wanted: session.ahead - queue.length });
     const known = new Set([...queue.map((task) => task.key), ...(current ? [current.key] : [])]);
     queue.push(...reply.tasks.filter((task) => !known.has(task.key)).map(load));
     // Otherwise the reply may have been counted before an answer on its way was stored.
@@ -145,7 +144,7 @@ function answer(choice, pressedAt = performance.now()) {
   if (!current || current !== onScreen) return;
   const id = Outbox.newId();
   outbox.add({ id, item: current.key, answer: choice, response_ms: Math.round(performance.now() - shownAt) });
-  remember([...history, { id, task: withoutImages(current) }].slice(-MAX_UNDO));
+  remember([...history, { id, task: { ...withoutImages(current), before: choice } }].slice(-MAX_UNDO));
   times.push(Date.now());
   answeredSince += 1;
   view.message("");
@@ -214,7 +213,8 @@ function enter(pressedAt) {
 }
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.repeat && !(view.layoutKey && event.key.startsWith("Arrow"))) return;
   if (view.search && document.activeElement === view.search) {
     const found = view.searchKey(event);
     if (found !== undefined) answer(found, event.timeStamp);

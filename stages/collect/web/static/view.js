@@ -33,12 +33,12 @@ function picture(image, alt) {
 }
 
 export class View {
-  // `answer` and `action` are called with the name of the button; `layout` is a kind's custom layout (docs/architecture.md).
-  constructor(session, { answer, action, layout }) {
+  // `answer` and `action` are called with the name of the button; `kind` is the module of a kind's own layout (docs/architecture.md).
+  constructor(session, { answer, action, kind }) {
     this.session = session;
     this.answer = answer;
     this.action = action;
-    this.layout = layout;
+    this.kind = kind;
     $("who").textContent = session.annotator;
     this.actions();
     this.help();
@@ -73,9 +73,9 @@ export class View {
     $("question").textContent = task.text;
     $("notes").hidden = !task.notes.length;
     $("notes").textContent = task.notes.join(" · ");
-    $("stage").classList.toggle("two", images.length > 1);
-    $("stage").replaceChildren(...images.map((image, place) => this.frame(task, image, place)));
-    this.choices(task);
+    $("stage").className = images.length > 1 && !this.kind?.fillsStage ? "stage two" : "stage";
+    if (!this.kind?.fillsStage) $("stage").replaceChildren(...images.map((image, place) => this.frame(task, image, place)));
+    this.choices(task, images);
     for (const name of ["skip", "cant_tell", "bad_image", "zoom"]) $(`action-${name}`).disabled = false;
     $("action-undo").disabled = !canUndo;
     if (document.activeElement?.tagName !== "INPUT") $("question").focus({ preventScroll: true });
@@ -92,7 +92,7 @@ export class View {
     return frame;
   }
 
-  choices(task) {
+  choices(task, images) {
     const box = $("choices");
     const act = (answer) => this.answer(answer);
     const other = typeof task.style === "string"; // an audit question among questions of another kind
@@ -101,8 +101,8 @@ export class View {
     const many = fixed && choices.length > 10;
     box.className = `choices ${(other ? task.style : this.session.style) || (many ? "many" : "")}`;
     this.layoutKey = null;
-    if (this.layout && !other) {
-      this.layoutKey = this.layout({ task, box, choices, answer: act });
+    if (this.kind && !other) {
+      this.layoutKey = this.kind.layout({ task, box, choices, answer: act, images, stage: $("stage"), session: this.session });
     } else if (!many) {
       box.replaceChildren(...choices.map((choice) => button(choice, act)));
     } else if (!this.classButtons || this.search.closest("#choices") === null) {
@@ -186,7 +186,7 @@ export class View {
   toggleZoom(task) {
     if ($("zoom").open) return $("zoom").close();
     $("zoom-images").replaceChildren(
-      ...task.images.map((url) => {
+      ...(this.layoutKey?.enlarged?.() ?? task.images).map((url) => {
         const shown = element("img", { src: url, alt: "Enlarged image" }); // loaded already; the large one follows
         const large = element("img", { src: `${url}?zoom=true`, alt: "Enlarged image" });
         large.decode().then(() => shown.replaceWith(large)).catch(() => {});
