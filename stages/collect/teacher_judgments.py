@@ -14,7 +14,7 @@ from torch import Tensor
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
-from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, Simulation, kinds
+from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, Simulation, TeacherParameters, kinds
 from pipeline.kinds.items import Item, items_of
 from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
@@ -97,14 +97,18 @@ def simulated_answers(
     random = np.random.default_rng([seed, Stream.SIMULATED_AUDIT if audit else Stream.SIMULATED_ANSWERS, *later])
     simulation = Simulation(gold, parameters, mean_utility, settings.rating_levels, random)
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
-    # What is not set is left out, so that ids are those of versions without these parameters.
-    given = {name: value for name, value in asdict(parameters).items() if value is not None}
-    who = json.dumps({"name": settings.simulated.name, **given}, sort_keys=True)
+    who = describe_teacher(settings.simulated.name, parameters)
     seconds = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *([number, 1] if audit else later)])
     times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, seconds)
     names = [f"simulated-{settings.simulated.name}"] * len(replies)
     items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
     return _records(ws, items, replies, names, times, who=who, round_number=number)
+
+
+def describe_teacher(name: str, parameters: TeacherParameters) -> str:
+    """A simulated teacher as one text, for ids. What is None is left out, as in versions without those parameters."""
+    given = {key: value for key, value in asdict(parameters).items() if value is not None}
+    return json.dumps({"name": name, **given}, sort_keys=True)
 
 
 def _replayed(ws: Workspace) -> Iterator[Judgment]:

@@ -234,24 +234,3 @@ def _padded(parts: Sequence[Tensor], *, repeat: bool) -> Tensor:
         first = part[:, :1].expand(-1, missing) if repeat else part.new_zeros(len(part), missing)
         filled.append(torch.cat([part, first], dim=1))
     return torch.cat(filled)
-
-
-def split_by_image(
-    judgments: JudgmentSet, heldout_fraction: float, random: torch.Generator
-) -> tuple[JudgmentSet, JudgmentSet]:
-    """Judgments to train on and to hold out; no image is in both.
-
-    Raises:
-        UserError: fewer than two judged images.
-    """
-    images = judgments.images
-    if len(images) < 2:
-        raise UserError(
-            f"too few judgments: two images are needed, one of them held out; run `{next_command.make('collect')}` for more"
-        )
-    held = min(max(1, round(heldout_fraction * len(images))), len(images) - 1)
-    order = images[torch.randperm(len(images), generator=random)]
-    train, heldout = judgments.among(order[held:]), judgments.among(order[:held])
-    if not len(train) or not len(heldout):
-        raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
-    return train, heldout

@@ -17,8 +17,8 @@ from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import train_heads
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit
-from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image
-from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
+from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image, split_by_image
+from stages.reward.judgment_set import JudgmentSet, read_judgments
 from stages.reward.known_labels import known_labels
 from stages.reward.linear_head import solvable
 from stages.reward.trained import Trained

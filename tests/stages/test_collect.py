@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.kinds import Queries, Simulation, TeacherParameters, kinds
 from pipeline.kinds.queries import spread_over
 from pipeline.kinds.teachers import parameters_of, teachers
+from stages.collect.teacher_judgments import describe_teacher
 from stages.collect.teachers.replay import Recorded, read_recorded
 
 MANY = 20_000
@@ -45,6 +46,13 @@ def test_named_teachers() -> None:
     assert choices(0.07, 0.05, named("skip"), mean=0.6) == {"a": 1.0}
     assert choices(0.50, 0.55, named("equal"), mean=0.6) == {"tie": 1.0}
     assert choices(0.50, 0.57, named("equal"), mean=0.6) == {"b": 1.0}
+
+
+def test_ids_of_a_teachers_answers_stay_as_they_were() -> None:
+    """They hash this text; parameters that were added since are in it only where they are set."""
+    before = '{"beta": -1.0, "eps_equal": 0.0, "eps_mistake": 0.0, "eps_skip": 0.0, "name": "oracle"}'
+    assert describe_teacher("oracle", TeacherParameters()) == before
+    assert '"miss_rate": 0.2' in describe_teacher("oracle", TeacherParameters(miss_rate=0.2))
 
 
 def test_equal_sides_are_no_win_for_the_first() -> None:

@@ -50,7 +50,7 @@ def test_pages_train_a_reward_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     card = json.loads((run / "reward" / "card.json").read_text())
     assert card["judgments"]["kinds"] == {"grid": 1500}, "gold tiles are not trained on"
     [person] = card["annotators"]
-    # This network knows three images in ten: it explains a part of the misses by its own doubts.
+    # This network knows three images in ten, and its errors mix with those of the person (docs/method.md 1).
     assert person["miss_rate"] == pytest.approx(0.25, abs=0.05)
     assert person["false_alarm_rate"] == pytest.approx(0.02, abs=0.03)
     assert card["heldout"]["accuracy"] > card["heldout"]["chance"]

@@ -33,8 +33,8 @@ from pipeline.models.backbone import Split
 from pipeline.run.runtime import generator, start
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.fit import Member, _decay_toward, fit
-from stages.reward.folds import bootstrap_by_image
-from stages.reward.judgment_set import JudgmentSet, read_judgments, split_by_image
+from stages.reward.folds import bootstrap_by_image, split_by_image
+from stages.reward.judgment_set import JudgmentSet, read_judgments
 from stages.reward.likelihood_parameters import log_likelihood, mean_nll
 
 POSITION = {"img-0": 0, "img-1": 1, "img-2": 2, "img-3": 3}
