@@ -11,10 +11,10 @@ from pipeline.kinds.rating import Rating
 from pipeline.kinds.simulation import Simulation, TeacherParameters
 from pipeline.kinds.verdict import Verdict
 
-for _kind in (Comparison(), ImageComparison(), Label(), Verdict(), Rating(), Grid()):
-    register_kind(_kind)
+AUDIT_KIND: JudgmentKind = Label()  # of audit questions, whatever else is asked: the truth, not a side
 
-AUDIT_KIND: JudgmentKind = kinds.get(Label.name)  # of audit questions, whatever else is asked: the truth, not a side
+for _kind in (Comparison(), ImageComparison(), AUDIT_KIND, Verdict(), Rating(), Grid()):
+    register_kind(_kind)
 
 __all__ = [
     "AUDIT_KIND",
