@@ -119,6 +119,7 @@ def test_an_image_source(tmp_path: Path, page: Any) -> None:
     assert "data:image/png;base64," in read(tmp_path, "report/report.html")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainable", ["head", "all"])
 def test_a_backbone_source(tmp_path: Path, page: Any, trainable: str) -> None:
     """A network of two layers is trained, cut, saved and loaded again by every stage after."""

@@ -33,6 +33,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
+@pytest.mark.long
 def test_pages_train_a_reward_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pages.yaml").write_text(yaml.safe_dump(CONFIG))
     simulated = ("collect", "--teacher", "simulated")

@@ -24,6 +24,7 @@ def run_all(config: Config, name: str, precision: str) -> Path:
     return config.runs / name / name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("trainable", "augment"), [("all", True), ("last_block", False), ("head", False)], ids=["all", "last_block", "head"]
 )

@@ -204,6 +204,7 @@ def test_training_that_diverges(
     assert not (tmp_path / "runs" / "default" / "reference" / "manifest.json").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", ["[" + "1," * 131_000 + "]", "{" + "a: 1, " * 43_000 + "}"])
 def test_the_largest_texts_are_quick(tmp_path: Path, shape: str) -> None:
     """Of the shapes that take PyYAML longest."""

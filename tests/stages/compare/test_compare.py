@@ -121,6 +121,7 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     assert pd.read_csv(folder / "seeds.csv").equals(frame)
 
 
+@pytest.mark.long
 def test_the_table_has_the_beta_in_force_at_ppos_end(
     image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]
 ) -> None:
