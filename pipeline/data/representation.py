@@ -12,10 +12,7 @@ PIXEL_SIDE = 16  # without a frozen prefix, images are compared at this side
 
 
 def representation(features: Features) -> np.ndarray:
-    """Vectors [N, D] of all images, float32: outputs of the frozen prefix, pooled and of length 1; or else small pixels.
-
-    A prefix is only used if it was trained: that of a network with random weights is not frozen.
-    """
+    """Vectors [N, D] of all images, float32: outputs of the frozen prefix, pooled and of length 1; or else small pixels."""
     parts = torch.arange(len(features)).split(BATCH)
     if features.prefix is None:
         return np.concatenate([_pixels(features.pixels.batch(part).numpy()) for part in parts])

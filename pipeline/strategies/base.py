@@ -79,6 +79,12 @@ def about(kind: JudgmentKind, rows: Tensor, candidates: Candidates) -> Queries:
     return Queries(kind.name, torch.cat([one.rows for one in each]), torch.cat([one.labels for one in each]))
 
 
+def filled(rows: Tensor, count: int, pool: Tensor) -> Tensor:
+    """`count` rows: those chosen, then the rest of the pool, and all of them again as often as it takes."""
+    every = torch.cat([rows, pool[~torch.isin(pool, rows)]])
+    return every.repeat(-(-count // len(every)))[:count]
+
+
 def seed_of(random: torch.Generator) -> int:
     """A seed for libraries that have random streams of their own."""
     return int(torch.randint(2**31 - 1, (1,), generator=random))

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, seed_of
+from pipeline.strategies.base import Candidates, about, filled, seed_of
 
 MANY = 5000  # images from which clusters are found in minibatches
 MAX_CLUSTERS = 500
@@ -61,7 +61,8 @@ class KCenter:
     """The image farthest from all that were judged or chosen, again and again (B-Pref's feed type 3)."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        return about(kind, k_center(candidates, candidates.fresh(), count), candidates)
+        rows = k_center(candidates, candidates.fresh(), count)
+        return about(kind, filled(rows, count, candidates.pool), candidates)
 
 
 def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about
+from pipeline.strategies.base import Candidates, about, filled
 from pipeline.strategies.coverage import k_center, typical_rows
 
 Score = Callable[[Candidates], Tensor]
@@ -61,4 +61,4 @@ class MostUncertain:
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
         best = left[order[: MORE * count if self.spread else count]]
         rows = k_center(candidates, best, count) if self.spread else best
-        return about(kind, rows, candidates)
+        return about(kind, filled(rows, count, candidates.pool), candidates)

@@ -30,7 +30,9 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     gold = read_gold_labels(ws.table, ws.classes)
     pool = answerable(ws, gold)
     split = split_pool(ws, pool.numpy())
-    audits = round_audits(store, split, number, count, settings.audit_fraction)
+    kind = kinds.get(settings.question).configured(settings)
+    questions = -(-count // kind.rows_per_question)
+    audits = round_audits(store, split, number, questions, settings.audit_fraction)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
@@ -39,7 +41,7 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         samples=posterior(ws, before) if number else None,
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kinds.get(settings.question), count - len(audits), candidates)
+    queries = strategies.get(settings.strategy).choose(kind, questions - len(audits), candidates)
     answers = list(simulated_answers(ws, gold, pool, queries, number=number))
     if audits:
         audited = simulated_answers(ws, gold, pool, audit_queries(audits), number=number, audit=True)

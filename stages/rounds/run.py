@@ -49,8 +49,10 @@ def run(
     """
     if config.collect.teacher != "simulated":
         raise UserError("collect.teacher: rounds ask a simulated teacher; set it to simulated")
+    if config.collect.count is None:
+        raise UserError("collect.count is null; set the number of questions of all rounds")
     settings = config.rounds
-    counts = questions_of_rounds(config.collect.count or rounds, rounds, settings.schedule, settings.initial_share)
+    counts = questions_of_rounds(config.collect.count, rounds, settings.schedule, settings.initial_share)
     stage("reference", config)
     folder = config.runs / config.name / "rounds"
     rows: list[dict[str, Any]] = []
@@ -85,7 +87,10 @@ def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:
     """
     if not (archive / ROUND).is_file():
         return False
-    same = read_json(archive / ROUND) == made_with
+    try:
+        same = read_json(archive / ROUND) == made_with
+    except ValueError:
+        return False  # damaged: the round is made again from its stored answers
     for name in ARCHIVED:
         manifest = read_manifest(archive / name)
         if not same or manifest is None or manifest.settings != RunFolder(config).stage(name).settings:

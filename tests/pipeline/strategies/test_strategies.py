@@ -45,10 +45,11 @@ def test_clusters_with_a_judged_image_come_last() -> None:
     assert set(chosen("typical", 2, candidates(judged=(0,)))) == {4, 7}
 
 
-def test_more_questions_than_images() -> None:
-    asked = chosen("typical", 11, candidates())
+@pytest.mark.parametrize("name", ["uniform", "typical", "k_center", "margin", "k_center_entropy"])
+def test_more_questions_than_images(name: str) -> None:
+    asked = chosen(name, 11, candidates(judged=(3,), samples=sampled()))
     assert len(asked) == 11
-    assert set(asked) == set(range(8)), "each once before any is asked about again"
+    assert set(asked) == set(range(8)), "images that were judged are asked about again once no other is left"
 
 
 def test_k_center_goes_to_the_farthest() -> None:

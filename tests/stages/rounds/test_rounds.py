@@ -102,6 +102,19 @@ def test_other_settings_need_another_run(config: Config) -> None:
         stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
 
 
+def test_pages_count_by_their_images(config: Config) -> None:
+    tree = config.model_dump(mode="json")
+    tree["collect"] |= {"question": "grid", "grid_tiles": 6, "strategy": "uniform"}
+    assert stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)["answers"].tolist() == [12, 24]
+
+
+def test_rounds_need_a_number_of_questions(config: Config) -> None:
+    tree = config.model_dump(mode="json")
+    tree["collect"]["count"] = None
+    with pytest.raises(UserError, match=r"collect\.count is null; set the number"):
+        stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
+
+
 def test_people_are_not_asked_in_rounds(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"]["teacher"] = "people"
