@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.models.policy import final_linear
@@ -73,6 +74,14 @@ def cross_validate(
     return CrossValidated(tested, tables, sum(len(train) for train, _ in folds) / len(folds))
 
 
+def heldout_loss(result: CrossValidated, config: RewardConfig) -> Tensor:
+    """-log P of every judgment [M] under the members' mean probabilities, with annotators' mistakes modelled."""
+    parameters = LikelihoodParameters(result.tested, config, mistakes=True).double()
+    each = torch.log_softmax(torch.stack(result.utilities), -1)
+    log_pi = each[0] if len(each) == 1 else each.exp().mean(0).log()
+    return log_loss(log_pi, result.tested, parameters)
+
+
 def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -> float:
     """The candidate under which held-out judgments are most probable, with a prior around the usual one."""
     near: dict[int, Head] = {}
@@ -84,8 +93,7 @@ def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -
 
     for sd in tqdm(PRIOR_SDS, "reward model, prior_sd", unit="value", leave=False, disable=None):
         result = cross_validate(folds, fit, problem)
-        parameters = LikelihoodParameters(result.tested, problem.config, mistakes=True).double()
-        loss = log_loss(torch.log_softmax(result.utilities[0], -1), result.tested, parameters)
+        loss = heldout_loss(result, problem.config)
         scores[sd] = float(loss.sum()) + (math.log(sd / USUAL_SD) / LOG_SD_WIDTH) ** 2 / 2
         metrics.add(prior_sd=sd, heldout_log_loss=float(loss.mean()), score=scores[sd] / len(loss))
     return min(scores, key=scores.__getitem__)
@@ -104,8 +112,7 @@ def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagatio
             return [problem.fit(train, sd, targets=propagation.targets(train, share, weight) if weight else None)]
 
         result = cross_validate(folds, fit, problem)
-        parameters = LikelihoodParameters(result.tested, problem.config, mistakes=True).double()
-        scores[weight] = float(log_loss(torch.log_softmax(result.utilities[0], -1), result.tested, parameters).sum())
+        scores[weight] = float(heldout_loss(result, problem.config).sum())
     return share, min(scores, key=scores.__getitem__)
 
 
@@ -137,9 +144,7 @@ def train_heads(
         return [problem.fit(own, sd, targets=targets) for own in _samples(ws, train)]
 
     result = cross_validate(folds, fit, problem)
-    parameters = LikelihoodParameters(result.tested, config, mistakes=True).double()
-    log_pi = torch.log_softmax(torch.stack(result.utilities), -1).exp().mean(0).log()
-    loss = float(log_loss(log_pi, result.tested, parameters).mean())
+    loss = float(heldout_loss(result, config).mean())
     if not metrics.rows:
         metrics.add(prior_sd=sd, heldout_log_loss=loss)
     members = [_member(ws, network, problem, head, loss) for head in fit(judgments, len(folds))]

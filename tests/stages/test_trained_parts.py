@@ -93,21 +93,22 @@ def test_trains_resumes_reloads_and_exports(
     assert read_json(folder / "summary.json")["policy"]["attained"] > 0
 
 
-def test_texts_are_read_once(
-    image_folder: Callable[..., Path],
-    stripes_config: Callable[..., Config],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """For the reference, and the folds that calibrate it, together."""
-    folder = hf_clip(tmp_path / "model")
-    config = stripes_config(
+@pytest.fixture
+def clip(image_folder: Callable[..., Path], stripes_config: Callable[..., Config], tmp_path: Path) -> Config:
+    """A model that matches images with texts, and a few images."""
+    backbone = f"hf:{hf_clip(tmp_path / 'model')}"
+    return stripes_config(
         image_folder(classes=2, train=4, test=2),
         tmp_path / "runs",
         images={"size": 32},
-        model={"backbone": f"hf:{folder}", "weights": "imagenet", "trainable": "head"},
-        reference={"kind": "zero_shot", "labelled_per_class": 2, "calibration_folds": 2, "epochs": 1},
+        model={"backbone": backbone, "weights": "imagenet", "trainable": "head"},
     )
+
+
+def test_texts_are_read_once(clip: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the reference, and the folds that calibrate it, together."""
+    tree = clip.model_dump(mode="json")
+    tree["reference"] |= {"kind": "zero_shot", "labelled_per_class": 2, "calibration_folds": 2, "epochs": 1}
     calls, text_head = [], HuggingFaceSource.text_head
 
     def counted(self: HuggingFaceSource, *arguments: Any) -> Any:
@@ -115,22 +116,13 @@ def test_texts_are_read_once(
         return text_head(self, *arguments)
 
     monkeypatch.setattr(HuggingFaceSource, "text_head", counted)
-    assert importlib.import_module("stages.reference.run").run(config)
+    assert importlib.import_module("stages.reference.run").run(parse_config(tree, "test"))
     assert [prompts for _, _, prompts in calls] == [(("a photo of a a.",), ("a photo of a b.",))]
 
 
-def test_names_of_a_class_that_does_not_exist(
-    image_folder: Callable[..., Path], stripes_config: Callable[..., Config], tmp_path: Path
-) -> None:
+def test_names_of_a_class_that_does_not_exist(clip: Config) -> None:
     """Text models take any words, so that a misspelt class would be ignored; braces in a template are no placeholders."""
-    folder = hf_clip(tmp_path / "model")
-    config = stripes_config(
-        image_folder(classes=2, train=4, test=2),
-        tmp_path / "runs",
-        images={"size": 32},
-        model={"backbone": f"hf:{folder}", "weights": "imagenet", "trainable": "head"},
-    )
-    tree = config.model_dump(mode="json")
+    tree = clip.model_dump(mode="json")
     tree["reference"] |= {"kind": "zero_shot", "names": {"z": ["b"]}, "labelled_per_class": 0}
     run_reference = importlib.import_module("stages.reference.run").run
     with pytest.raises(UserError, match=r"reference\.names: 'z' is not one of the classes a, b; fix the name"):
