@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -11,11 +12,11 @@ from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.kinds import kinds
 from pipeline.models.policy import log_policy
-from pipeline.models.reward_model import RewardModel
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
+from stages.collect.learned import what_was_learned
 from stages.collect.question_plan import audit_queries, features_of
 from stages.collect.teacher_judgments import answerable, simulated_answers
 
@@ -37,9 +38,8 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS, number),
-        judged=judged_rows(ws, store, number),
-        samples=posterior(ws, before) if number else None,
         represent=lambda: features_of(ws),
+        **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
     )
     queries = strategies.get(settings.strategy).choose(kind, questions - len(audits), candidates)
     answers = list(simulated_answers(ws, gold, pool, queries, number=number))
@@ -63,18 +63,11 @@ def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
     return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
 
 
-def posterior(ws: Workspace, archive: Path) -> torch.Tensor:
-    """log-probabilities [members, N, C] under each of a round's reward networks."""
-    model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
-    utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
-    return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
-
-
-def judged_rows(ws: Workspace, store: FeedbackStore, number: int) -> torch.Tensor:
-    """Row numbers, ascending, of the images that earlier rounds asked about."""
+def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> Counter[int]:
+    """How often earlier rounds asked about each image, by row number."""
     pairs, singles = store.comparisons(), store.per_image_judgments()
     ids = [
         *pairs[pairs["round"].astype(int) < number]["image_a"],
         *singles[singles["round"].astype(int) < number]["image"],
     ]
-    return torch.tensor(sorted({ws.table.position[one] for one in ids if one in ws.table.position}), dtype=torch.long)
+    return Counter(ws.table.position[one] for one in ids if one in ws.table.position)

@@ -135,7 +135,7 @@ def train_heads(
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
     propagation, share, weight = None, 0.0, 0.0
-    if config.unlabelled == "propagate":
+    if config.unlabelled in ("propagate", "auto"):  # consistency needs other views, which fixed features have not
         propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
         share, weight = choose_weight(problem, folds, sd, propagation)
 
@@ -156,7 +156,9 @@ def train_heads(
     ]
     trained = Trained(members, utilities, result.tested, held_out, [], len(folds), sd)
     curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd)]
-    return Trained(members, utilities, result.tested, held_out, [*curve, _point(trained, result)], len(folds), sd)
+    unlabelled = "propagate" if weight else "none"
+    curve.append(_point(trained, result))
+    return Trained(members, utilities, result.tested, held_out, curve, len(folds), sd, unlabelled)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import Features
@@ -41,6 +41,21 @@ class Targets:
     probabilities: Tensor
     share: float
     weight: float = 1.0
+
+    def of_member(self, member: int) -> Targets:
+        """The same for each member of an ensemble."""
+        return self
+
+    def loss(self, suffix: nn.Module, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
+        """`cross_entropy`, for which the network need not run again."""
+        return self.cross_entropy(utilities, images, rows)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing changes during training."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Does nothing."""
 
     def cross_entropy(self, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
         """-sum of the probabilities times log softmax of the utilities, times the weight, [len(rows)], in nats.
