@@ -31,7 +31,7 @@ from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.trained import Trained
-from stages.reward.unlabelled import Propagation
+from stages.reward.unlabelled import Propagation, Spread
 
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
 # Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
@@ -99,21 +99,21 @@ def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -
     return min(scores, key=scores.__getitem__)
 
 
-def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagation: Propagation) -> tuple[float, float]:
-    """How much of an image's probabilities comes from its neighbours, and how much images that nobody judged count.
+def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagation: Propagation) -> tuple[Spread, float]:
+    """How judgments spread to neighbours, and how much images that nobody judged count.
 
     Both are those under which held-out judgments are most probable; the second may be 0: then they teach nothing.
     """
-    share = propagation.choose_share(folds)
+    how = propagation.choose(folds)
     scores = {}
     for weight in WEIGHTS:
 
         def fit(train: JudgmentSet, number: int, weight: float = weight) -> list[Head]:
-            return [problem.fit(train, sd, targets=propagation.targets(train, share, weight) if weight else None)]
+            return [problem.fit(train, sd, targets=propagation.targets(train, how, weight) if weight else None)]
 
         result = cross_validate(folds, fit, problem)
         scores[weight] = float(heldout_loss(result, problem.config).sum())
-    return share, min(scores, key=scores.__getitem__)
+    return how, min(scores, key=scores.__getitem__)
 
 
 def train_heads(
@@ -134,13 +134,13 @@ def train_heads(
     if not folds:
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
-    propagation, share, weight = None, 0.0, 0.0
+    propagation, how, weight = None, Spread(0.0, 1.0), 0.0
     if config.unlabelled in ("propagate", "auto"):  # consistency needs other views, which fixed features have not
         propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
-        share, weight = choose_weight(problem, folds, sd, propagation)
+        how, weight = choose_weight(problem, folds, sd, propagation)
 
     def fit(train: JudgmentSet, number: int) -> list[Head]:
-        targets = propagation.targets(train, share, weight) if propagation and weight else None
+        targets = propagation.targets(train, how, weight) if propagation and weight else None
         return [problem.fit(own, sd, targets=targets) for own in _samples(ws, train)]
 
     result = cross_validate(folds, fit, problem)

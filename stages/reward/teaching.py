@@ -70,7 +70,7 @@ class Propagate:
         if not folds:
             return None  # too few judgments to choose how far they spread
         propagation = Propagation(ws.config.reward, features, ws.rows("train"), len(ws.classes))
-        return propagation.targets(judgments, propagation.choose_share(folds))
+        return propagation.targets(judgments, propagation.choose(folds))
 
 
 class WeakToStrong:
