@@ -178,6 +178,10 @@ class JudgmentKind(ABC):
         """
         return COMPARISON_SECONDS
 
+    def count_marks(self, answer: str) -> int:
+        """Number of images that an answer marks on a page; 0 for other kinds."""
+        return 0
+
     def questions_shown(self, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
         """The questions behind stored rows of this kind: who spent time on what.
 
