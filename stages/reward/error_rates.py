@@ -59,9 +59,11 @@ def learn_error_rates(tested: JudgmentSet, utilities: Sequence[Tensor], config: 
         return None
     with torch.no_grad():
         predicted = [parameters.without_errors(number, log_mean, tested.images, own) for number, own in answered]
-    calibrations = nn.ModuleList(Calibration(one.shape[1]) for one in predicted).double()
+    calibrations = [Calibration(one.shape[1]).double() for one in predicted]
     optimiser = torch.optim.LBFGS(
-        [*parameters.errors.parameters(), *calibrations.parameters()], max_iter=STEPS, line_search_fn="strong_wolfe"
+        [*parameters.errors.parameters(), *(own for one in calibrations for own in one.parameters())],
+        max_iter=STEPS,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
