@@ -9,14 +9,18 @@ from feedback_store.store import FeedbackStore
 from pipeline.learning.person_seconds import duration, person_seconds
 from pipeline.run.rounds_file import seconds_column
 from pipeline.ui.html import percent
+from stages.report.round_charts import MINUTES_FROM
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def round_times(rows: Rows) -> list[str]:
-    """The time that all answers up to each round took; empty if it is unknown."""
+    """The time that all answers up to each round took, in one unit; empty if it is unknown."""
     column = seconds_column(rows)
-    return [duration(row[column]) for row in rows] if column else []
+    if column is None:
+        return []
+    minutes = rows[-1][column] >= MINUTES_FROM
+    return [f"{row[column] / 60:.1f} min" if minutes else f"{row[column]:.0f} s" for row in rows]
 
 
 def simulated_times(rows: Rows) -> bool:
@@ -25,9 +29,9 @@ def simulated_times(rows: Rows) -> bool:
 
 def rounds_sentence(rows: Rows) -> str:
     """What the answers of all rounds cost and brought."""
-    first, last, times = rows[0], rows[-1], round_times(rows)
+    first, last, column = rows[0], rows[-1], seconds_column(rows)
     whose = "simulated people's time" if simulated_times(rows) else "people's time"
-    cost = f" in about {times[-1]} of {whose}" if times else ""
+    cost = f" in about {duration(last[column])} of {whose}" if column else ""
     text = f"{len(rows)} {'round' if len(rows) == 1 else 'rounds'}: {last['answers']:.0f} answers{cost}."
     if last.get("accuracy") is None:
         return f"{text} The policy's accuracy is unknown without labelled evaluation images."
