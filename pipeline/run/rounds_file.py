@@ -43,13 +43,14 @@ def read_rounds(run: Path) -> list[dict[str, Any]]:
     return [{str(name): _plain(value) for name, value in row.items()} for row in numbers.to_dict("records")]
 
 
-def rounds_entry(run: Path) -> dict[str, Any]:
-    """The entries of summary.json: the rows, and the seconds of all answers; empty without rounds."""
+def add_rounds(summary: dict[str, Any], run: Path) -> None:
+    """Add the rows to summary.json, and the seconds of all answers, unless more were collected since."""
     rows = read_rounds(run)
-    if not rows:
-        return {}
-    simulated, measured = (rows[-1].get(name) or 0.0 for name in SECONDS)
-    return {"rounds": rows, "seconds_of_people": simulated + measured, "seconds_simulated": simulated}
+    if rows:
+        summary["rounds"] = rows
+        simulated, measured = (rows[-1].get(name) or 0.0 for name in SECONDS)
+        if simulated + measured > summary.get("seconds_of_people", 0.0):
+            summary |= {"seconds_of_people": simulated + measured, "seconds_simulated": simulated}
 
 
 def seconds_column(rows: Sequence[Mapping[str, Any]]) -> str | None:

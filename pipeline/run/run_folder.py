@@ -26,7 +26,7 @@ from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_has
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.estimate_file import read_estimate
 from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, how_to_remake, read_manifest
-from pipeline.run.rounds_file import rounds_entry
+from pipeline.run.rounds_file import add_rounds
 from pipeline.run.runtime import Runtime, peak_memory_mb
 from pipeline.run.settings_hash import SECTIONS, settings_hash
 from pipeline.tracking.metrics_log import Metrics
@@ -141,7 +141,7 @@ class RunFolder:
             summary.update(result)
         if "policy" in summary and (estimate := read_estimate(self.path)):
             summary["policy"]["estimate"] = estimate
-        summary |= rounds_entry(self.path)
+        add_rounds(summary, self.path)
         write_json(self.path / "summary.json", summary)
         return summary
 

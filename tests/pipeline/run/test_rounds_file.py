@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from pipeline.run.rounds_file import read_rounds, rounds_entry, rounds_path, seconds_column, write_rounds
+from pipeline.run.rounds_file import add_rounds, read_rounds, rounds_path, seconds_column, write_rounds
+
+
+def entries(run: Path, **before: float) -> dict[str, Any]:
+    summary: dict[str, Any] = dict(before)
+    add_rounds(summary, run)
+    return summary
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_rounds(tmp_path) == []
-    assert rounds_entry(tmp_path) == {}
+    assert entries(tmp_path) == {}
     rows = [{"round": 0, "answers": 8, "simulated_seconds": 12.5, "accuracy": None, "J": 0.25}]
     write_rounds(tmp_path, pd.DataFrame(rows))
     assert read_rounds(tmp_path) == rows
-    assert rounds_entry(tmp_path) == {"rounds": rows, "seconds_of_people": 12.5, "seconds_simulated": 12.5}
+    assert entries(tmp_path) == {"rounds": rows, "seconds_of_people": 12.5, "seconds_simulated": 12.5}
+    assert entries(tmp_path, seconds_of_people=20.0) == {"rounds": rows, "seconds_of_people": 20.0}, "people went on"
     assert seconds_column(rows) == "simulated_seconds"
     people = [{"round": 0, "answers": 8, "seconds": 30.0}]
     write_rounds(tmp_path, pd.DataFrame(people))
-    assert rounds_entry(tmp_path) == {"rounds": people, "seconds_of_people": 30.0, "seconds_simulated": 0.0}
+    assert entries(tmp_path) == {"rounds": people, "seconds_of_people": 30.0, "seconds_simulated": 0.0}
     assert seconds_column(people) == "seconds"
     assert seconds_column([{"round": 0, "answers": 8}]) is None
 
