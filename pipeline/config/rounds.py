@@ -16,3 +16,15 @@ class RoundsConfig(Section):
     initial_share: float | None = Field(
         None, gt=0, lt=1, description="share of all questions that the first round asks; null: as the schedule says"
     )
+    reward_updates: Literal["epochs", "steps"] = Field(
+        "epochs",
+        description="training of each round's reward model: reward.epochs passes over its answers, or as many gradient steps "
+        "as these are in the last round",
+    )
+    stop_accuracy: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="ask no further round once the reward model surely agrees with this share of held-out judgments (lower "
+        "end of the 95 % interval); null: ask all",
+    )

@@ -15,9 +15,10 @@ from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
+from stages.collect.audit_plan import AuditSplit, interleaved_answers, split_pool
 from stages.collect.learned import what_was_learned
 from stages.collect.question_plan import audit_queries, features_of
+from stages.collect.round_gold import with_gold
 from stages.collect.teacher_judgments import answerable, simulated_answers
 
 
@@ -32,8 +33,8 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     pool = answerable(ws, gold)
     split = split_pool(ws, pool.numpy())
     kind = kinds.get(settings.question).configured(settings)
-    questions = -(-count // kind.rows_per_question)
-    audits = round_audits(store, split, number, questions, settings.audit_fraction)
+    audits = round_audits(store, split, number, count, settings.audit_fraction)
+    wanted = -(-(count - len(audits)) // kind.rows_per_question)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
@@ -41,11 +42,13 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         represent=lambda: features_of(ws),
         **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
     )
-    queries = strategies.get(settings.strategy).choose(kind, questions - len(audits), candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+    if settings.gold_fraction:
+        queries = with_gold(ws, kind, queries, store, number)
     answers = list(simulated_answers(ws, gold, pool, queries, number=number))
     if audits:
         audited = simulated_answers(ws, gold, pool, audit_queries(audits), number=number, audit=True)
-        answers = interleaved(answers, list(audited), settings.audit_fraction)
+        answers = interleaved_answers(answers, audited, settings.audit_fraction)
     store.append(answers)
 
 

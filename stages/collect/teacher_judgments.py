@@ -21,7 +21,7 @@ from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.audit_plan import interleaved, split_pool, with_repeats
+from stages.collect.audit_plan import interleaved_answers, split_pool, with_repeats
 from stages.collect.question_plan import (
     audit_items,
     audit_queries,
@@ -60,8 +60,8 @@ def answerable(ws: Workspace, gold: GoldLabels) -> Tensor:
 def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     settings, pool = ws.config.collect, answerable(ws, gold)
     kind = kinds.get(settings.question).configured(settings)
-    split, count = split_pool(ws, pool.numpy()), -(-(settings.count or len(pool)) // kind.rows_per_question)
-    audits_wanted = split.count(count, settings.audit_fraction)
+    split = split_pool(ws, pool.numpy())
+    wanted, audits_wanted = split.divide(settings.count or len(pool), kind.rows_per_question, settings.audit_fraction)
     audited = with_repeats(split.reserved.tolist(), audits_wanted, settings.repeat_fraction)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
@@ -69,14 +69,14 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
         generator(ws.config.seed, Stream.QUESTIONS),
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction and labelled_rows(ws):  # gold items of other kinds are for people alone
         queries = with_gold_tiles(ws, kind, queries) or queries
     records = simulated_answers(ws, gold, pool, queries)
     if not audited:
         return records
     audits = simulated_answers(ws, gold, pool, audit_queries(audited), audit=True)
-    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
+    return iter(interleaved_answers(records, audits, settings.audit_fraction))
 
 
 def simulated_answers(
@@ -99,7 +99,7 @@ def simulated_answers(
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = describe_teacher(settings.simulated.name, parameters)
     seconds = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *([number, 1] if audit else later)])
-    times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, seconds)
+    times = simulated_milliseconds(queries, replies, len(ws.classes), settings.simulated, seconds)
     names = [f"simulated-{settings.simulated.name}"] * len(replies)
     items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
     return _records(ws, items, replies, names, times, who=who, round_number=number)
@@ -141,7 +141,7 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
     labels = AUDIT_KIND.replay(audit_queries(audited.tolist()), recorded.labels[entries], ws.classes) or []
     items, names = audit_items(ws, audited.tolist()), recorded.annotators[entries].tolist()
     audits = _records(ws, items, labels, names, [None] * len(labels), who="")
-    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
+    return iter(interleaved_answers(records, audits, settings.audit_fraction))
 
 
 def _items(ws: Workspace, queries: Queries) -> list[Item]:

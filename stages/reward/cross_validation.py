@@ -23,6 +23,7 @@ from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
+from stages.reward.error_rates import learn_error_rates
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member
 from stages.reward.folds import FOLDS, Fold, bootstrap_by_image, folds_by_image
@@ -139,11 +140,15 @@ def train_heads(
         propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
         how, weight = choose_weight(problem, folds, sd, propagation)
 
+    rates: nn.ModuleDict | None = None
+
     def fit(train: JudgmentSet, number: int) -> list[Head]:
         targets = propagation.targets(train, how, weight) if propagation and weight else None
-        return [problem.fit(own, sd, targets=targets) for own in _samples(ws, train)]
+        return [problem.fit(own, sd, targets=targets, error_rates=rates) for own in _samples(ws, train)]
 
     result = cross_validate(folds, fit, problem)
+    if rates := learn_error_rates(result.tested, result.utilities, config):
+        result = cross_validate(folds, fit, problem)  # better heads, which know how often people err
     loss = float(heldout_loss(result, config).mean())
     if not metrics.rows:
         metrics.add(prior_sd=sd, heldout_log_loss=loss)
@@ -155,7 +160,7 @@ def train_heads(
         for table, own in zip(utilities, result.utilities, strict=True)
     ]
     trained = Trained(members, utilities, result.tested, held_out, [], len(folds), sd)
-    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd)]
+    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd, rates)]
     unlabelled = "propagate" if weight else "none"
     curve.append(_point(trained, result))
     return Trained(members, utilities, result.tested, held_out, curve, len(folds), sd, unlabelled)
@@ -179,7 +184,9 @@ def _samples(ws: Workspace, train: JudgmentSet) -> Iterator[JudgmentSet]:
         yield train if count == 1 else bootstrap_by_image(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
 
 
-def _smaller(ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float) -> Iterator[CrossValidated]:
+def _smaller(
+    ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float, rates: nn.ModuleDict | None
+) -> Iterator[CrossValidated]:
     """Each fold fitted to a share of its images, for the learning curve."""
     random = generator(ws.config.seed, Stream.LEARNING_CURVE)
     shuffled = []
@@ -192,7 +199,7 @@ def _smaller(ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float) 
             for train, test, order in shuffled
         ]
         if all(0 < len(part) < len(train) for (part, _), (train, _) in zip(some, folds, strict=True)):
-            yield cross_validate(some, lambda train, number: [problem.fit(train, sd)], problem)
+            yield cross_validate(some, lambda train, number: [problem.fit(train, sd, error_rates=rates)], problem)
 
 
 def _point(trained: Trained, result: CrossValidated) -> dict[str, float]:

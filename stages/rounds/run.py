@@ -18,14 +18,17 @@ import pandas as pd
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.learning.person_seconds import person_seconds
-from pipeline.run.atomic_files import read_json, write_atomically, write_json
+from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.manifest import read_manifest
+from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.run_stage import STAGE_MODULES
 from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
+from stages.rounds.reward_updates import config_of_round
 from stages.rounds.schedule import questions_of_rounds
+from stages.rounds.stopping import reason_to_stop
 
 ARCHIVED = ("reward", "ppo")
 ROUND = "round.json"
@@ -38,7 +41,7 @@ def run(
     announce: Callable[[str], object],
     ask: Callable[[Workspace, int, int, Path], None],
 ) -> pd.DataFrame:
-    """Run the rounds that are not finished yet; returns rounds.csv, one row per round.
+    """Run the rounds that are not finished yet; returns rounds.csv, one row per round, and writes summary.json.
 
     Args:
         ask: `stages.collect.next_round.ask`; stages do not import each other.
@@ -59,16 +62,20 @@ def run(
     for number, count in enumerate(counts):
         archive = folder / str(number)
         made_with = {"questions": count, "collect": settings_hash(config, "collect")}
-        if not finished(config, archive, made_with):
+        own = config_of_round(config, sum(counts[: number + 1]), sum(counts))
+        if not finished(own, archive, made_with):
+            if number and (reason := reason_to_stop(folder / str(number - 1), settings.stop_accuracy)):
+                announce(reason)
+                break
             ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
-                stage(name, config)
+                stage(name, own)
             keep(config, archive, made_with)
         rows.append(describe_round(config, archive, number))
+        write_rounds(config.runs / config.name, pd.DataFrame(rows))
         announce(line(rows[-1]))
-    table = pd.DataFrame(rows)
-    write_atomically(folder / "rounds.csv", table.to_csv(index=False).encode())
-    return table
+    RunFolder(config).write_summary()
+    return pd.DataFrame(rows)
 
 
 def stage(name: str, config: Config) -> None:
@@ -126,6 +133,7 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
         "answers": sum(len(table) for table in tables),
         "simulated_seconds": round(sum(one.total for one in person_seconds(tables, len(ws.classes))), 1),
         "heldout_log_loss": reward["heldout_log_loss"],
+        "heldout_accuracy": reward["heldout_accuracy"],
         "reward_accuracy": reward["argmax_accuracy"],
         **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},
     }
