@@ -6,7 +6,7 @@ UI ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
 SEEDS ?= 3
-ROUNDS ?= 3
+ROUNDS ?=
 RUNS ?=
 IMAGES ?=
 FORMAT ?=
@@ -50,8 +50,8 @@ collect: $(READY)  ## stage 1a: the page for judging (UI=tk: a window; TEACHER=s
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
-rounds: $(READY)  ## ask a simulated teacher in ROUNDS=3: train, align, and ask what is worth asking next
-	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --rounds $(ROUNDS)
+rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3: train, align, and ask what is worth asking next
+	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \

@@ -1,4 +1,4 @@
-"""The questions of a round, which the strategy chooses by the round before, and a simulated teacher's answers to them."""
+"""The questions of a round, which the strategy chooses by the round before, and a teacher's answers to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 
 from feedback_store.audit import is_audit
 from feedback_store.store import FeedbackStore
-from pipeline.data.gold_labels import read_gold_labels
 from pipeline.kinds import kinds
 from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Stream, generator
@@ -19,7 +18,7 @@ from stages.collect.audit_plan import AuditSplit, interleaved_answers, split_poo
 from stages.collect.learned import what_was_learned
 from stages.collect.question_plan import audit_queries, features_of
 from stages.collect.round_gold import with_gold
-from stages.collect.teacher_judgments import answerable, simulated_answers
+from stages.collect.round_teachers import ROUND_TEACHERS, RoundTeacher
 
 
 def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
@@ -29,9 +28,8 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
     """
     settings, store = ws.config.collect, ws.run.open_store()
-    gold = read_gold_labels(ws.table, ws.classes)
-    pool = answerable(ws, gold)
-    split = split_pool(ws, pool.numpy())
+    teacher: RoundTeacher = ROUND_TEACHERS[settings.teacher](ws)
+    split = split_pool(ws, teacher.pool.numpy())
     kind = kinds.get(settings.question).configured(settings)
     audits = round_audits(store, split, number, count, settings.audit_fraction)
     wanted = -(-(count - len(audits)) // kind.rows_per_question)
@@ -45,9 +43,9 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction:
         queries = with_gold(ws, kind, queries, store, number)
-    answers = list(simulated_answers(ws, gold, pool, queries, number=number))
+    answers = list(teacher.answers(queries, number))
     if audits:
-        audited = simulated_answers(ws, gold, pool, audit_queries(audits), number=number, audit=True)
+        audited = teacher.answers(audit_queries(audits), number, audit=True)
         answers = interleaved_answers(answers, audited, settings.audit_fraction)
     store.append(answers)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
-from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, Simulation, TeacherParameters, kinds
+from pipeline.kinds import JudgmentKind, Queries, Simulation, TeacherParameters, kinds
 from pipeline.kinds.items import Item, items_of
 from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
@@ -30,7 +30,7 @@ from stages.collect.question_plan import (
     pool_of,
     with_gold_tiles,
 )
-from stages.collect.teachers.replay import read_recorded
+from stages.collect.teachers.replay import Recorded, read_recorded
 from stages.collect.teachers.response_times import simulated_milliseconds
 
 
@@ -127,21 +127,43 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         )
         queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
         entries = recorded.entries_for(queries.rows[:, 0].numpy())
-    replies = kind.replay(queries, recorded.labels[entries], ws.classes)
+    records = recorded_answers(ws, recorded, queries, entries)
+    if not len(audited):
+        return records
+    audits = recorded_answers(ws, recorded, audit_queries(audited.tolist()), audit=True)
+    return iter(interleaved_answers(list(records), audits, settings.audit_fraction))
+
+
+def recorded_answers(
+    ws: Workspace,
+    recorded: Recorded,
+    queries: Queries,
+    entries: np.ndarray | None = None,
+    *,
+    number: int = 0,
+    audit: bool = False,
+) -> Iterator[Judgment]:
+    """Answers of people who recorded labels.
+
+    Args:
+        entries: [Q] index of the recorded label that answers each question; default: its image's first ones.
+        number: of the round.
+        audit: whether these are audit questions.
+
+    Raises:
+        UserError: labels cannot answer this kind of question.
+    """
+    if entries is None:
+        entries = recorded.entries_for(queries.rows[:, 0].numpy())
+    replies = kinds.get(queries.kind).replay(queries, recorded.labels[entries], ws.classes)
     if replies is None:
         supported = ", ".join(one.name for one in kinds if type(one).replay is not JudgmentKind.replay)
         raise UserError(
-            f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
+            f"collect.question: recorded labels cannot answer {queries.kind}; use {supported}, or another collect.teacher"
         )
+    items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
     names = recorded.annotators[entries].tolist()
-    records = _records(ws, _items(ws, queries), replies, names, [None] * len(replies), who="")
-    if not len(audited):
-        return records
-    entries = recorded.entries_for(audited)
-    labels = AUDIT_KIND.replay(audit_queries(audited.tolist()), recorded.labels[entries], ws.classes) or []
-    items, names = audit_items(ws, audited.tolist()), recorded.annotators[entries].tolist()
-    audits = _records(ws, items, labels, names, [None] * len(labels), who="")
-    return iter(interleaved_answers(records, audits, settings.audit_fraction))
+    return _records(ws, items, replies, names, [None] * len(replies), who="", round_number=number)
 
 
 def _items(ws: Workspace, queries: Queries) -> list[Item]:

@@ -19,8 +19,9 @@ from pipeline.run.checkpoints import Checkpoints, State
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
+from stages.reward.heldout import heldout_log_loss
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 from stages.reward.teaching import Teaching
 
 # Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
@@ -164,7 +165,8 @@ def fit(
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
-        log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
+        utilities = score(pieces.suffix, features, heldout.images)
+        log_loss = heldout_log_loss(utilities, heldout, learner.latent, config, mistakes=teaching is not None)
         log_loss = ws.runtime.agree(log_loss)  # all processes must stop at the same epoch
         row: Row = {
             "member": member,

@@ -27,7 +27,7 @@ from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.rounds.reward_updates import config_of_round
-from stages.rounds.schedule import questions_of_rounds
+from stages.rounds.schedule import questions_of
 from stages.rounds.stopping import reason_to_stop
 
 ARCHIVED = ("reward", "ppo")
@@ -37,25 +37,25 @@ ROUND = "round.json"
 @one_process("rounds")
 def run(
     config: Config,
-    rounds: int,
+    rounds: int | None,
     announce: Callable[[str], object],
     ask: Callable[[Workspace, int, int, Path], None],
 ) -> pd.DataFrame:
     """Run the rounds that are not finished yet; returns rounds.csv, one row per round, and writes summary.json.
 
     Args:
+        rounds: their number; None: as the configuration says.
         ask: `stages.collect.next_round.ask`; stages do not import each other.
         announce: is called with a line about each round.
 
     Raises:
         UserError: people or a replay are to answer; or finished rounds were made with other settings.
     """
-    if config.collect.teacher != "simulated":
-        raise UserError("collect.teacher: rounds ask a simulated teacher; set it to simulated")
-    if config.collect.count is None:
-        raise UserError("collect.count is null; set the number of questions of all rounds")
-    settings = config.rounds
-    counts = questions_of_rounds(config.collect.count, rounds, settings.schedule, settings.initial_share)
+    if config.collect.teacher == "people":
+        raise UserError(
+            "collect.teacher: rounds ask a simulated or replay teacher; with people, the same loop is `make collect LIVE=1`"
+        )
+    settings, counts = config.rounds, questions_of(config, rounds)
     stage("reference", config)
     folder = config.runs / config.name / "rounds"
     rows: list[dict[str, Any]] = []

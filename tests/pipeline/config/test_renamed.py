@@ -70,12 +70,20 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
 def test_settings_of_rounds_change_no_hash() -> None:
     """A round's own training settings are those of the stages; what is added here only says which they are."""
     plain = parse_config({"images": {"source": "digits"}}, "test")
-    rounds = {"reward_updates": "steps", "stop_accuracy": 0.9, "schedule": "hyperbolic"}
+    rounds = {"reward_updates": "steps", "stop_accuracy": 0.9, "schedule": "hyperbolic", "count": 4, "batches": [3, 2]}
     other = parse_config({"images": {"source": "digits"}, "rounds": rounds}, "test")
     for stage in ("reference", "collect", "reward", "ppo"):
         assert RunFolder(plain).stage(stage).settings == RunFolder(other).stage(stage).settings
     saved = with_added({"rounds": {"schedule": "constant"}})
-    assert saved == {"rounds": {"schedule": "constant", "reward_updates": "epochs", "stop_accuracy": None}}
+    assert saved == {
+        "rounds": {
+            "schedule": "constant",
+            "count": None,
+            "batches": None,
+            "reward_updates": "epochs",
+            "stop_accuracy": None,
+        }
+    }
     assert original_settings({"rounds": rounds})["rounds"] == rounds
 
 

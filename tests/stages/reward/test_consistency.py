@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.judgment_sets import LABEL, judgment_set
 from torch import nn
 
-from pipeline.config import Config
+from pipeline.config import Config, RewardConfig
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json
@@ -18,6 +19,8 @@ from stages.collect.run import run as collect
 from stages.reference.run import run as reference
 from stages.reward import run as reward
 from stages.reward.consistency import Consistency
+from stages.reward.heldout import heldout_log_loss
+from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.teaching import methods
 
 
@@ -133,3 +136,19 @@ def test_what_was_used_is_on_the_card(answered: Callable[..., Config], trainable
     assert reward.run(config)
     used = read_json(config.runs / config.name / "reward" / "card.json")["settings"]["unlabelled"]
     assert used == unlabelled if unlabelled != "auto" else used in methods.names()
+
+
+def test_mistakes_among_held_out_judgments() -> None:
+    """Nine right answers and a wrong one: with mistakes modelled, a network that is surer is better, without it is worse."""
+    kind, rows, zero = torch.full((10,), LABEL), torch.arange(10), torch.zeros(10, dtype=torch.long)
+    answer = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 0])
+    truth = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
+    heldout, config = judgment_set(kind, (rows, rows), (zero, zero), answer), RewardConfig()
+    latent = LikelihoodParameters(heldout, config)
+    doubtful, sure = (scale * nn.functional.one_hot(truth, 3).float() for scale in (3.0, 12.0))
+    losses = {
+        mistakes: [heldout_log_loss(u, heldout, latent, config, mistakes=mistakes) for u in (doubtful, sure)]
+        for mistakes in (False, True)
+    }
+    assert losses[False][0] < losses[False][1]
+    assert losses[True][0] > losses[True][1]
