@@ -21,6 +21,7 @@ from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image, split
 from stages.reward.judgment_set import JudgmentSet, read_judgments
 from stages.reward.known_labels import known_labels
 from stages.reward.linear_head import solvable
+from stages.reward.refit import refitted
 from stages.reward.trained import Trained
 from stages.reward.unlabelled import Propagation, Targets
 
@@ -68,7 +69,10 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
     members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints, targets=targets)
     curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
-    return Trained(members, utilities, heldout, utilities, curve)
+    trained = Trained(members, utilities, heldout, utilities, curve)
+    if targets is not None and (targets := propagated(ws, judgments)):
+        return refitted(ws, trained, judgments, targets, lambda: start(ws))
+    return trained
 
 
 def propagated(ws: Workspace, judgments: JudgmentSet) -> Targets | None:
