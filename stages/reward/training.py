@@ -25,6 +25,7 @@ from stages.reward.kl_weight import log_loss
 from stages.reward.known_labels import known_labels
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import solvable
+from stages.reward.refit import refitted
 from stages.reward.teaching import Teaching, candidates, methods
 from stages.reward.trained import Trained
 
@@ -77,7 +78,9 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
     members, unlabelled = best_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
     curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
-    return Trained(members, utilities, heldout, utilities, curve, unlabelled=unlabelled)
+    trained = Trained(members, utilities, heldout, utilities, curve, unlabelled=unlabelled)
+    teaching = methods.get(unlabelled).prepare(ws, members[0].features, judgments)
+    return refitted(ws, trained, judgments, teaching, lambda: start(ws)) if teaching else trained
 
 
 def best_members(

@@ -145,7 +145,7 @@ def test_mistakes_among_held_out_judgments() -> None:
     truth = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
     heldout, config = judgment_set(kind, (rows, rows), (zero, zero), answer), RewardConfig()
     latent = LikelihoodParameters(heldout, config)
-    doubtful, sure = (scale * nn.functional.one_hot(truth, 3).float() for scale in (3.0, 12.0))
+    doubtful, sure = (scale * nn.functional.one_hot(truth, 3).float() for scale in (2.0, 12.0))
     losses = {
         mistakes: [heldout_log_loss(u, heldout, latent, config, mistakes=mistakes) for u in (doubtful, sure)]
         for mistakes in (False, True)

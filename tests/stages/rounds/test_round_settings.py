@@ -104,7 +104,7 @@ def test_rounds_stop_and_can_be_continued(config: Config) -> None:
 def asked(config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pd.DataFrame]:
     """Asks in rounds that the reference chooses, as if every round left its policy; returns the stored rows."""
     monkeypatch.setattr(next_round, "log_of_policy", lambda ws, _: ws.log_reference)
-    monkeypatch.setattr(next_round, "posterior", lambda *_: None)
+    monkeypatch.setattr(next_round, "what_was_learned", lambda *_: {})
 
     def in_rounds(config: Config, *counts: int) -> pd.DataFrame:
         reference.run(config)
