@@ -8,7 +8,7 @@ Tasks without a single label; simulated people, one answer in ten wrong (recorde
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from pipeline.strategies import strategies
 from stages.collect.next_round import ask
 from stages.rounds.run import run as run_rounds
 
-ANTS_BEES = ("reference.labelled_per_class=0", "reward.curve=[]")
+ANTS_BEES = ("reference.labelled_per_class=0", "reward.curve=[]", "ppo.iterations=4")
 CIFAR = (
     "images.exclude=[human_labels.csv,work_seconds.csv]",
     "images.size=96",
@@ -51,12 +51,14 @@ class Task:
         config: its configuration, with `overrides`.
         budgets: numbers of answers, ascending.
         batches: questions of each round of all methods but uniform, which retrains at the budgets alone.
+        alone: settings of methods under which unlabelled images teach nothing: a network needs more passes over few answers.
     """
 
     config: str
     budgets: tuple[int, ...]
     batches: tuple[int, ...]
     overrides: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,22 @@ class Method:
     tiles: int | None = None
     once: bool = field(default=False, kw_only=True)
 
+    @property
+    def propagates(self) -> bool:
+        return "reward.unlabelled=none" not in self.overrides
+
 
 TASKS = {
     "ants_bees": Task(
-        "configs/ants_bees.yaml", (10, 20, 40, 60, 90, 120), (10, *[5] * 10, *[10] * 6), overrides=ANTS_BEES
+        "configs/ants_bees.yaml", (10, 20, 40, 60, 90, 120), (10, *[5] * 10, 30, 30), overrides=ANTS_BEES
     ),
-    "digits": Task("configs/digits.yaml", (30, 60, 90, 120, 180, 240), (30, 30, 30, 30, 60, 60)),
+    "digits": Task(
+        "configs/digits.yaml",
+        (30, 60, 90, 120, 180, 240),
+        (30, 30, 30, 30, 60, 60),
+        overrides=("collect.audit_fraction=0",),
+        alone=("reward.epochs=100", "reward.patience=30", "reward.batch_size=16"),
+    ),
     "cifar10": Task(
         "configs/cifar10n.yaml",
         (50, 100, 200, 500, 1000, 2000),
@@ -105,13 +117,14 @@ def batches_of(task: Task, method: Method) -> list[int]:
     return [after - before for before, after in pairwise((0, *task.budgets))] if method.once else list(task.batches)
 
 
-def run_seed(task_name: str, method_name: str, seed: int, overrides: list[str]) -> pd.DataFrame:
+def run_seed(task_name: str, task: Task, method_name: str, seed: int, overrides: list[str]) -> pd.DataFrame:
     """The rows of rounds.csv at the budgets, with columns seed and method."""
-    task, method = TASKS[task_name], METHODS[method_name]
+    method = METHODS[method_name]
     batches = batches_of(task, method)
     name = f"seconds-{task_name}-{method_name}-s{seed}"
     settings = [
         *task.overrides,
+        *(() if method.propagates else task.alone),
         "collect.question=label",
         *method.overrides,
         *overrides,
@@ -158,16 +171,29 @@ def seconds_to_reach(rows: pd.DataFrame, method: str, accuracy: float) -> float:
     "--method", "methods", multiple=True, type=click.Choice(list(METHODS)), default=("ours",), show_default=True
 )
 @click.option("--seeds", type=SeedRange(), default="5", show_default=True, help="5 (0 to 4), or 100-119")
+@click.option("--budget", "budgets", multiple=True, type=int, help="Only these numbers of answers, in so many rounds.")
 @click.option("--seconds", type=float, help="Also: when each method reaches what uniform has after so many seconds.")
 @click.option("--set", "overrides", default="", help="Overrides, as for the stages.")
-def main(task_name: str, methods: tuple[str, ...], seeds: range, seconds: float | None, overrides: str) -> None:
+def main(
+    task_name: str,
+    methods: tuple[str, ...],
+    seeds: range,
+    budgets: tuple[int, ...],
+    seconds: float | None,
+    overrides: str,
+) -> None:
     """Run uniform and the methods over the seeds, and print a table."""
+    task = TASKS[task_name]
+    if budgets:
+        task = replace(
+            task, budgets=budgets, batches=tuple(after - before for before, after in pairwise((0, *budgets)))
+        )
     click.echo(machine())
     names = ["uniform", *(name for name in methods if name != "uniform")]
     parts: list[pd.DataFrame] = []
     for seed in seeds:
         for name in names:
-            parts.append(run_seed(task_name, name, seed, overrides.split()))
+            parts.append(run_seed(task_name, task, name, seed, overrides.split()))
             last = parts[-1].iloc[-1]
             click.echo(f"seed {seed} {name}: {last['accuracy']:.1%} after {last['answers']:.0f} answers", err=True)
     rows = pd.concat(parts)

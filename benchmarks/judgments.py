@@ -1,8 +1,8 @@
 """Quality of the reward model by kind and source of the judgments, evaluated on gold labels it never sees.
 
     python -m benchmarks.judgments votes --config configs/cifar10n.yaml --seeds 5       # three votes per image, or one
-    python -m benchmarks.judgments annotators --config configs/digits.yaml --seeds 5    # careless and contrary annotators
-    python -m benchmarks.judgments kinds --config configs/digits.yaml --seeds 5         # comparisons, or label choices
+    python -m benchmarks.judgments annotators --config configs/digits_comparisons.yaml --seeds 5    # careless and contrary annotators
+    python -m benchmarks.judgments kinds --config configs/digits_comparisons.yaml --seeds 5         # comparisons, or label choices
 
 Each prints a table: mean and 95 % t interval over seeds, and paired differences to the first row.
 """

@@ -12,9 +12,10 @@ from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.run_folder import RunFolder
+from pipeline.run.workspace import open_workspace
 from stages.collect.next_round import ask
 from stages.rounds import run as stage
-from stages.rounds.schedule import questions_of_rounds
+from stages.rounds.schedule import questions_of, questions_of_rounds
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,24 @@ def test_schedules(total: int, rounds: int, shape: str, initial: float | None, e
 def test_fewer_questions_than_rounds() -> None:
     with pytest.raises(UserError, match=r"collect\.count is 2, fewer than 3 rounds; raise it"):
         questions_of_rounds(2, 3, "constant", None)
+
+
+def test_batches_of_given_sizes() -> None:
+    tree = {"images": {"source": "digits"}, "collect": {"count": None}, "rounds": {"batches": [7, 2, 5]}}
+    assert questions_of(parse_config(tree, "test"), None) == [7, 2, 5]
+    assert questions_of(parse_config(tree, "test"), 3) == [7, 2, 5]
+    with pytest.raises(UserError, match=r"rounds\.batches has 3 rounds, not 4"):
+        questions_of(parse_config(tree, "test"), 4)
+    tree["collect"] = {"count": 20}
+    with pytest.raises(UserError, match=r"rounds\.batches adds up to 14 questions, and collect\.count is 20"):
+        questions_of(parse_config(tree, "test"), None)
+
+
+def test_the_number_of_rounds() -> None:
+    tree = {"images": {"source": "digits"}, "collect": {"count": 12}, "rounds": {"count": 4}}
+    assert questions_of(parse_config(tree, "test"), None) == [3, 3, 3, 3]
+    assert questions_of(parse_config(tree, "test"), 2) == [6, 6]
+    assert questions_of(parse_config(tree | {"rounds": {}}, "test"), None) == [4, 4, 4]
 
 
 @pytest.fixture
@@ -106,6 +125,27 @@ def test_pages_count_by_their_images(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"] |= {"question": "grid", "grid_tiles": 6, "strategy": "uniform"}
     assert stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)["answers"].tolist() == [12, 24]
+
+
+def test_recorded_labels_answer_the_questions_of_rounds(config: Config, tmp_path: Path) -> None:
+    """Images are asked about in the strategy's order, each answered by its own recorded label and person."""
+    ws = open_workspace(config)
+    train = ws.table.rows("train")
+    recorded = pd.DataFrame({"image": ws.table.ids[train], "label": "a"})
+    recorded["label"] = [ws.classes[number % 3] for number in range(len(train))]
+    recorded["who"] = [f"person {number % 2}" for number in range(len(train))]
+    recorded.to_csv(tmp_path / "labels.csv", index=False)
+    tree = config.model_dump(mode="json")
+    replay = {"csv": str(tmp_path / "labels.csv"), "annotator_column": "who"}
+    tree["collect"] |= {"teacher": "replay", "strategy": "expected_gain", "replay": replay, "count": 12}
+    other = parse_config(tree, "test")
+    assert stage.run(other, 2, lambda _: None, ask)["answers"].tolist() == [6, 12]
+    stored = rows(other).merge(recorded.rename(columns={"label": "recorded"}), on="image")
+    assert len(stored) == 12
+    assert stored["image"].is_unique
+    assert (stored["answer"] == stored["recorded"]).all()
+    assert (stored["annotator"] == stored["who"]).all()
+    assert set(stored["source"]) == {"replay"}
 
 
 def test_rounds_need_a_number_of_questions(config: Config) -> None:
