@@ -106,7 +106,12 @@ METHODS = {
     "uniform": Method(("collect.strategy=uniform", "reward.unlabelled=none"), once=True),
     "ours": Method(("collect.strategy=expected_gain", "reward.unlabelled=auto")),
     "pages": Method(
-        ("collect.strategy=expected_gain", "reward.unlabelled=auto", "collect.question=grid", "collect.grid_tiles=12"),
+        (
+            "collect.strategy=expected_gain",
+            "reward.unlabelled=auto",
+            "rounds.questions=[label,grid]",
+            "collect.grid_tiles=12",
+        ),
         tiles=12,
     ),
 } | {name: Method((f"collect.strategy={name}", "reward.unlabelled=none")) for name in strategies.names()[1:]}

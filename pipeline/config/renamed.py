@@ -44,6 +44,7 @@ ADDED: dict[str, Any] = {
     "collect.simulated.fatigue": 0.0,
     "rounds.count": None,
     "rounds.batches": None,
+    "rounds.questions": None,
     "rounds.reward_updates": "epochs",
     "rounds.stop_accuracy": None,
 }

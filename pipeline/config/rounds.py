@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pipeline.config.base import Section
+from pipeline.config.base import Section, known
 
 
 class RoundsConfig(Section):
@@ -23,6 +23,10 @@ class RoundsConfig(Section):
     initial_share: float | None = Field(
         None, gt=0, lt=1, description="share of all questions that the first round asks; null: as the schedule says"
     )
+    questions: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None,
+        description="kinds of judgment of which each round asks the one that tells most per second; null: collect.question",
+    )
     reward_updates: Literal["epochs", "steps"] = Field(
         "epochs",
         description="training of each round's reward model: reward.epochs passes over its answers, or as many gradient steps "
@@ -35,3 +39,10 @@ class RoundsConfig(Section):
         description="ask no further round once the reward model surely agrees with this share of held-out judgments (lower "
         "end of the 95 % interval); null: ask all",
     )
+
+    @field_validator("questions")
+    @classmethod
+    def _questions(cls, names: list[str] | None) -> list[str] | None:
+        from feedback_store.schemas import schemas  # imports pandas, which --help does not need
+
+        return names and [known(schemas, name) for name in names]

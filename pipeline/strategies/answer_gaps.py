@@ -56,6 +56,12 @@ def answer_gap(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tenso
     Args:
         utilities: [N, C] of all images.
     """
+    first, second = answer_log_p(kind, queries, utilities).topk(2, dim=-1).values.unbind(-1)
+    return (first - second).view(len(queries), -1).mean(1)
+
+
+def answer_log_p(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tensor:
+    """log P of every answer [Q, K] under the kind's likelihood with its initial parameters; [Q * tiles, K] for pages."""
     nothing, classes = torch.empty(0, dtype=torch.long), utilities.shape[1]
     likelihood = kind.likelihood
     parameters = likelihood.parameters(nothing, likelihood.count_answers(nothing, classes), RewardConfig())
@@ -67,5 +73,4 @@ def answer_gap(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tenso
     if 0 < labels.shape[1] < rows.shape[1]:  # images are compared under one label
         labels = labels.expand(-1, rows.shape[1])
     with torch.no_grad():
-        first, second = likelihood.log_p(parameters, utilities, rows, labels).topk(2, dim=-1).values.unbind(-1)
-    return (first - second).view(len(queries), tiles).mean(1)
+        return likelihood.log_p(parameters, utilities, rows, labels)

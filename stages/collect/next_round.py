@@ -14,6 +14,7 @@ from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
+from pipeline.strategies.kind_choice import most_informative
 from stages.collect.audit_plan import AuditSplit, interleaved_answers, split_pool
 from stages.collect.learned import what_was_learned
 from stages.collect.question_plan import audit_queries, features_of
@@ -30,9 +31,7 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     settings, store = ws.config.collect, ws.run.open_store()
     teacher: RoundTeacher = ROUND_TEACHERS[settings.teacher](ws)
     split = split_pool(ws, teacher.pool.numpy())
-    kind = kinds.get(settings.question).configured(settings)
     audits = round_audits(store, split, number, count, settings.audit_fraction)
-    wanted = -(-(count - len(audits)) // kind.rows_per_question)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
@@ -40,6 +39,10 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         represent=lambda: features_of(ws),
         **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
     )
+    names = ws.config.rounds.questions or [settings.question]
+    choices = [kinds.get(name).configured(settings) for name in names]
+    kind = choices[0] if len(choices) == 1 else most_informative(choices, candidates)
+    wanted = -(-(count - len(audits)) // kind.rows_per_question)
     queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction:
         queries = with_gold(ws, kind, queries, store, number)

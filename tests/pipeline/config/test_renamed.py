@@ -70,7 +70,14 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
 def test_settings_of_rounds_change_no_hash() -> None:
     """A round's own training settings are those of the stages; what is added here only says which they are."""
     plain = parse_config({"images": {"source": "digits"}}, "test")
-    rounds = {"reward_updates": "steps", "stop_accuracy": 0.9, "schedule": "hyperbolic", "count": 4, "batches": [3, 2]}
+    rounds = {
+        "reward_updates": "steps",
+        "stop_accuracy": 0.9,
+        "schedule": "hyperbolic",
+        "count": 4,
+        "batches": [3, 2],
+        "questions": ["label", "grid"],
+    }
     other = parse_config({"images": {"source": "digits"}, "rounds": rounds}, "test")
     for stage in ("reference", "collect", "reward", "ppo"):
         assert RunFolder(plain).stage(stage).settings == RunFolder(other).stage(stage).settings
@@ -80,6 +87,7 @@ def test_settings_of_rounds_change_no_hash() -> None:
             "schedule": "constant",
             "count": None,
             "batches": None,
+            "questions": None,
             "reward_updates": "epochs",
             "stop_accuracy": None,
         }

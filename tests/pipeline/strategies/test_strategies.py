@@ -16,6 +16,7 @@ from pipeline.learning.laplace import log_mean_probability
 from pipeline.strategies import Candidates, strategies
 from pipeline.strategies.answer_gaps import answer_gap
 from pipeline.strategies.herding import herd
+from pipeline.strategies.kind_choice import information_per_second, most_informative
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
 
 # Three clusters: four images around (0, 0), three around (10, 0), one at (0, 10).
@@ -176,3 +177,27 @@ def test_pages_of_chosen_images(name: str) -> None:
 def test_features_that_nobody_gave() -> None:
     with pytest.raises(UserError, match=r"collect\.strategy"):
         chosen("k_center", 1, Candidates(torch.arange(8), UNIFORM, torch.Generator().manual_seed(0)))
+
+
+def test_information_per_second_by_hand() -> None:
+    """Twelve images of two classes, all at 1/2: a name has ln 2 nats in 2^0.62 s; a page of 12, 6 of them marked, has
+    12 ln 2 in 1.5 + 12 * 0.35 + 6 * 0.7 = 9.9 s."""
+    half = torch.full((12, 2), -math.log(2))
+    given = Candidates(torch.arange(12), half, torch.Generator().manual_seed(0), predicted=half)
+    label, page = kinds.get("label"), Grid(12)
+    seconds = label.usual_seconds(2)
+    found = information_per_second(label, torch.arange(12), given)
+    assert found == pytest.approx(math.log(2) / seconds, rel=1e-5)
+    assert information_per_second(page, torch.arange(12), given) == pytest.approx(12 * math.log(2) / 9.9, rel=1e-5)
+
+
+def test_names_while_nothing_is_known_and_pages_later() -> None:
+    """With ten equally likely classes nine of ten tiles are marked, each telling little; at 1/2 a page tells more."""
+    nothing = torch.full((24, 10), -math.log(10))
+    half = torch.full((24, 10), math.log(0.5 / 9))
+    half[:, 0] = math.log(0.5)
+    chosen_kinds = []
+    for log_p in (nothing, half):
+        given = Candidates(torch.arange(24), log_p, torch.Generator().manual_seed(0), predicted=log_p)
+        chosen_kinds.append(most_informative([kinds.get("label"), Grid(12)], given).name)
+    assert chosen_kinds == ["label", "grid"]
