@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from feedback_store.audit import base_source
 from pipeline.learning import response_times
 from pipeline.learning.response_times import TimeModel
 
@@ -57,7 +58,7 @@ def person_seconds(tables: Iterable[pd.DataFrame], classes: int) -> list[PersonS
     tables = list(tables)
     found = []
     for simulated in (False, True):
-        own = [rows[(rows["source"] == SIMULATED_SOURCE) == simulated] for rows in tables]
+        own = [rows[(rows["source"].map(base_source) == SIMULATED_SOURCE) == simulated] for rows in tables]
         if any(len(rows) for rows in own):
             model = response_times.fit(own, classes)
             found.append(PersonSeconds(simulated, own, model, model.total(own)))

@@ -26,9 +26,9 @@ from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.rounds.schedule import questions_of_rounds
+from stages.rounds.trained_on import ROUND, whole_store
 
 ARCHIVED = ("reward", "ppo")
-ROUND = "round.json"
 
 
 @one_process("rounds")
@@ -63,7 +63,7 @@ def run(
             ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
                 stage(name, config)
-            keep(config, archive, made_with)
+            keep(config, archive, made_with | whole_store(open_workspace(config)).as_json())
         rows.append(describe_round(config, archive, number))
         announce(line(rows[-1]))
     table = pd.DataFrame(rows)
@@ -88,8 +88,9 @@ def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:
     if not (archive / ROUND).is_file():
         return False
     try:
-        same = read_json(archive / ROUND) == made_with
-    except ValueError:
+        stored = read_json(archive / ROUND)
+        same = {name: stored.get(name) for name in made_with} == made_with
+    except (ValueError, AttributeError):
         return False  # damaged: the round is made again from its stored answers
     for name in ARCHIVED:
         manifest = read_manifest(archive / name)
@@ -119,12 +120,14 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
     store = ws.run.open_store()
     tables = [store.comparisons(), store.per_image_judgments()]
     tables = [table[table["round"].astype(int) <= number] for table in tables]
+    spent = person_seconds(tables, len(ws.classes))
     reward = read_json(archive / "reward" / "result.json")["reward"]
     policy = read_json(archive / "ppo" / "result.json")["policy"]
     return {
         "round": number,
         "answers": sum(len(table) for table in tables),
-        "simulated_seconds": round(sum(one.total for one in person_seconds(tables, len(ws.classes))), 1),
+        "simulated_seconds": round(sum(one.total for one in spent if one.simulated), 1),
+        "seconds_of_people": round(sum(one.total for one in spent if not one.simulated), 1),
         "heldout_log_loss": reward["heldout_log_loss"],
         "reward_accuracy": reward["argmax_accuracy"],
         **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},
