@@ -76,7 +76,10 @@ def _more(forecast: Mapping[str, Any] | None, estimate: Mapping[str, Any], min_g
     if forecast is None:
         return UNKNOWN, "It is too early to say what another minute brings; go on."
     gain = forecast["minute"]
-    expected = f"another minute is expected to bring {points(gain['gain'])} (at most {points(gain['high'])})"
+    expected = (
+        f"another minute is expected to bring {points(gain['gain'])} (95 % interval {100 * gain['low']:.1f} to "
+        f"{100 * gain['high']:.1f})"
+    )
     if gain["gain"] >= min_gain:
         return GO_ON, f"Go on: {expected}."
     if narrow:

@@ -97,6 +97,9 @@ class TrainingProcess:
                 self.process.stdin.flush()
             except OSError as error:
                 _log.warning(f"the training process cannot be started: {error.strerror}")
-                return 1 if self.process is None else self.process.wait()
+                return 1  # or it ended at once
         self.message = ""
-        return self.process.wait()
+        code = self.process.wait()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        return code

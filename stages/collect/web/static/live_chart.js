@@ -40,7 +40,8 @@ export function sparkline(status) {
 // The complete chart, with axes; its text alternative names first and last value.
 export function chart(status) {
   const points = curveOf(status);
-  const width = 640, height = 260, left = 52, right = 16, top = 14, bottom = 40;
+  const narrow = innerWidth < 640; // drawn for the width it is shown at, so that text keeps its size
+  const width = narrow ? 340 : 640, height = narrow ? 220 : 260, left = 52, right = 16, top = 14, bottom = 40;
   const label = points.length ? `Estimated accuracy from ${percent(points[0].accuracy)} before the first answer to ${percent(points.at(-1).accuracy)} now` : "No estimate yet";
   const box = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label });
   if (points.length < 2) return box;
@@ -49,7 +50,7 @@ export function chart(status) {
   const unit = longest > 5400 ? 3600 : longest > 90 ? 60 : 1;
   const x = (point) => left + (width - left - right) * (point.seconds / longest);
   const y = (value) => height - bottom - (height - top - bottom) * ((value - low) / (high - low));
-  for (const value of ticks(low, high, 4)) {
+  for (const value of ticks(low, high, 5)) {
     box.append(svg("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), class: "grid" }), svg("text", { x: left - 8, y: y(value) + 4, class: "axis end" }, percent(value)));
   }
   for (const value of ticks(0, longest / unit, 5)) {

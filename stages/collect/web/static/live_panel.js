@@ -6,7 +6,7 @@ import { element } from "./dom.js";
 import { chart, curveOf, sparkline } from "./live_chart.js";
 
 const REFRESH_MS = 4000;
-const NOTE = "Estimated from audit questions: about images drawn at random, which no model chose and nothing is trained on. The band has the true value with 95 % probability.";
+const NOTE = "Estimated from audit questions: about images drawn at random, which no model chose and nothing is trained on. The band holds the true value with 95 % probability.";
 
 const percent = (value) => `${Math.round(100 * value)} %`;
 
@@ -23,10 +23,10 @@ function activity({ state, process }) {
 }
 
 function summary(status) {
-  const { estimate, forecast, rounds } = status;
+  const { estimate, rounds } = status;
   if (!estimate) return rounds.length ? `Trained on ${rounds.at(-1).answers} answers` : "Learning starts with the first answers";
   const range = `${Math.round(100 * estimate.low)} to ${percent(estimate.high)}`;
-  return `estimated accuracy (${range})${forecast ? ` · another minute: ${points(forecast.minute.gain)}` : ""}`;
+  return `estimated accuracy (${range})`;
 }
 
 function details(status) {
@@ -50,8 +50,9 @@ export function start() {
   const figure = element("strong", {});
   const picture = element("span", { className: "live-picture" });
   const text = element("span", { className: "live-text quiet" });
+  const next = element("span", { className: "live-next quiet" });
   const doing = element("span", { className: "live-doing quiet" });
-  const strip = element("button", { type: "button", id: "live-strip", className: "live-strip", title: "What the answers have achieved" }, figure, picture, text, doing);
+  const strip = element("button", { type: "button", id: "live-strip", className: "live-strip", title: "What the answers have achieved" }, figure, picture, text, next, doing);
   const inside = element("div", {});
   const close = element("button", { type: "button", className: "plain", textContent: "Close" });
   const dialog = element("dialog", { id: "live-dialog", className: "live-dialog" }, element("h2", { textContent: "What the answers have achieved" }), inside, close);
@@ -68,6 +69,7 @@ export function start() {
       figure.textContent = status.estimate ? percent(status.estimate.accuracy) : "";
       replace(picture, curveOf(status).length > 1 ? [sparkline(status)] : []);
       text.textContent = summary(status);
+      next.textContent = status.forecast ? `another minute: ${points(status.forecast.minute.gain)}` : "";
       doing.textContent = activity(status);
       strip.classList.toggle("stop", status.advice === "stop");
       if (dialog.open) replace(inside, details(status));
@@ -85,5 +87,5 @@ export async function showOwner(section, table) {
   section.hidden = false;
   replace(section.querySelector("#live-details"), details(status));
   const accuracy = (row) => (row.accuracy === undefined ? "no audit question yet" : `${percent(row.accuracy)} (${percent(row.low)} to ${percent(row.high)})`);
-  table("live-classes", [["Class", (r) => r.name], ["Predicted for", (r) => `${percent(r.predicted)} of the images`], ["Named in", (r) => `${percent(r.named)} of audit answers`], ["Audited", (r) => `${r.audited} so predicted`], ["Right where predicted", accuracy]], status.classes ?? []);
+  table("live-classes", [["Class", (r) => r.name], ["Share of predictions", (r) => percent(r.predicted)], ["Share of audit answers", (r) => percent(r.named)], ["Audited where predicted", (r) => r.audited], ["Accuracy where predicted", accuracy]], status.classes ?? []);
 }

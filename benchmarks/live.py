@@ -1,0 +1,214 @@
+"""Live collection under load: a person answers in a real Chromium while the training process works, and either is killed.
+
+First the latencies while it trains: from a key press to the next question on the screen, and to the acknowledgement that
+the answer is on disk. Then the training process and the server are killed with SIGKILL, `--kills` times each, while
+answering goes on. Afterwards every answer must be stored exactly once, no question may have been asked twice, no process
+may be left over, and all rounds must come out bit for bit the same when they are trained again; otherwise the exit code
+is 1. Latencies depend on the machine and its load; those above 50 ms (95th percentile) fail unless `--no-limit` is given.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+import yaml
+
+from benchmarks.live_browser import Annotator, opened
+from benchmarks.machine import machine
+from feedback_store.store_registry import open_store
+from pipeline.config import load_config
+from pipeline.run.workspace import open_workspace
+
+LIMIT_MS = 50.0
+CONFIG: dict[str, Any] = {
+    "name": "live",
+    "images": {"source": "digits", "size": 16},
+    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
+    "reference": {"labelled_per_class": 1, "epochs": 20, "batch_size": 25, "calibration_folds": 0},
+    "collect": {
+        "question": "label",
+        "strategy": "margin",
+        "count": 1200,
+        "repeat_fraction": 0,
+        "lease_minutes": 60,
+        "annotators": ["ann"],
+        "server": {"port": 0, "open_browser": False},
+    },
+    "reward": {"objective": "supervised", "curve": []},
+    "ppo": {"iterations": 8},
+    "live": {"first_answers": 4, "answers_per_round": 1, "growth": 0},
+}
+
+
+class Server:
+    """The real command in a process of its own, and the training process that it started."""
+
+    def __init__(self, config: Path) -> None:
+        self.config, self.port, self.link = config, 0, ""
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "stages.cli", "collect", "--config", str(self.config), "--live"]
+        command += ["--set", f"collect.server.port={self.port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if found := re.match(r"\s+ann\s+(http://\S+:(\d+)/enter/\S+)", line):
+                self.link, self.port = found[1], int(found[2])
+            if line.startswith("Every answer"):
+                return
+        raise SystemExit(f"the server did not start: {self.process.wait()}")
+
+    def training(self) -> psutil.Process | None:
+        """The training process; None while it is being started again."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children():
+                if "live-training" in child.cmdline():
+                    return child
+        return None
+
+    def stop(self, number: int) -> None:
+        self.process.send_signal(number)
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+def seconds_until_gone(process: psutil.Process | None, limit: float = 30.0) -> float:
+    """How long a process goes on after its server was killed; `limit` if it does not end."""
+    began = time.monotonic()
+    while process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() - began > limit:
+            return limit
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def measure(annotator: Annotator, server: Server, presses: int, think: float) -> tuple[list[str], list[str]]:
+    """Answer while the process trains; returns lines to print, and problems."""
+    annotator.answer(8, think)  # the first trainings begin
+    while (training := server.training()) is None:
+        annotator.answer(1, think)
+    annotator.forget_times()
+    began, before = time.monotonic(), sum(training.cpu_times()[:2])
+    annotator.answer(presses, think)
+    busy = (sum(training.cpu_times()[:2]) - before) / (time.monotonic() - began)
+    lines, problems = [f"the training process used {busy:.0%} of a core meanwhile"], []
+    for name, values in annotator.times().items():
+        median, p95, most = np.quantile(values, [0.5, 0.95, 1.0])
+        lines.append(
+            f"{name}: median {median:.1f} ms, 95th percentile {p95:.1f} ms, maximum {most:.0f} ms ({len(values)} times)"
+        )
+        if p95 > LIMIT_MS:
+            problems.append(f"{name}: the 95th percentile is {p95:.1f} ms, more than {LIMIT_MS:g}")
+    return lines, problems
+
+
+def kill_both(annotator: Annotator, server: Server, kills: int, think: float) -> tuple[list[str], list[str]]:
+    """Kill the training process and the server in turn while answering goes on."""
+    lingering, problems = [], []
+    for _ in range(kills):
+        annotator.answer(6, think)
+        give_up = time.monotonic() + 60
+        while (training := server.training()) is None and time.monotonic() < give_up:
+            annotator.answer(1, think)
+        if training is None:
+            problems.append("the training process was not started again within a minute")
+            break
+        time.sleep(np.random.default_rng(len(lingering)).uniform(0.1, 3.0))  # at any moment of its work
+        with suppress(psutil.NoSuchProcess):
+            training.kill()
+        annotator.answer(4, think)
+        training = server.training()
+        server.stop(signal.SIGKILL)
+        annotator.answer(2, think)  # they wait in the browser
+        lingering.append(seconds_until_gone(training))
+        server.start()
+    annotator.answer(4, think)
+    if any(seconds >= 30 for seconds in lingering):
+        problems.append("a training process went on after its server was killed")
+    longest = max(lingering, default=0.0)
+    return [
+        f"{len(lingering)} SIGKILLs of the training process and as many of the server; without its server it ended within {longest:.1f} s"
+    ], problems
+
+
+def stored_problems(folder: Path, sent: set[str]) -> tuple[list[str], list[str]]:
+    """Whether what was sent is stored exactly once, and nothing was asked twice."""
+    rows = open_store(folder / "runs" / "live" / "feedback").all_rows("per_image")
+    ids, images = Counter(rows["id"]), Counter(rows["image"])
+    problems = []
+    if lost := [one for one in sent if ids[one] != 1]:
+        problems.append(f"{len(lost)} answers are not stored exactly once")
+    if extra := set(ids) - sent:
+        problems.append(f"{len(extra)} stored answers were never given")
+    if twice := sum(count > 1 for count in images.values()):
+        problems.append(f"{twice} images were asked about twice")
+    rounds = sum(path.name.isdigit() for path in (folder / "runs" / "live" / "rounds").iterdir())
+    return [
+        f"{len(sent)} answers given, {len(rows)} stored, about {len(images)} images; {rounds} rounds trained"
+    ], problems
+
+
+def replayed(config: Path) -> tuple[list[str], list[str]]:
+    """Train all rounds again and compare."""
+    command = [sys.executable, "-m", "stages.cli", "rounds", "--config", str(config), "--replay"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    return [f"replay: {last}"], [] if done.returncode == 0 else [f"replay: {done.stderr.strip()}"]
+
+
+@click.command()
+@click.option("--presses", default=300, show_default=True, help="answers while latencies are measured")
+@click.option("--kills", default=10, show_default=True, help="of the training process, and of the server")
+@click.option("--think", default=0.25, show_default=True, help="seconds between a person's answers")
+@click.option("--limit/--no-limit", default=True, help="whether latencies above 50 ms fail")
+def main(presses: int, kills: int, think: float, limit: bool) -> None:
+    """Latency while training, and SIGKILLs, with a real browser."""
+    click.echo(machine())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path = folder / "live.yaml"
+        path.write_text(yaml.safe_dump(CONFIG | {"runs": str(folder / "runs")}))
+        reference = [sys.executable, "-m", "stages.cli", "reference", "--config", str(path)]
+        subprocess.run(reference, check=True, stdout=subprocess.DEVNULL)
+        ws = open_workspace(load_config(path))
+        classes = [int(ws.table.source.label(key) or 0) for key in ws.table.paths]
+        server = Server(path)
+        problems = []
+        try:
+            with opened(server.link, classes) as annotator:
+                lines, slow = measure(annotator, server, presses, think)
+                click.echo("\n".join(lines))
+                problems += slow if limit else []
+                lines, found = kill_both(annotator, server, kills, think)
+                click.echo("\n".join(lines))
+                problems += found
+                sent = annotator.finish()
+        finally:
+            last = server.training()
+            server.stop(signal.SIGINT)
+        if seconds_until_gone(last) >= 30:
+            problems.append("the training process went on after the server ended")
+        for lines, found in (stored_problems(folder, sent), replayed(path)):
+            click.echo("\n".join(lines))
+            problems += found
+    for problem in problems:
+        click.echo(f"FAILED: {problem}")
+    sys.exit(bool(problems))
+
+
+if __name__ == "__main__":
+    main()
