@@ -46,8 +46,9 @@ CONFIG: dict[str, Any] = {
         "annotators": ["ann"],
         "server": {"port": 0, "open_browser": False},
     },
-    "reward": {"objective": "supervised", "curve": []},
-    "ppo": {"iterations": 8},
+    # Short trainings: many rounds in few minutes, and more of them than kills.
+    "reward": {"objective": "supervised", "curve": [], "optimiser": "adamw", "scale": "unit", "epochs": 4},
+    "ppo": {"iterations": 8, "beta": 0.3, "start": "reference"},
     "live": {"first_answers": 4, "answers_per_round": 1, "growth": 0},
 }
 
@@ -57,6 +58,7 @@ class Server:
 
     def __init__(self, config: Path) -> None:
         self.config, self.port, self.link = config, 0, ""
+        self.rounds = config.parent / "runs" / "live" / "rounds"
         self.start()
 
     def start(self) -> None:
@@ -98,8 +100,8 @@ def seconds_until_gone(process: psutil.Process | None, limit: float = 30.0) -> f
 
 def measure(annotator: Annotator, server: Server, presses: int, think: float) -> tuple[list[str], list[str]]:
     """Answer while the process trains; returns lines to print, and problems."""
-    annotator.answer(8, think)  # the first trainings begin
-    while (training := server.training()) is None:
+    first = server.rounds / "0" / "queue.json"
+    while not first.is_file() or (training := server.training()) is None:  # from then on it trains all the time
         annotator.answer(1, think)
     annotator.forget_times()
     began, before = time.monotonic(), sum(training.cpu_times()[:2])
@@ -118,20 +120,24 @@ def measure(annotator: Annotator, server: Server, presses: int, think: float) ->
 
 def kill_both(annotator: Annotator, server: Server, kills: int, think: float) -> tuple[list[str], list[str]]:
     """Kill the training process and the server in turn while answering goes on."""
-    lingering, problems = [], []
+    lingering: list[float] = []
+    problems, random = [], np.random.default_rng(0)
     for _ in range(kills):
-        annotator.answer(6, think)
         give_up = time.monotonic() + 60
         while (training := server.training()) is None and time.monotonic() < give_up:
             annotator.answer(1, think)
         if training is None:
             problems.append("the training process was not started again within a minute")
             break
-        time.sleep(np.random.default_rng(len(lingering)).uniform(0.1, 3.0))  # at any moment of its work
+        age = random.uniform(1, 25)  # at any moment of its work: starting, training, writing, ranking
+        while time.time() - training.create_time() < age:
+            annotator.answer(1, think)
         with suppress(psutil.NoSuchProcess):
             training.kill()
         annotator.answer(4, think)
-        training = server.training()
+        training, age = server.training(), random.uniform(1, 15)
+        while training is not None and time.time() - training.create_time() < age:
+            annotator.answer(1, think)
         server.stop(signal.SIGKILL)
         annotator.answer(2, think)  # they wait in the browser
         lingering.append(seconds_until_gone(training))
@@ -193,7 +199,7 @@ def main(presses: int, kills: int, think: float, limit: bool) -> None:
                 lines, slow = measure(annotator, server, presses, think)
                 click.echo("\n".join(lines))
                 problems += slow if limit else []
-                lines, found = kill_both(annotator, server, kills, think)
+                lines, found = kill_both(annotator, server, kills, 3 * think)
                 click.echo("\n".join(lines))
                 problems += found
                 sent = annotator.finish()

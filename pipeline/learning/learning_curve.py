@@ -9,14 +9,14 @@ import numpy as np
 
 MIN_POINTS, MIN_IMAGES = 3, 10  # below, the shape of the curve is a guess
 DRAWS = 400  # of the Bayesian bootstrap
-POWERS = (0.5, 1.0, 2.0)
+POWERS = (0.5, 1.0, 2.0, 8.0)  # the last is nearly exponential
 SCALES = (1 / 30, 1 / 10, 1 / 3, 1.0, 3.0, 10.0)  # of the seconds so far
-LEVELS = (0.025, 0.5, 0.975)
+LEVELS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Expected rise of the accuracy: median and 95 % interval, each at least 0."""
+    """Expected rise of the accuracy: mean and 95 % interval, each at least 0."""
 
     gain: float
     low: float
@@ -61,14 +61,16 @@ def forecast_gain(
     remaining = np.stack([(1 + spent / tau) ** -power for tau, power in shapes])  # [shapes, K]
     later = np.array([(1 + (spent[-1] + ahead) / tau) ** -power for tau, power in shapes])
     slope, residual = _fits(accuracy, remaining)
-    level = float(accuracy.mean().clip(0.02, 0.98))
-    log_weight = -residual / (2 * level * (1 - level) / images)
+    # Rounds differ by the images whose answer changed between them, half of that variance for each of the two.
+    noise = float((np.diff(agreement, axis=1).var(0).mean() / 2 + 1 / images) / images / max(scale, 0.1) ** 2)
+    log_weight = -residual / (2 * noise)
     weight = np.exp(log_weight - log_weight.max(1, keepdims=True))
     chosen = (weight.cumsum(1) / weight.sum(1, keepdims=True) > random.random((DRAWS, 1))).argmax(1)
     gains = (slope * (remaining[:, -1] - later))[np.arange(DRAWS), chosen]
     room = 1 - accuracy[:, -1].clip(0, 1)
-    low, median, high = np.quantile(np.minimum(gains, room), LEVELS)
-    return Gain(float(median), float(low), float(high))
+    gains = np.minimum(gains, room)
+    low, high = np.quantile(gains, LEVELS)
+    return Gain(float(gains.mean()), float(low), float(high))
 
 
 def _fits(accuracy: np.ndarray, remaining: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,8 @@ class LiveRounds:
         self.state: dict[str, Any] = {}
         self._rows: list[dict[str, Any]] = []
         self._predictions: list[Tensor] = []
+        self._number = 0
+        self._counted: dict[int, int] = {}
         self._position, self._shown = START, False
         self._answers = 0  # when the store was last read
         self._refused = 0  # answers at the last training that a stage refused
@@ -63,10 +65,9 @@ class LiveRounds:
     @property
     def number(self) -> int:
         """Of the next round: that of finished ones."""
-        number = 0
-        while read_round(self.folder / str(number)) is not None:
-            number += 1
-        return number
+        while read_round(self.folder / str(self._number)) is not None:
+            self._number += 1
+        return self._number
 
     def step(self) -> bool:
         """Rank the questions if the newest round has not done it, train if enough answers are new, and say how far it is.
@@ -134,8 +135,11 @@ class LiveRounds:
         return before + max(settings.answers_per_round, math.ceil(settings.growth * before))
 
     def _answers_of(self, number: int) -> int:
-        on = rows_of_round(self.folder / str(number), self.store)
-        return trained_answers(PrefixStore(self.store, on.prefix.counts)) if on else 0
+        """Number of answers that a finished round was trained on; it is counted once."""
+        if number not in self._counted:
+            on = rows_of_round(self.folder / str(number), self.store)
+            self._counted[number] = trained_answers(PrefixStore(self.store, on.prefix.counts)) if on else 0
+        return self._counted[number]
 
     def _ahead(self, number: int) -> int:
         """How many judgments to rank questions for, until the next round is trained."""

@@ -16,8 +16,11 @@ from pipeline.errors import UserError
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.manifest import read_manifest
 from pipeline.run.run_folder import RunFolder
+from pipeline.run.stage_lock import stage_lock
 from stages.rounds.run import ARCHIVED
 from stages.rounds.trained_on import TrainedOn, read_round, rows_of_round, train
+
+SCRATCH = ".replay-"
 
 
 def replay(config: Config, announce: Callable[[str], object]) -> list[int]:
@@ -36,16 +39,19 @@ def replay(config: Config, announce: Callable[[str], object]) -> list[int]:
     if not numbers:
         raise UserError(f"{folder}: no finished round to train again; run `make rounds` or `make collect LIVE=1` first")
     different = []
-    for number in numbers:
-        archive = folder / str(number)
-        on = rows_of_round(archive, store)
-        assert on is not None, "it was read above"
-        differences = _again(config, archive, on)
-        kind = "live" if on.live else "simulated teacher"
-        what = "; ".join(differences) or "all weights are bit for bit the same"
-        announce(f"round {number} ({kind}, the first {sum(on.prefix.counts)} stored rows): {what}")
-        if differences:
-            different.append(number)
+    with stage_lock(folder / "replay"):
+        for left_over in folder.glob(f"{SCRATCH}*"):  # of a command that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        for number in numbers:
+            archive = folder / str(number)
+            on = rows_of_round(archive, store)
+            assert on is not None, "it was read above"
+            differences = _again(config, archive, on)
+            kind = "live" if on.live else "simulated teacher"
+            what = "; ".join(differences) or "all weights are bit for bit the same"
+            announce(f"round {number} ({kind}, the first {sum(on.prefix.counts)} stored rows): {what}")
+            if differences:
+                different.append(number)
     return different
 
 
@@ -69,7 +75,7 @@ def _again(config: Config, archive: Path, on: TrainedOn) -> list[str]:
 def scratch(config: Config, archive: Path) -> Iterator[Config]:
     """The configuration that a round was made with, for a temporary run beside the archives with the same reference."""
     saved = load_saved_config(archive / "ppo" / "config.yaml")
-    place = Path(tempfile.mkdtemp(prefix=".replay-", dir=archive.parent))
+    place = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=archive.parent))
     try:
         run = place / config.name
         shutil.copytree(config.runs / config.name / "reference", run / "reference")

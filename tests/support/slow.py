@@ -16,6 +16,7 @@ SLOW = (
     "pipeline/tracking/test_mlflow_wandb.py",
     "stages/collect/test_browser*",
     "stages/collect/test_changed_files.py",
+    "stages/collect/test_live_kills.py",
     "stages/collect/test_live_process.py",
     "stages/collect/test_process.py",
     "stages/collect/test_web_wire.py",

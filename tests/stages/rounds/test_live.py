@@ -169,7 +169,7 @@ def test_rounds_that_are_trained_again_are_the_same_and_differences_are_found(
     assert said[1] == "round 1 (live, the first 13 stored rows): all weights are bit for bit the same"
     folder = config.runs / config.name / "rounds"
     assert RunFolder(config).open_store().fingerprint() == before
-    assert not list(folder.glob(".replay*"))
+    assert not list(folder.glob(".replay-*"))
 
     path = folder / "1" / "ppo" / "model.safetensors"
     content = bytearray(path.read_bytes())
@@ -187,3 +187,18 @@ def test_rounds_that_are_trained_again_are_the_same_and_differences_are_found(
     assert "the weights in ppo/model.safetensors are different" in result.output
     assert "could not be made again bit for bit: 0, 1;" in result.output
     assert path.read_bytes() == bytes(content), "nothing stored was changed"
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "asked.yaml"
+    file.write_text(f"runs: {tmp_path / 'runs'}\nimages: {{source: digits, size: 16}}\nmodel: {{backbone: tiny}}\n")
+
+    def refused(*arguments: str) -> str:
+        result = CliRunner().invoke(main, [*arguments, "--config", str(file)])
+        assert result.exit_code == 2
+        return result.output
+
+    assert "LIVE=1 (--live) needs people on the page" in refused("collect", "--live", "--teacher", "simulated")
+    assert "LIVE=1 (--live) needs people on the page" in refused("collect", "--live", "--ui", "tk")
+    assert "collect.first_rows: it is for training" in refused("collect", "--set", "collect.first_rows=[0,1]")
+    assert "no finished round to train again" in refused("rounds", "--replay")
