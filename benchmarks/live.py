@@ -32,6 +32,7 @@ from pipeline.config import load_config
 from pipeline.run.workspace import open_workspace
 
 LIMIT_MS = 50.0
+BLOCK = 25  # answers in a row while it trains, then as many while it is suspended: other load affects both alike
 CONFIG: dict[str, Any] = {
     "name": "live",
     "images": {"source": "digits", "size": 16},
@@ -40,7 +41,7 @@ CONFIG: dict[str, Any] = {
     "collect": {
         "question": "label",
         "strategy": "margin",
-        "count": 1200,
+        "count": 1400,
         "repeat_fraction": 0,
         "lease_minutes": 60,
         "annotators": ["ann"],
@@ -73,6 +74,10 @@ class Server:
                 return
         raise SystemExit(f"the server did not start: {self.process.wait()}")
 
+    def finished(self) -> int:
+        """Number of finished rounds."""
+        return sum(path.name.isdigit() for path in self.rounds.glob("*"))
+
     def training(self) -> psutil.Process | None:
         """The training process; None while it is being started again."""
         with suppress(psutil.NoSuchProcess):
@@ -99,22 +104,36 @@ def seconds_until_gone(process: psutil.Process | None, limit: float = 30.0) -> f
 
 
 def measure(annotator: Annotator, server: Server, presses: int, think: float) -> tuple[list[str], list[str]]:
-    """Answer while the process trains; returns lines to print, and problems."""
+    """Answer while the process trains, and as often while it is suspended; returns lines to print, and problems."""
     first = server.rounds / "0" / "queue.json"
     while not first.is_file() or (training := server.training()) is None:  # from then on it trains all the time
         annotator.answer(1, think)
-    annotator.forget_times()
-    began, before = time.monotonic(), sum(training.cpu_times()[:2])
-    annotator.answer(presses, think)
-    busy = (sum(training.cpu_times()[:2]) - before) / (time.monotonic() - began)
-    lines, problems = [f"the training process used {busy:.0%} of a core meanwhile"], []
-    for name, values in annotator.times().items():
-        median, p95, most = np.quantile(values, [0.5, 0.95, 1.0])
-        lines.append(
-            f"{name}: median {median:.1f} ms, 95th percentile {p95:.1f} ms, maximum {most:.0f} ms ({len(values)} times)"
-        )
-        if p95 > LIMIT_MS:
-            problems.append(f"{name}: the 95th percentile is {p95:.1f} ms, more than {LIMIT_MS:g}")
+    times: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}  # by whether it trains
+    busy = seconds = 0.0
+    for block in range(-(-2 * presses // BLOCK)):
+        trains = block % 2 == 0
+        (training.resume if trains else training.suspend)()
+        annotator.forget_times()
+        before, since = sum(training.cpu_times()[:2]), time.monotonic()
+        annotator.answer(BLOCK, think)
+        if trains:
+            busy += sum(training.cpu_times()[:2]) - before
+            seconds += time.monotonic() - since
+        for name, values in annotator.times().items():
+            times[trains].setdefault(name, []).extend(values)
+    training.resume()
+    lines = [f"the training process used {busy / seconds:.0%} of a core while it was measured"]
+    problems = []
+    for name in times[True]:
+        for trains, when in ((True, "while it trains"), (False, "while it is suspended")):
+            values = times[trains][name]
+            median, p95, most = np.quantile(values, [0.5, 0.95, 1.0])
+            lines.append(
+                f"{name}, {when}: median {median:.1f} ms, 95th percentile {p95:.1f} ms, maximum {most:.0f} ms "
+                f"({len(values)} times)"
+            )
+            if trains and p95 > LIMIT_MS:
+                problems.append(f"{name}: the 95th percentile is {p95:.1f} ms, more than {LIMIT_MS:g}")
     return lines, problems
 
 
@@ -129,8 +148,12 @@ def kill_both(annotator: Annotator, server: Server, kills: int, think: float) ->
         if training is None:
             problems.append("the training process was not started again within a minute")
             break
-        age = random.uniform(1, 25)  # at any moment of its work: starting, training, writing, ranking
-        while time.time() - training.create_time() < age:
+        # At any moment of its work: a while after a round was finished, and a while after it was started.
+        rounds, give_up = server.finished(), time.monotonic() + 120
+        while server.finished() == rounds and time.monotonic() < give_up:
+            annotator.answer(1, think)
+        later = time.time() + random.uniform(0, 8)
+        while time.time() < later:
             annotator.answer(1, think)
         with suppress(psutil.NoSuchProcess):
             training.kill()
@@ -177,7 +200,7 @@ def replayed(config: Path) -> tuple[list[str], list[str]]:
 
 
 @click.command()
-@click.option("--presses", default=300, show_default=True, help="answers while latencies are measured")
+@click.option("--presses", default=200, show_default=True, help="answers while latencies are measured")
 @click.option("--kills", default=10, show_default=True, help="of the training process, and of the server")
 @click.option("--think", default=0.25, show_default=True, help="seconds between a person's answers")
 @click.option("--limit/--no-limit", default=True, help="whether latencies above 50 ms fail")
@@ -208,6 +231,7 @@ def main(presses: int, kills: int, think: float, limit: bool) -> None:
             server.stop(signal.SIGINT)
         if seconds_until_gone(last) >= 30:
             problems.append("the training process went on after the server ended")
+        click.echo(f"{server.finished()} rounds trained")
         for lines, found in (stored_problems(folder, sent), replayed(path)):
             click.echo("\n".join(lines))
             problems += found

@@ -30,7 +30,7 @@ def achieved(ws: Workspace, rows: Sequence[Mapping[str, Any]], predictions: Sequ
         rows: of rounds.csv.
         predictions: [N] each round's class of every image.
     """
-    spent = [row["simulated_seconds"] + row["seconds_of_people"] for row in rows]
+    spent = [row["simulated_seconds"] + row["seconds"] for row in rows]
     simulated = [row["simulated_seconds"] for row in rows]
     curve: list[dict[str, Any]] = [
         {"round": row["round"], "answers": row["answers"], "seconds": round(all_of_them, 1), "simulated": of_these}

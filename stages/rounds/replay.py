@@ -75,6 +75,7 @@ def _again(config: Config, archive: Path, on: TrainedOn) -> list[str]:
 def scratch(config: Config, archive: Path) -> Iterator[Config]:
     """The configuration that a round was made with, for a temporary run beside the archives with the same reference."""
     saved = load_saved_config(archive / "ppo" / "config.yaml")
+    reward = load_saved_config(archive / "reward" / "config.yaml").reward  # may be another in each round
     place = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=archive.parent))
     try:
         run = place / config.name
@@ -84,7 +85,7 @@ def scratch(config: Config, archive: Path) -> Iterator[Config]:
         collect = saved.collect.model_copy(
             update={"folder": RunFolder(config).feedback, "store": config.collect.store, "first_rows": None}
         )
-        same = {"runs": place, "name": config.name, "collect": collect, "images": config.images}
+        same = {"runs": place, "name": config.name, "collect": collect, "images": config.images, "reward": reward}
         tracking = saved.tracking.model_copy(update={"tracker": "none"})
         yield saved.model_copy(update=same | {"tracking": tracking})
     finally:

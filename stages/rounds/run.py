@@ -127,7 +127,7 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
         "round": number,
         "answers": sum(len(table) for table in tables),
         "simulated_seconds": round(sum(one.total for one in spent if one.simulated), 1),
-        "seconds_of_people": round(sum(one.total for one in spent if not one.simulated), 1),
+        "seconds": round(sum(one.total for one in spent if not one.simulated), 1),
         "heldout_log_loss": reward["heldout_log_loss"],
         "reward_accuracy": reward["argmax_accuracy"],
         **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},

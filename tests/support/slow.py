@@ -32,6 +32,7 @@ SLOW = (
     "stages/reward/test_card.py",
     "stages/reward/test_truth.py",
     "stages/rounds/test_live.py",
+    "stages/rounds/test_replay.py",
     "stages/rounds/test_rounds.py",
     "stages/serve/test_browser*",
     "stages/serve/test_connections.py",

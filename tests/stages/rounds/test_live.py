@@ -90,7 +90,7 @@ def test_rounds_are_trained_when_enough_answers_are_new(config: Config) -> None:
     assert [read_json(folder / name / "round.json")["trained_on"]["rows"]["per_image"] for name in "01"] == [10, 13]
     table = pd.read_csv(folder / "rounds.csv")
     assert table["answers"].tolist() == [10, 13]
-    assert table["seconds_of_people"].tolist() == [20, 26]
+    assert table["seconds"].tolist() == [20, 26]
     assert table["simulated_seconds"].tolist() == [0, 0]
     progress = read_json(folder / "progress.json")
     assert [point["answers"] for point in progress["rounds"]] == [10, 13]
