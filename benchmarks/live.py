@@ -36,7 +36,7 @@ BLOCK = 25  # answers in a row while it trains, then as many while it is suspend
 CONFIG: dict[str, Any] = {
     "name": "live",
     "images": {"source": "digits", "size": 16},
-    "model": {"backbone": "shufflenet_v2_x0_5", "weights": "none", "trainable": "head"},
+    "model": {"backbone": "resnet18", "weights": "none", "trainable": "head"},
     "reference": {"labelled_per_class": 1, "epochs": 20, "batch_size": 25, "calibration_folds": 0},
     "collect": {
         "question": "label",
@@ -48,7 +48,7 @@ CONFIG: dict[str, Any] = {
         "server": {"port": 0, "open_browser": False},
     },
     # Short trainings: many rounds in few minutes, and more of them than kills.
-    "reward": {"objective": "supervised", "curve": [], "optimiser": "adamw", "scale": "unit", "epochs": 4},
+    "reward": {"objective": "supervised", "curve": [], "optimiser": "adamw", "scale": "unit", "epochs": 30, "lr": 0.01},
     "ppo": {"iterations": 8, "beta": 0.3, "start": "reference"},
     "live": {"first_answers": 4, "answers_per_round": 1, "growth": 0},
 }
@@ -200,7 +200,7 @@ def replayed(config: Path) -> tuple[list[str], list[str]]:
 
 
 @click.command()
-@click.option("--presses", default=200, show_default=True, help="answers while latencies are measured")
+@click.option("--presses", default=150, show_default=True, help="answers while latencies are measured")
 @click.option("--kills", default=10, show_default=True, help="of the training process, and of the server")
 @click.option("--think", default=0.25, show_default=True, help="seconds between a person's answers")
 @click.option("--limit/--no-limit", default=True, help="whether latencies above 50 ms fail")

@@ -28,10 +28,10 @@ def training() -> None:
     lines = iter(sys.stdin.readline, "")
     config = parse_config(yaml.safe_load("".join(_until_end(lines))), "live-training")
     ended = threading.Event()
-    threading.Thread(target=_stop_with_server, args=(ended,), name="server", daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(config.live.niceness)
     try:
+        threading.Thread(target=_stop_with_server, args=(ended,), name="server", daemon=True).start()
+        if hasattr(os, "nice"):
+            os.nice(config.live.niceness)
         _train(config)
     except (KeyboardInterrupt, Stopped):
         if not ended.is_set():

@@ -89,9 +89,10 @@ class LiveRounds:
         try:
             train(self.config, on, self.store)
         except UserError as error:
+            if not self._refused:  # said once; the page says it, too, as long as it is so
+                _log.warning(f"round {number} was not trained and waits for more answers: {error}")
             self._refused, self._refusal = self._answers, str(error).partition(";")[0]
             (self.folder / STARTED).unlink(missing_ok=True)
-            _log.warning(f"round {number} was not trained: {error}")
             return False
         keep(self.config, self.folder / str(number), on.as_json())
         (self.folder / STARTED).unlink(missing_ok=True)
@@ -128,7 +129,7 @@ class LiveRounds:
         """Number of answers from which the next round is trained."""
         settings = self.config.live
         if self._refused:
-            return self._refused + settings.first_answers
+            return self._refused + max(settings.first_answers, math.ceil(settings.growth * self._refused))
         if not number:
             return settings.first_answers
         before = self._answers_of(number - 1)

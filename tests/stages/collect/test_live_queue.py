@@ -58,6 +58,7 @@ def test_new_questions_take_the_place_of_others(place: Callable[..., Any]) -> No
     assert left == [item.key for item in others][:3]
     assert desk.progress("ann").total == 6
     where.clock.now += desk.settings.lease_minutes * 60 + 1
+    desk.adopt(Queue(2, [item for item in items if item.key not in desk.items][:9]))
     late = desk.check("ann", [Answer("too-late-1", held.item.key, "a")])
     assert (len(late.judgments), late.refused) == (1, []), "nobody else answered it"
 
