@@ -49,7 +49,7 @@ CONFIG: dict[str, Any] = {
     },
     # Short trainings: many rounds in few minutes, and more of them than kills.
     "reward": {"objective": "supervised", "curve": [], "optimiser": "adamw", "scale": "unit", "epochs": 30, "lr": 0.01},
-    "ppo": {"iterations": 8, "beta": 0.3, "start": "reference"},
+    "ppo": {"iterations": 8, "beta": 0.3},
     "live": {"first_answers": 4, "answers_per_round": 1, "growth": 0},
 }
 
@@ -204,7 +204,8 @@ def replayed(config: Path) -> tuple[list[str], list[str]]:
 @click.option("--kills", default=10, show_default=True, help="of the training process, and of the server")
 @click.option("--think", default=0.25, show_default=True, help="seconds between a person's answers")
 @click.option("--limit/--no-limit", default=True, help="whether latencies above 50 ms fail")
-def main(presses: int, kills: int, think: float, limit: bool) -> None:
+@click.option("--screenshots", type=click.Path(path_type=Path), help="folder for pictures of the pages")
+def main(presses: int, kills: int, think: float, limit: bool, screenshots: Path | None) -> None:
     """Latency while training, and SIGKILLs, with a real browser."""
     click.echo(machine())
     with tempfile.TemporaryDirectory() as temporary:
@@ -222,6 +223,8 @@ def main(presses: int, kills: int, think: float, limit: bool) -> None:
                 lines, slow = measure(annotator, server, presses, think)
                 click.echo("\n".join(lines))
                 problems += slow if limit else []
+                if screenshots:
+                    annotator.take_screenshots(screenshots)
                 lines, found = kill_both(annotator, server, kills, 3 * think)
                 click.echo("\n".join(lines))
                 problems += found

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -63,6 +64,19 @@ class Annotator:
             "key press to next question": self.page.evaluate(next_question),
             "key press to acknowledgement": self.page.evaluate("() => watched.acknowledged"),
         }
+
+    def take_screenshots(self, folder: Path) -> None:
+        """The page and what it says of the answers: wide, on a phone, and in the dark."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, width, scheme in (("wide", 1280, "light"), ("phone", 390, "light"), ("dark", 1280, "dark")):
+            self.page.set_viewport_size({"width": width, "height": 844})
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.screenshot(path=folder / f"{name}.png")
+            self.page.click("#live-strip")
+            self.page.screenshot(path=folder / f"{name}-details.png")
+            self.page.click("#live-dialog .plain")
+        self.page.set_viewport_size({"width": 1280, "height": 800})
+        self.page.emulate_media(color_scheme="light")
 
     def finish(self) -> set[str]:
         """Wait until every answer is acknowledged; returns their ids."""
