@@ -15,7 +15,7 @@ from pipeline.errors import Stopped, UserError
 
 TRAINING_COMMAND = (sys.executable, "-m", "stages.cli", "live-training")
 STOP_SECONDS = 10.0  # until the process ends even if it does not react
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 2.0
 
 
 @click.command("live-training", hidden=True)
@@ -61,6 +61,7 @@ def _stop_with_server(ended: threading.Event) -> None:
 
 
 def _train(config: Config) -> None:
+    from feedback_store.errors import FeedbackError
     from pipeline.run.run_folder import RunFolder
     from pipeline.run.stage_lock import stage_lock
     from stages.collect.live_queue import write_queue
@@ -73,7 +74,7 @@ def _train(config: Config) -> None:
         try:
             with stage_lock(folder):
                 run(config, write_queue)
-        except UserError as error:  # another process trains, or a setting does not fit: the page goes on without
+        except (UserError, FeedbackError) as error:  # another process trains, or the owner has to repair something
             if not told:
                 click.echo(click.style("warning: ", fg="yellow", bold=True) + f"training waits: {error}", err=True)
             told = True

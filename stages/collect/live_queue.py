@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ class QueueWatcher:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._next = folder, 0
-        self._new: Queue | None = None
+        self._new: deque[Queue] = deque(maxlen=1)  # shared by two threads
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="queues", daemon=True)
 
@@ -132,10 +132,12 @@ class QueueWatcher:
 
     def take(self) -> Queue | None:
         """The newest queue, once; None if there is no new one."""
-        queue, self._new = self._new, None
-        return queue
+        try:
+            return self._new.pop()
+        except IndexError:
+            return None
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             for queue in self.earlier():
-                self._new = queue
+                self._new.append(queue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,19 @@ def test_queues_are_noticed_once_and_in_order(place: Callable[..., Any], tmp_pat
     assert list(watcher.earlier()) == []
     stored(folder, 1, items[2:3])
     assert list(watcher.earlier()) == [Queue(2, items[2:3])]
+    assert watcher.take() is None
+    watcher.start()
+    for number in (2, 3):
+        stored(folder, number, items[number:])
+    give_up = time.monotonic() + 30
+    newest = None
+    while newest is None or newest.round < 4:
+        newest = watcher.take() or newest
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    watcher.stop()
+    assert newest == Queue(4, items[3:])
+    assert watcher.take() is None
 
 
 def test_a_damaged_queue_is_reported_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
