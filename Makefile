@@ -47,7 +47,7 @@ reference train-reward ppo: $(READY)
 	@$(RLHF) $@ $(OPTIONS)
 
 reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
-collect: $(READY)  ## stage 1a: the page for judging (UI=tk: a window; LIVE=1: train meanwhile; TEACHER=simulated or replay: without people)
+collect: $(READY)  ## stage 1a: the page for judging (LIVE=1: train meanwhile; UI=tk: a window; TEACHER=simulated or replay: nobody)
 	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(LIVE),--live) $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference

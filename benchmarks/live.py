@@ -185,10 +185,7 @@ def stored_problems(folder: Path, sent: set[str]) -> tuple[list[str], list[str]]
         problems.append(f"{len(extra)} stored answers were never given")
     if twice := sum(count > 1 for count in images.values()):
         problems.append(f"{twice} images were asked about twice")
-    rounds = sum(path.name.isdigit() for path in (folder / "runs" / "live" / "rounds").iterdir())
-    return [
-        f"{len(sent)} answers given, {len(rows)} stored, about {len(images)} images; {rounds} rounds trained"
-    ], problems
+    return [f"{len(sent)} answers given, {len(rows)} stored, about {len(images)} images"], problems
 
 
 def replayed(config: Path) -> tuple[list[str], list[str]]:

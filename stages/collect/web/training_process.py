@@ -19,7 +19,7 @@ from pipeline.config import Config, dump_config
 _log = logging.getLogger(__name__)
 
 END_OF_CONFIG = "...\n"  # as in YAML
-PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # before each new start
+PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)  # before each new start; the last one again and again
 LONG_ENOUGH_SECONDS = 120.0  # of running, after which earlier ends no longer count
 STOP_SECONDS = 3.0  # until the process is killed when the server stops
 
@@ -65,7 +65,7 @@ class TrainingProcess:
                 return
             ends = 1 if time.monotonic() - started > LONG_ENOUGH_SECONDS else ends + 1
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            if ends > len(PAUSE_SECONDS):
+            if code > 0 and ends > len(PAUSE_SECONDS):  # an error of its own, which would come again
                 self.message = "training does not run any more; answers are saved as before"
                 _log.error(
                     f"the training process {how} {ends} times in a row; collecting goes on without it: questions keep their order. "
@@ -74,7 +74,7 @@ class TrainingProcess:
                 return
             self.message = "training is being started again"
             _log.warning(f"the training process {how}; it is started again, and nothing is lost")
-            self._stopping.wait(PAUSE_SECONDS[ends - 1])
+            self._stopping.wait(PAUSE_SECONDS[min(ends, len(PAUSE_SECONDS)) - 1])
 
     def _run(self) -> int:
         """Start the process and wait for its end; returns its exit code, negative for a signal."""
