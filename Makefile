@@ -8,7 +8,7 @@ REPLAY ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
 SEEDS ?= 3
-ROUNDS ?= 3
+ROUNDS ?=
 RUNS ?=
 IMAGES ?=
 FORMAT ?=
@@ -52,8 +52,8 @@ collect: $(READY)  ## stage 1a: the page for judging (LIVE=1: train meanwhile; U
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
-rounds: $(READY)  ## ask a simulated teacher in ROUNDS=3, each trained and aligned; REPLAY=1: train stored rounds again and compare
-	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") --rounds $(ROUNDS) $(if $(REPLAY),--replay)
+rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3, each trained and aligned; REPLAY=1: train stored rounds again
+	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(REPLAY),--replay)
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \

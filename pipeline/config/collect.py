@@ -26,7 +26,7 @@ class CollectConfig(Section):
     strategy: str = Field(
         "uniform",
         description="query strategy: uniform, typical, k_center, margin, entropy, disagreement, k_center_entropy, "
-        "k_center_disagreement",
+        "k_center_disagreement, near_tie, large_gap, expected_gain",
     )
     teacher: Literal["people", "simulated", "replay"] = Field(
         "simulated", description="who answers in `make demo`; `make collect` asks people unless TEACHER names another"

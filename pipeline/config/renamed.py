@@ -43,6 +43,10 @@ ADDED: dict[str, Any] = {
     "collect.simulated.speed": 1.0,
     "collect.simulated.seconds_spread": 0.45,
     "collect.simulated.fatigue": 0.0,
+    "rounds.count": None,
+    "rounds.batches": None,
+    "rounds.reward_updates": "epochs",
+    "rounds.stop_accuracy": None,
 }
 
 # Settings whose default changed without changing what stages learn from: present default -> the earlier one, also if the

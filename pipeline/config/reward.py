@@ -46,9 +46,10 @@ class RewardConfig(TrainingConfig):
     pessimism: float = Field(
         0.0, ge=0, le=1000, description="the reward is the members' mean minus this times their standard deviation"
     )
-    unlabelled: Literal["none", "propagate"] = Field(
+    unlabelled: Literal["none", "propagate", "consistency", "auto"] = Field(
         "none",
-        description="what images that nobody judged teach: nothing, or what the judgments of their neighbours say of them",
+        description="what images that nobody judged teach: nothing, what the judgments of their neighbours say of them, or the "
+        "network's own confident predictions, for changed views; auto: what held-out judgments prefer",
     )
     curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5],

@@ -169,14 +169,16 @@ class JudgmentKind(ABC):
     def usual_seconds(self, classes: int, images: int = 1, marks: int = 0) -> float:
         """Median seconds that a person is expected to take for one question, before any answer was timed (METHOD 10).
 
-        A kind that does not say it takes as long as a comparison.
-
         Args:
             classes: number of classes to choose from.
             images: number of images on the screen, for kinds that show a page of them.
             marks: number of images that the person marks on such a page.
         """
-        return COMPARISON_SECONDS
+        return COMPARISON_SECONDS  # of kinds that do not say it
+
+    def count_marks(self, answer: str) -> int:
+        """Number of images that an answer marks on a page; 0 for other kinds."""
+        return 0
 
     def questions_shown(self, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
         """The questions behind stored rows of this kind: who spent time on what.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from feedback_store.pages import page_answer, page_row, read_page_answer
+from feedback_store.records import NO_ANSWER
 from feedback_store.schemas.base import Subject
 from feedback_store.schemas.grid import GRID, MARKED, TILE_ANSWERS, UNMARKED
 from pipeline.config.collect import CollectConfig
@@ -123,6 +124,9 @@ class Grid(JudgmentKind):
 
     def usual_seconds(self, classes: int, images: int = 1, marks: int = 0) -> float:
         return PAGE_SECONDS + TILE_SECONDS * images + MARK_SECONDS * marks
+
+    def count_marks(self, answer: str) -> int:
+        return 0 if answer in NO_ANSWER else len(read_page_answer(answer)[1])
 
     def questions_shown(self, rows: pd.DataFrame, classes: int) -> pd.DataFrame:
         """One line per page; its seconds are stored with its first image."""

@@ -58,11 +58,16 @@ def person_seconds(tables: Iterable[pd.DataFrame], classes: int) -> list[PersonS
     tables = list(tables)
     found = []
     for simulated in (False, True):
-        own = [rows[(rows["source"].map(base_source) == SIMULATED_SOURCE) == simulated] for rows in tables]
+        own = [rows[is_simulated(rows["source"]) == simulated] for rows in tables]
         if any(len(rows) for rows in own):
             model = response_times.fit(own, classes)
             found.append(PersonSeconds(simulated, own, model, model.total(own)))
     return found
+
+
+def is_simulated(sources: pd.Series) -> pd.Series:
+    """Whether each row's response time was simulated; also of audit questions, whose source has a mark."""
+    return sources.map(base_source) == SIMULATED_SOURCE
 
 
 def duration(seconds: float) -> str:

@@ -77,6 +77,10 @@ class Split:
     prefix: nn.Module | None
     suffix: nn.Module
 
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return [p for p in self.suffix.parameters() if p.requires_grad]
+
 
 def split(network: nn.Module, trainable: Trainable, source: BackboneSource | None = None, size: int = 224) -> Split:
     """Cut a network made by `build_network`; the prefix is frozen and in eval mode, the suffix's gradients are on.

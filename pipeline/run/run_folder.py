@@ -27,6 +27,7 @@ from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_has
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.estimate_file import read_estimate
 from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, how_to_remake, read_manifest
+from pipeline.run.rounds_file import add_rounds
 from pipeline.run.runtime import Runtime, peak_memory_mb
 from pipeline.run.settings_hash import SECTIONS, settings_hash
 from pipeline.tracking.metrics_log import Metrics
@@ -119,10 +120,7 @@ class RunFolder:
             )
 
     def write_summary(self) -> dict[str, Any]:
-        """Write summary.json: the results of every finished stage, from their result.json files.
-
-        A damaged result.json is reported and left out.
-        """
+        """Write summary.json: the result.json of every finished stage, and the rounds; a damaged file is reported and left out."""
         summary: dict[str, Any] = {
             "name": self.config.name,
             "seed": self.config.seed,
@@ -144,6 +142,7 @@ class RunFolder:
             summary.update(result)
         if "policy" in summary and (estimate := read_estimate(self.path)):
             summary["policy"]["estimate"] = estimate
+        add_rounds(summary, self.path)
         write_json(self.path / "summary.json", summary)
         return summary
 

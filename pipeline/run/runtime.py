@@ -160,10 +160,12 @@ class Stream(IntEnum):
     REWARD_DROPOUT = 25
     CARD_CALIBRATION = 25
     REWARD_FOLDS = 26
+    STRONG_VIEWS = 27
     PPO = 30
     HELDOUT_SAMPLE = 32
     DISTILLATION = 40
     SIMULATED_SECONDS = 50
+    POSTERIOR = 51
 
 
 def generator(*seeds: int) -> torch.Generator:

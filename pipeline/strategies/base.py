@@ -25,8 +25,8 @@ class Candidates:
         log_policy: [N, C] log-probabilities of the current policy.
         random: random stream of the strategy.
         judged: [J] row numbers of the images that were judged before.
-        samples: [S, N, C] log-probabilities under S draws from the reward model's posterior, or those of its ensemble; None
-            before the first reward model.
+        predicted: [N, C] log-probabilities of the reward model; None before the first one.
+        draw_samples: draws log-probabilities [S, N, C] from the reward model's posterior, or returns those of its ensemble.
         represent: computes vectors [N, D] in which images are compared (`pipeline.data.representation`).
     """
 
@@ -34,7 +34,8 @@ class Candidates:
     log_policy: Tensor
     random: torch.Generator
     judged: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
-    samples: Tensor | None = None
+    predicted: Tensor | None = None
+    draw_samples: Callable[[], Tensor] | None = None
     represent: Callable[[], np.ndarray] | None = None
 
     @cached_property
@@ -46,12 +47,17 @@ class Candidates:
             )
         return self.represent()
 
+    @cached_property
+    def samples(self) -> Tensor:
+        """Log-probabilities [S, N, C] under S draws from the reward model's posterior."""
+        if self.draw_samples is None:
+            raise UserError("collect.strategy: it needs the posterior of a reward model, and there is none yet")
+        return self.draw_samples()
+
     @property
     def log_mean(self) -> Tensor:
-        """log of the posterior mean of the probabilities, [N, C]; the policy's before the first reward model."""
-        if self.samples is None:
-            return self.log_policy
-        return torch.logsumexp(self.samples, 0) - float(np.log(len(self.samples)))
+        """The reward model's log-probabilities [N, C]; the policy's before the first one."""
+        return self.log_policy if self.predicted is None else self.predicted
 
     def fresh(self) -> Tensor:
         """The part of the pool that was not judged; all of it once everything was."""
@@ -70,8 +76,21 @@ class QueryStrategy(Protocol):
         """
 
 
+def images_of(kind: JudgmentKind, count: int) -> int:
+    """How many images `count` questions are about."""
+    return count * kind.rows_per_question
+
+
 def about(kind: JudgmentKind, rows: Tensor, candidates: Candidates) -> Queries:
-    """One query about each row [Q], in order; where the kind asks about labels, it draws them from the policy."""
+    """Questions about rows [Q], in order; where the kind asks about labels, it draws them from the policy.
+
+    A kind that shows a page of images arranges them in pages.
+    """
+    if kind.rows_per_question > 1:
+        rows = rows[: images_of(kind, max(1, len(rows) // kind.rows_per_question))]
+        return kind.draw(
+            torch.unique(rows), -(-len(rows) // kind.rows_per_question), candidates.log_policy, candidates.random
+        )
     queries = kind.query_each(rows)
     if queries is not None:
         return queries

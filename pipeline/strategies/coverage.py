@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, seed_of
+from pipeline.strategies.base import Candidates, about, filled, images_of, seed_of
 
-MANY = 5000  # images from which clusters are found in minibatches
+MANY = 20_000  # images from which clusters are found in minibatches
 MAX_CLUSTERS = 500
 
 
@@ -20,7 +20,7 @@ class Typical:
     """The image nearest to the centre of each cluster; clusters without a judged image first, the largest first."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        return about(kind, typical_rows(candidates, count), candidates)
+        return about(kind, typical_rows(candidates, images_of(kind, count)), candidates)
 
 
 def typical_rows(candidates: Candidates, count: int) -> Tensor:
@@ -61,8 +61,9 @@ class KCenter:
     """The image farthest from all that were judged or chosen, again and again (B-Pref's feed type 3)."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        rows = k_center(candidates, candidates.fresh(), count)
-        return about(kind, filled(rows, count, candidates.pool), candidates)
+        wanted = images_of(kind, count)
+        rows = k_center(candidates, candidates.fresh(), wanted)
+        return about(kind, filled(rows, wanted, candidates.pool), candidates)
 
 
 def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pipeline.errors import UserError
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled
+from pipeline.learning.laplace import log_mean_probability
+from pipeline.strategies.base import Candidates, about, filled, images_of
 from pipeline.strategies.coverage import k_center, typical_rows
 
 Score = Callable[[Candidates], Tensor]
@@ -20,21 +20,19 @@ MORE = 10  # times as many candidates as questions are spread by k-center, as in
 
 
 def entropy(candidates: Candidates) -> Tensor:
-    """Entropy of the mean prediction, [N], in nats."""
-    log_p = candidates.log_mean
+    """Entropy of the prediction, [N], in nats."""
+    return entropy_of(candidates.log_mean)
+
+
+def entropy_of(log_p: Tensor) -> Tensor:
+    """Entropy [...] of log-probabilities [..., C], in nats."""
     return -(log_p.exp() * log_p.clamp_min(-1e4)).sum(-1)
 
 
 def disagreement(candidates: Candidates) -> Tensor:
-    """Mutual information between the class and the model's parameters, [N], in nats (BALD; Houlsby et al. 2011).
-
-    Raises:
-        UserError: there are fewer than two samples of the posterior.
-    """
-    if candidates.samples is None or len(candidates.samples) < 2:
-        raise UserError("collect.strategy: disagreement needs several reward networks; set reward.members to 3 or more")
-    each = -(candidates.samples.exp() * candidates.samples.clamp_min(-1e4)).sum(-1).mean(0)
-    return (entropy(candidates) - each).clamp_min(0.0)
+    """Mutual information between the class and the model's parameters, [N], in nats (BALD; Houlsby et al. 2011)."""
+    samples = candidates.samples
+    return (entropy_of(log_mean_probability(samples)) - entropy_of(samples).mean(0)).clamp_min(0.0)
 
 
 def margin(candidates: Candidates) -> Tensor:
@@ -55,10 +53,11 @@ class MostUncertain:
         self.score, self.spread = score, spread
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        if candidates.samples is None:
-            return about(kind, typical_rows(candidates, count), candidates)
+        wanted = images_of(kind, count)
+        if candidates.predicted is None:
+            return about(kind, typical_rows(candidates, wanted), candidates)
         left = candidates.fresh()
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
-        best = left[order[: MORE * count if self.spread else count]]
-        rows = k_center(candidates, best, count) if self.spread else best
-        return about(kind, filled(rows, count, candidates.pool), candidates)
+        best = left[order[: MORE * wanted if self.spread else wanted]]
+        rows = k_center(candidates, best, wanted) if self.spread else best
+        return about(kind, filled(rows, wanted, candidates.pool), candidates)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates
+from pipeline.strategies.base import Candidates, images_of
 
 
 class Uniform:
     """Asks about all images equally often; the kind draws the labels."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        return kind.draw(candidates.pool, count, candidates.log_policy, candidates.random)
+        fresh = candidates.fresh()  # judged images wait until the others have been asked about
+        pool = fresh if len(fresh) >= images_of(kind, count) else candidates.pool
+        return kind.draw(pool, count, candidates.log_policy, candidates.random)

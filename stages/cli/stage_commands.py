@@ -84,31 +84,38 @@ def collect(config: Config, force: bool, teacher: str, annotators: str | None, u
 @configured
 @force_option
 def run(config: Config, force: bool) -> None:
-    """Run all stages up to ppo in one process, then compare the reference with the aligned policy."""
+    """Run all stages up to ppo in one process, in rounds if `rounds.count` is set; then compare reference and policy."""
     from pipeline.run.run_folder import RunFolder
     from stages.summary_table import comparison_table
 
-    for name, module, _ in STAGES:
-        run_stage(name, module, config, force)
+    if config.rounds.count or config.rounds.batches:
+        _in_rounds(config, None)
+    else:
+        for name, module, _ in STAGES:
+            run_stage(name, module, config, force)
     if _is_main_process():
         click.echo(comparison_table(RunFolder(config).write_summary()))
 
 
-@click.command()
-@configured
-@click.option("--rounds", "count", default=3, show_default=True, type=click.IntRange(1, 1000), help="Number of rounds.")
-@click.option(
-    "--replay", is_flag=True, help="Ask nobody: train every finished round again from the stored rows, and compare."
-)
-def rounds(config: Config, count: int, replay: bool) -> None:
-    """Ask a simulated teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
-    if replay:
-        live_commands.replay_rounds(config)
-        return
+def _in_rounds(config: Config, count: int | None) -> None:
     from stages.collect.next_round import ask
     from stages.rounds.run import run as run_rounds
 
     run_rounds(config, count, click.echo, ask)
+
+
+@click.command()
+@configured
+@click.option("--rounds", "count", type=click.IntRange(1, 1000), help="Number of rounds; default: rounds.count, or 3.")
+@click.option(
+    "--replay", is_flag=True, help="Ask nobody: train every finished round again from the stored rows, and compare."
+)
+def rounds(config: Config, count: int | None, replay: bool) -> None:
+    """Ask a teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
+    if replay:
+        live_commands.replay_rounds(config)
+        return
+    _in_rounds(config, count)
     click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
 
 

@@ -7,14 +7,16 @@ whatever the query strategy prefers, and the same every time. They are left out 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 import numpy as np
 
 from feedback_store.audit import audit_images
+from feedback_store.pages import answer_id
+from feedback_store.records import Judgment
 from pipeline.run.workspace import Workspace
 
 T = TypeVar("T")
@@ -32,9 +34,21 @@ class AuditSplit:
     ordinary: np.ndarray
     reserved: np.ndarray
 
-    def count(self, questions: int, fraction: float) -> int:
-        """How many of `questions` questions are audit questions: their share, as long as there are images."""
-        return min(_share(questions, fraction), len(self.reserved))
+    def count(self, judgments: int, fraction: float) -> int:
+        """How many of `judgments` judgments are audit questions: their share, as long as there are images."""
+        return min(_share(judgments, fraction), len(self.reserved))
+
+    def divide(self, judgments: int, rows_per_question: int, fraction: float) -> tuple[int, int]:
+        """Numbers of other questions and of audit questions that make up `judgments` judgments, or a few more.
+
+        An image of a page is a judgment, like an audit question: so an audit share of a tenth is a tenth of what the person
+        decides, and few pages have audit questions, too.
+
+        Args:
+            rows_per_question: judgments of each other question.
+        """
+        audits = self.count(judgments, fraction)
+        return -(-(judgments - audits) // rows_per_question), audits
 
 
 def split_pool(ws: Workspace, pool: np.ndarray) -> AuditSplit:
@@ -59,17 +73,29 @@ def _share(count: int, fraction: float) -> int:
     return int(fraction * count + 0.5)
 
 
-def interleaved(ordinary: Sequence[T], audits: Sequence[T], fraction: float) -> list[T]:
-    """Both in one order, in which audits have their share from the beginning; more of either only append."""
+def interleaved(ordinary: Sequence[T], audits: Sequence[T], fraction: float, rows_per_question: int = 1) -> list[T]:
+    """Both in one order, in which audits have their share from the beginning; more of either only append.
+
+    Args:
+        rows_per_question: judgments of each ordinary question.
+    """
     others, asked = iter(ordinary), 0
     result: list[T] = []
     while len(result) < len(ordinary) + len(audits):
-        if asked < min(_share(len(result) + 1, fraction), len(audits)) or len(result) - asked == len(ordinary):
+        judged = asked + rows_per_question * (len(result) - asked)
+        if asked < min(_share(judged + 1, fraction), len(audits)) or len(result) - asked == len(ordinary):
             result.append(audits[asked])
             asked += 1
         else:
             result.append(next(others))
     return result
+
+
+def interleaved_answers(answers: Iterable[Judgment], audits: Iterable[Judgment], fraction: float) -> list[Judgment]:
+    """The same of stored rows; the rows of a page stay together."""
+    pages = [list(page) for _, page in groupby(answers, lambda row: answer_id(row.id))]
+    parts = interleaved(pages, [[row] for row in audits], fraction, max(map(len, pages), default=1))
+    return [row for part in parts for row in part]
 
 
 def with_repeats(images: Sequence[int], count: int, repeat_fraction: float) -> list[int]:

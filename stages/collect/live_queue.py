@@ -24,7 +24,8 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.audit_plan import interleaved, split_pool
-from stages.collect.next_round import judged_rows, log_of_policy, posterior
+from stages.collect.learned import what_was_learned
+from stages.collect.next_round import judged_images, log_of_policy
 from stages.collect.question_plan import audit_items, features_of, pool_of, with_gold_tiles
 
 _log = logging.getLogger(__name__)
@@ -57,24 +58,24 @@ def ranked(ws: Workspace, archive: Path, number: int, count: int) -> Queue:
     """
     settings, store = ws.config.collect, ws.run.open_store()
     kind = kinds.get(settings.question).configured(settings)
-    split, wanted = split_pool(ws, pool_of(ws)), -(-count // kind.rows_per_question)
+    split, each = split_pool(ws, pool_of(ws)), kind.rows_per_question
     rows = store.per_image_judgments()
     answered = Counter(rows.loc[rows["source"].map(is_audit).astype(bool), "image"])
     left = [row for row in split.reserved.tolist() if answered[ws.table.ids[row]] < settings.judgments_per_item]
-    audits = left[: split.count(wanted, settings.audit_fraction)]
+    wanted, share = split.divide(count, each, settings.audit_fraction)
+    audits = left[:share]
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, archive),
         generator(ws.config.seed, Stream.QUESTIONS, number),
-        judged=judged_rows(ws, store, LATER_ROUNDS),
-        samples=posterior(ws, archive),
         represent=lambda: features_of(ws),
+        **what_was_learned(ws, archive, judged_images(ws, store, LATER_ROUNDS)),
     )
-    queries = strategies.get(settings.strategy).choose(kind, wanted - len(audits), candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction:
         queries = with_gold_tiles(ws, kind, queries) or queries
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
-    return Queue(number, interleaved(items, audit_items(ws, audits), settings.audit_fraction) if audits else items)
+    return Queue(number, interleaved(items, audit_items(ws, audits), settings.audit_fraction, each))
 
 
 def write_queue(ws: Workspace, archive: Path, number: int, count: int) -> None:

@@ -1,23 +1,24 @@
-"""The questions of a round, which the strategy chooses by the round before, and a simulated teacher's answers to them."""
+"""The questions of a round, which the strategy chooses by the round before, and a teacher's answers to them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
 
 from feedback_store.audit import is_audit
 from feedback_store.store import FeedbackStore
-from pipeline.data.gold_labels import read_gold_labels
 from pipeline.kinds import kinds
 from pipeline.models.policy import log_policy
-from pipeline.models.reward_model import RewardModel
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
+from stages.collect.audit_plan import AuditSplit, interleaved_answers, split_pool
+from stages.collect.learned import what_was_learned
 from stages.collect.question_plan import audit_queries, features_of
-from stages.collect.teacher_judgments import answerable, simulated_answers
+from stages.collect.round_gold import with_gold
+from stages.collect.round_teachers import ROUND_TEACHERS, RoundTeacher
 
 
 def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
@@ -27,25 +28,25 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
     """
     settings, store = ws.config.collect, ws.run.open_store()
-    gold = read_gold_labels(ws.table, ws.classes)
-    pool = answerable(ws, gold)
-    split = split_pool(ws, pool.numpy())
+    teacher: RoundTeacher = ROUND_TEACHERS[settings.teacher](ws)
+    split = split_pool(ws, teacher.pool.numpy())
     kind = kinds.get(settings.question).configured(settings)
-    questions = -(-count // kind.rows_per_question)
-    audits = round_audits(store, split, number, questions, settings.audit_fraction)
+    audits = round_audits(store, split, number, count, settings.audit_fraction)
+    wanted = -(-(count - len(audits)) // kind.rows_per_question)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         log_of_policy(ws, before) if number else ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS, number),
-        judged=judged_rows(ws, store, number),
-        samples=posterior(ws, before) if number else None,
         represent=lambda: features_of(ws),
+        **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
     )
-    queries = strategies.get(settings.strategy).choose(kind, questions - len(audits), candidates)
-    answers = list(simulated_answers(ws, gold, pool, queries, number=number))
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+    if settings.gold_fraction:
+        queries = with_gold(ws, kind, queries, store, number)
+    answers = list(teacher.answers(queries, number))
     if audits:
-        audited = simulated_answers(ws, gold, pool, audit_queries(audits), number=number, audit=True)
-        answers = interleaved(answers, list(audited), settings.audit_fraction)
+        audited = teacher.answers(audit_queries(audits), number, audit=True)
+        answers = interleaved_answers(answers, audited, settings.audit_fraction)
     store.append(answers)
 
 
@@ -63,18 +64,11 @@ def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
     return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
 
 
-def posterior(ws: Workspace, archive: Path) -> torch.Tensor:
-    """log-probabilities [members, N, C] under each of a round's reward networks."""
-    model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
-    utilities = [ws.scores(*ws.cut(network)) for network in model.networks]
-    return torch.stack([torch.log_softmax(u.float(), -1) for u in utilities])
-
-
-def judged_rows(ws: Workspace, store: FeedbackStore, number: int) -> torch.Tensor:
-    """Row numbers, ascending, of the images that earlier rounds asked about."""
+def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> Counter[int]:
+    """How often earlier rounds asked about each image, by row number."""
     pairs, singles = store.comparisons(), store.per_image_judgments()
     ids = [
         *pairs[pairs["round"].astype(int) < number]["image_a"],
         *singles[singles["round"].astype(int) < number]["image"],
     ]
-    return torch.tensor(sorted({ws.table.position[one] for one in ids if one in ws.table.position}), dtype=torch.long)
+    return Counter(ws.table.position[one] for one in ids if one in ws.table.position)

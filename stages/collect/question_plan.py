@@ -63,20 +63,20 @@ def plan(ws: Workspace) -> Plan:
     settings = ws.config.collect
     pool = pool_of(ws)
     kind = kinds.get(settings.question).configured(settings)
-    per_item = settings.judgments_per_item * kind.rows_per_question
-    wanted = -(-(settings.count or len(pool) * settings.judgments_per_item) // per_item)
+    rows = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
     split = split_pool(ws, pool)
-    audits = split.count(wanted, settings.audit_fraction)
+    wanted, audits = split.divide(rows, kind.rows_per_question, settings.audit_fraction)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
         ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS),
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kind, wanted - audits, candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     hidden = with_gold_tiles(ws, kind, queries) if settings.gold_fraction else None
     items = distinct(items_of(queries if hidden is None else hidden, ws.table.ids.tolist(), ws.classes))
-    items = interleaved(items, audit_items(ws, split.reserved[:audits].tolist()), settings.audit_fraction)
+    audited = audit_items(ws, split.reserved[:audits].tolist())
+    items = interleaved(items, audited, settings.audit_fraction, kind.rows_per_question)
     separate = settings.gold_fraction and hidden is None
     return Plan(items, _gold_items(ws, kind, len(items)) if separate else [], ws.classes)
 
@@ -94,7 +94,7 @@ def audit_items(ws: Workspace, rows: list[int]) -> list[Item]:
     return [replace(item, audit=True) for item in items]
 
 
-def _known_labels(ws: Workspace) -> tuple[list[int], GoldLabels]:
+def known_labels(ws: Workspace) -> tuple[list[int], GoldLabels]:
     """Rows of the labelled images of the reference, ascending, and their classes; -1 for other images."""
     known = labelled_rows(ws)
     if not known:
@@ -107,15 +107,19 @@ def _known_labels(ws: Workspace) -> tuple[list[int], GoldLabels]:
     return sorted(known), GoldLabels(ws.classes, labels)
 
 
-def with_gold_tiles(ws: Workspace, kind: JudgmentKind, queries: Queries) -> Queries | None:
-    """Pages with a share of `collect.gold_fraction` of images whose class is known; None for other kinds."""
-    _, gold = _known_labels(ws)
-    random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
+def with_gold_tiles(ws: Workspace, kind: JudgmentKind, queries: Queries, number: int = 0) -> Queries | None:
+    """Pages with a share of `collect.gold_fraction` of images whose class is known; None for other kinds.
+
+    Args:
+        number: of the round; each has a random stream of its own.
+    """
+    _, gold = known_labels(ws)
+    random = generator(ws.config.seed, Stream.GOLD_QUESTIONS, *([number] if number else []))
     return kind.with_gold_tiles(queries, gold, ws.config.collect.gold_fraction, random)
 
 
 def _gold_items(ws: Workspace, kind: JudgmentKind, wanted: int) -> list[Item]:
-    known, gold = _known_labels(ws)
+    known, gold = known_labels(ws)
     random = generator(ws.config.seed, Stream.GOLD_QUESTIONS)
     pool = torch.tensor(known)
     queries = kind.draw(pool, max(wanted, len(pool)), ws.log_reference, random)

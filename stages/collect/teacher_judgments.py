@@ -14,14 +14,14 @@ from torch import Tensor
 from feedback_store.records import Judgment
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
 from pipeline.errors import UserError
-from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, Simulation, TeacherParameters, kinds
+from pipeline.kinds import JudgmentKind, Queries, Simulation, TeacherParameters, kinds
 from pipeline.kinds.items import Item, items_of
 from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.audit_plan import interleaved, split_pool, with_repeats
+from stages.collect.audit_plan import interleaved_answers, split_pool, with_repeats
 from stages.collect.question_plan import (
     audit_items,
     audit_queries,
@@ -30,7 +30,7 @@ from stages.collect.question_plan import (
     pool_of,
     with_gold_tiles,
 )
-from stages.collect.teachers.replay import read_recorded
+from stages.collect.teachers.replay import Recorded, read_recorded
 from stages.collect.teachers.response_times import simulated_milliseconds
 
 
@@ -60,8 +60,8 @@ def answerable(ws: Workspace, gold: GoldLabels) -> Tensor:
 def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     settings, pool = ws.config.collect, answerable(ws, gold)
     kind = kinds.get(settings.question).configured(settings)
-    split, count = split_pool(ws, pool.numpy()), -(-(settings.count or len(pool)) // kind.rows_per_question)
-    audits_wanted = split.count(count, settings.audit_fraction)
+    split = split_pool(ws, pool.numpy())
+    wanted, audits_wanted = split.divide(settings.count or len(pool), kind.rows_per_question, settings.audit_fraction)
     audited = with_repeats(split.reserved.tolist(), audits_wanted, settings.repeat_fraction)
     candidates = Candidates(
         torch.from_numpy(split.ordinary),
@@ -69,14 +69,14 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
         generator(ws.config.seed, Stream.QUESTIONS),
         represent=lambda: features_of(ws),
     )
-    queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction and labelled_rows(ws):  # gold items of other kinds are for people alone
         queries = with_gold_tiles(ws, kind, queries) or queries
     records = simulated_answers(ws, gold, pool, queries)
     if not audited:
         return records
     audits = simulated_answers(ws, gold, pool, audit_queries(audited), audit=True)
-    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
+    return iter(interleaved_answers(records, audits, settings.audit_fraction))
 
 
 def simulated_answers(
@@ -99,7 +99,7 @@ def simulated_answers(
     replies = teachers.get(settings.simulated.name).answer(queries, simulation)
     who = describe_teacher(settings.simulated.name, parameters)
     seconds = np.random.default_rng([seed, Stream.SIMULATED_SECONDS, *([number, 1] if audit else later)])
-    times = simulated_milliseconds(queries, len(ws.classes), settings.simulated, seconds)
+    times = simulated_milliseconds(queries, replies, len(ws.classes), settings.simulated, seconds)
     names = [f"simulated-{settings.simulated.name}"] * len(replies)
     items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
     return _records(ws, items, replies, names, times, who=who, round_number=number)
@@ -127,21 +127,43 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
         )
         queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
         entries = recorded.entries_for(queries.rows[:, 0].numpy())
-    replies = kind.replay(queries, recorded.labels[entries], ws.classes)
+    records = recorded_answers(ws, recorded, queries, entries)
+    if not len(audited):
+        return records
+    audits = recorded_answers(ws, recorded, audit_queries(audited.tolist()), audit=True)
+    return iter(interleaved_answers(list(records), audits, settings.audit_fraction))
+
+
+def recorded_answers(
+    ws: Workspace,
+    recorded: Recorded,
+    queries: Queries,
+    entries: np.ndarray | None = None,
+    *,
+    number: int = 0,
+    audit: bool = False,
+) -> Iterator[Judgment]:
+    """Answers of people who recorded labels.
+
+    Args:
+        entries: [Q] index of the recorded label that answers each question; default: its image's first ones.
+        number: of the round.
+        audit: whether these are audit questions.
+
+    Raises:
+        UserError: labels cannot answer this kind of question.
+    """
+    if entries is None:
+        entries = recorded.entries_for(queries.rows[:, 0].numpy())
+    replies = kinds.get(queries.kind).replay(queries, recorded.labels[entries], ws.classes)
     if replies is None:
         supported = ", ".join(one.name for one in kinds if type(one).replay is not JudgmentKind.replay)
         raise UserError(
-            f"collect.question: recorded labels cannot answer {kind.name}; use {supported}, or another collect.teacher"
+            f"collect.question: recorded labels cannot answer {queries.kind}; use {supported}, or another collect.teacher"
         )
+    items = audit_items(ws, queries.rows[:, 0].tolist()) if audit else _items(ws, queries)
     names = recorded.annotators[entries].tolist()
-    records = _records(ws, _items(ws, queries), replies, names, [None] * len(replies), who="")
-    if not len(audited):
-        return records
-    entries = recorded.entries_for(audited)
-    labels = AUDIT_KIND.replay(audit_queries(audited.tolist()), recorded.labels[entries], ws.classes) or []
-    items, names = audit_items(ws, audited.tolist()), recorded.annotators[entries].tolist()
-    audits = _records(ws, items, labels, names, [None] * len(labels), who="")
-    return iter(interleaved(list(records), list(audits), settings.audit_fraction))
+    return _records(ws, items, replies, names, [None] * len(replies), who="", round_number=number)
 
 
 def _items(ws: Workspace, queries: Queries) -> list[Item]:

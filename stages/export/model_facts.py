@@ -14,8 +14,10 @@ from feedback_store import agreement
 from feedback_store.audit import base_source
 from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import GoldLabels, read_gold_labels
+from pipeline.learning.person_seconds import duration, person_seconds
 from pipeline.learning.statistics import expected_calibration_error, is_uniform, wilson_interval
 from pipeline.models.policy import log_policy
+from pipeline.run.rounds_file import read_rounds
 from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import calibration_doubts
 
@@ -70,7 +72,8 @@ def gather(ws: Workspace, policy: Path, weights: str) -> dict[str, Any]:
         "doubts": calibration_doubts(card),
         "policy": results["ppo"],
         "estimator": results["ppo"]["estimator"],
-        "judgments": judgments(run.open_store()),
+        "judgments": judgments(run.open_store(), len(ws.classes)),
+        "rounds": read_rounds(run.path),
         "accuracy": accuracies(results, len(known)) if len(known) else None,
         **(on_gold(policy_scores(ws, policy), gold, known) if len(known) else {"ece": None, "by_class": []}),
         "torch": torch.__version__,
@@ -117,8 +120,12 @@ def on_gold(log_pi: Tensor, gold: GoldLabels, known: np.ndarray) -> dict[str, An
     return {"ece": expected_calibration_error(log_pi[known], torch.from_numpy(labels)), "by_class": by_class}
 
 
-def judgments(store: FeedbackStore) -> dict[str, Any]:
-    """Counts, agreement and sources of the judgments. Without annotators' names, since the card may be published."""
+def judgments(store: FeedbackStore, classes: int) -> dict[str, Any]:
+    """Counts, cost, agreement and sources of the judgments. Without annotators' names, since the card may be published.
+
+    Args:
+        classes: number of classes, for the expected seconds of answers that were not timed.
+    """
     pairs, per_image = store.comparisons(), store.per_image_judgments()
     sources = [*pairs["source"], *per_image["source"]]
     return {
@@ -126,5 +133,9 @@ def judgments(store: FeedbackStore) -> dict[str, Any]:
         "annotators": len(set(pairs["annotator"]) | set(per_image["annotator"])),
         "kinds": agreement.as_json(store.quality())["questions"],
         "sources": {name: sources.count(name) for name in sorted(set(sources))},
+        "times": [
+            {"duration": duration(one.total), "simulated": one.simulated}
+            for one in person_seconds([pairs, per_image], classes)
+        ],
         "automatic": sum(base_source(source) in AUTOMATIC_SOURCES for source in sources),
     }

@@ -11,7 +11,8 @@ from feedback_store import agreement
 from feedback_store.audit import base_source, is_audit
 from feedback_store.schemas import schemas
 from feedback_store.store import FeedbackStore
-from pipeline.learning.person_seconds import SIMULATED_SOURCE
+from pipeline.learning.person_seconds import is_simulated
+from stages.report.round_summary import cost_sentence
 
 SOURCES = {
     "web": "people, on the page",
@@ -22,11 +23,12 @@ SOURCES = {
 }
 
 
-def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[str, Any] | None:
-    """Counts and quality of the current judgments; None without judgments.
+def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str], classes: int) -> dict[str, Any] | None:
+    """Counts, quality and cost of the current judgments; None without judgments.
 
     Args:
         gold: true class of each image whose class is known.
+        classes: number of classes.
     """
     stored = [store.all_rows("pairwise"), store.all_rows("per_image")]
     pairs, per_image = store.comparisons(), store.per_image_judgments()
@@ -37,10 +39,11 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
     frames = {schema.name: tables[schema.table][schema.select(tables[schema.table])] for schema in schemas}
     everything = pd.concat([pairs, per_image])
     quality = agreement.as_json(store.quality(gold))
-    headings, classes = _by_label(frames)
+    headings, labels = _by_label(frames)
     agree = {row["question"]: row for row in quality["questions"]}
     return {
         "judgments": total,
+        "cost": cost_sentence(store, classes),
         "taken_back": sum(int((frame["retracts"] != "").sum()) for frame in stored),
         "first": everything["created_at"].min(),
         "last": everything["created_at"].max(),
@@ -53,7 +56,7 @@ def summarise_judgments(store: FeedbackStore, gold: Mapping[str, str]) -> dict[s
             if len(frame)
         ],
         "class_columns": headings,
-        "classes": classes,
+        "classes": labels,
         "annotators": quality["annotators"],
     }
 
@@ -71,7 +74,7 @@ def _seconds(frame: pd.DataFrame) -> dict[str, Any]:
     taken = pd.to_numeric(frame["response_ms"]).dropna() / 1000
     if not len(taken):
         return {"median_seconds": None, "p90_seconds": None, "simulated_times": ""}
-    share = (frame["source"][taken.index] == SIMULATED_SOURCE).mean()
+    share = is_simulated(frame["source"][taken.index]).mean()
     return {
         "median_seconds": float(taken.median()),
         "p90_seconds": float(taken.quantile(0.9)),

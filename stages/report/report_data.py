@@ -13,6 +13,7 @@ from pipeline.config import dump_config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.models.policy import log_policy
 from pipeline.run.estimate_file import read_estimate
+from pipeline.run.rounds_file import read_rounds
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Row
 from stages.report.judgment_summary import summarise_judgments
@@ -41,7 +42,8 @@ def figures(ws: Workspace) -> Figures:
         "classes": list(ws.classes),
         "evaluation": "test" if (ws.table.splits == "test").any() else "val",
         "predictions": compare_predictions(ws.table, gold, before, after, rows=rows),
-        "judged": summarise_judgments(ws.run.open_store(), gold.by_image(ws.table.ids)),
+        "judged": summarise_judgments(ws.run.open_store(), gold.by_image(ws.table.ids), len(ws.classes)),
+        "rounds": read_rounds(ws.run.path),
         "reference": ws.run.read("reference", "result.json", "reference")["reference"],
         "card": _read_if_finished(ws, "reward", "card.json"),
         "ppo": _ppo(ws) if has_policy else None,

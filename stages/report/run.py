@@ -22,6 +22,8 @@ from stages.report.headline import headline, where
 from stages.report.multi_run import comparison_table
 from stages.report.predictions import most_confused
 from stages.report.report_data import Figures, figures
+from stages.report.round_charts import round_plots
+from stages.report.round_summary import round_times, rounds_sentence, simulated_times
 
 TEMPLATES = Path(__file__).with_name("templates")
 MAX_MATRIX_CLASSES = 20  # a larger confusion matrix is not readable
@@ -120,8 +122,21 @@ def page(ws: Workspace, results: Figures) -> str:
         matrices=shade_matrices(predictions["confusion"]) if small else {},
         confused=[] if small or not predictions["confusion"] else most_confused(predictions["confusion"], ws.classes),
         thumbnails={one["image"]: thumbnail(ws.table, one["image"], ws.config.images.max_pixels) for one in listed},
+        rounds=rounds_values(results["rounds"]),
         frontier=data_address(plot.read_bytes(), "image/svg+xml") if plot.is_file() else None,
     )
+
+
+def rounds_values(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """What the chapter about rounds shows; None if there were none."""
+    if not rows:
+        return None
+    return {
+        "sentence": rounds_sentence(rows),
+        "times": round_times(rows),
+        "simulated": simulated_times(rows),
+        "plots": round_plots(rows),
+    }
 
 
 def shade_matrices(matrices: dict[str, list[list[int]]]) -> dict[str, list[list[dict[str, Any]]]]:

@@ -103,6 +103,7 @@ def make_card(
             "scale": settings.scale,
             "start": settings.start,
             "prior_sd": trained.prior_sd,
+            "unlabelled": trained.unlabelled,
             "rating": settings.rating,
             "seed": ws.config.seed,
         },

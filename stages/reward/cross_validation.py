@@ -23,6 +23,7 @@ from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
+from stages.reward.error_rates import learn_error_rates
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member
 from stages.reward.folds import FOLDS, Fold, bootstrap_by_image, folds_by_image
@@ -31,7 +32,7 @@ from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.trained import Trained
-from stages.reward.unlabelled import Propagation
+from stages.reward.unlabelled import Propagation, Spread
 
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
 # Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
@@ -99,21 +100,21 @@ def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -
     return min(scores, key=scores.__getitem__)
 
 
-def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagation: Propagation) -> tuple[float, float]:
-    """How much of an image's probabilities comes from its neighbours, and how much images that nobody judged count.
+def choose_weight(problem: HeadProblem, folds: list[Fold], sd: float, propagation: Propagation) -> tuple[Spread, float]:
+    """How judgments spread to neighbours, and how much images that nobody judged count.
 
     Both are those under which held-out judgments are most probable; the second may be 0: then they teach nothing.
     """
-    share = propagation.choose_share(folds)
+    how = propagation.choose(folds)
     scores = {}
     for weight in WEIGHTS:
 
         def fit(train: JudgmentSet, number: int, weight: float = weight) -> list[Head]:
-            return [problem.fit(train, sd, targets=propagation.targets(train, share, weight) if weight else None)]
+            return [problem.fit(train, sd, targets=propagation.targets(train, how, weight) if weight else None)]
 
         result = cross_validate(folds, fit, problem)
         scores[weight] = float(heldout_loss(result, problem.config).sum())
-    return share, min(scores, key=scores.__getitem__)
+    return how, min(scores, key=scores.__getitem__)
 
 
 def train_heads(
@@ -134,16 +135,20 @@ def train_heads(
     if not folds:
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
-    propagation, share, weight = None, 0.0, 0.0
-    if config.unlabelled == "propagate":
+    propagation, how, weight = None, Spread(0.0, 1.0), 0.0
+    if config.unlabelled in ("propagate", "auto"):  # consistency needs other views, which fixed features have not
         propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
-        share, weight = choose_weight(problem, folds, sd, propagation)
+        how, weight = choose_weight(problem, folds, sd, propagation)
+
+    rates: nn.ModuleDict | None = None
 
     def fit(train: JudgmentSet, number: int) -> list[Head]:
-        targets = propagation.targets(train, share, weight) if propagation and weight else None
-        return [problem.fit(own, sd, targets=targets) for own in _samples(ws, train)]
+        targets = propagation.targets(train, how, weight) if propagation and weight else None
+        return [problem.fit(own, sd, targets=targets, error_rates=rates) for own in _samples(ws, train)]
 
     result = cross_validate(folds, fit, problem)
+    if rates := learn_error_rates(result.tested, result.utilities, config):
+        result = cross_validate(folds, fit, problem)  # better heads, which know how often people err
     loss = float(heldout_loss(result, config).mean())
     if not metrics.rows:
         metrics.add(prior_sd=sd, heldout_log_loss=loss)
@@ -155,8 +160,10 @@ def train_heads(
         for table, own in zip(utilities, result.utilities, strict=True)
     ]
     trained = Trained(members, utilities, result.tested, held_out, [], len(folds), sd)
-    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd)]
-    return Trained(members, utilities, result.tested, held_out, [*curve, _point(trained, result)], len(folds), sd)
+    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd, rates)]
+    unlabelled = "propagate" if weight else "none"
+    curve.append(_point(trained, result))
+    return Trained(members, utilities, result.tested, held_out, curve, len(folds), sd, unlabelled)
 
 
 @torch.no_grad()
@@ -177,7 +184,9 @@ def _samples(ws: Workspace, train: JudgmentSet) -> Iterator[JudgmentSet]:
         yield train if count == 1 else bootstrap_by_image(train, generator(ws.config.seed, Stream.BOOTSTRAP, number))
 
 
-def _smaller(ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float) -> Iterator[CrossValidated]:
+def _smaller(
+    ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float, rates: nn.ModuleDict | None
+) -> Iterator[CrossValidated]:
     """Each fold fitted to a share of its images, for the learning curve."""
     random = generator(ws.config.seed, Stream.LEARNING_CURVE)
     shuffled = []
@@ -190,7 +199,7 @@ def _smaller(ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float) 
             for train, test, order in shuffled
         ]
         if all(0 < len(part) < len(train) for (part, _), (train, _) in zip(some, folds, strict=True)):
-            yield cross_validate(some, lambda train, number: [problem.fit(train, sd)], problem)
+            yield cross_validate(some, lambda train, number: [problem.fit(train, sd, error_rates=rates)], problem)
 
 
 def _point(trained: Trained, result: CrossValidated) -> dict[str, float]:

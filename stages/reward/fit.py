@@ -19,9 +19,10 @@ from pipeline.run.checkpoints import Checkpoints, State
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
+from stages.reward.heldout import heldout_log_loss
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood, mean_nll
-from stages.reward.unlabelled import Targets
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
+from stages.reward.teaching import Teaching
 
 # Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
 STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
@@ -56,6 +57,7 @@ class Learner:
         best: epoch and held-out log loss of the best weights.
         best_weights: state dicts of the suffix and of the likelihood parameters at that epoch.
         rows: rows of metrics.csv.
+        teaching: what images that nobody judged teach.
     """
 
     pieces: Split
@@ -69,9 +71,10 @@ class Learner:
     best: tuple[int, float] = (0, float("inf"))
     best_weights: tuple[State, State] | None = None
     rows: list[Row] = field(default_factory=list)
+    teaching: Teaching | None = None
 
     @classmethod
-    def start(cls, ws: Workspace, pieces: Split, train: JudgmentSet, member: int) -> Learner:
+    def start(cls, ws: Workspace, pieces: Split, train: JudgmentSet, member: int, teaching: Teaching | None) -> Learner:
         """Start at the weights of `pieces`; `member` numbers the random streams."""
         config, seed = ws.config.reward, ws.config.seed
         dropout = generator(seed, Stream.REWARD_DROPOUT, member)
@@ -84,6 +87,7 @@ class Learner:
             adamw(latent.parameters(), LATENT_LR),
             generator(seed, Stream.REWARD_ORDER, member),
             generator(seed, Stream.REWARD_VIEWS, member, ws.runtime.rank),
+            teaching=teaching.of_member(member) if teaching else None,
         )
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:
@@ -100,6 +104,7 @@ class Learner:
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
+        state |= {"teaching": self.teaching.state_dict() if self.teaching else None}
         return copy.deepcopy(state) | {"kept": self.best_weights}
 
     def restore(self, state: State, *, views: bool) -> None:
@@ -115,6 +120,8 @@ class Learner:
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
             setattr(self, name, state[name])
+        if self.teaching and views:
+            self.teaching.load_state_dict(state["teaching"])
         self.best_weights = state["kept"]
 
 
@@ -129,37 +136,37 @@ def fit(
     member: int = 0,
     note: str = "",
     checkpoints: Checkpoints | None = None,
-    targets: Targets | None = None,
+    teaching: Teaching | None = None,
 ) -> Member:
     """Train the suffix of `pieces` for at least one epoch; it ends with the weights of the best held-out likelihood.
 
-    Resumes from the newest checkpoint if there is one.
+    Resumes from the newest checkpoint.
 
     Args:
         member: number in the ensemble; each has random streams of its own.
         note: added to the progress bar's label.
-        targets: what images that nobody judged teach.
+        teaching: what images that nobody judged teach.
 
     Raises:
         UserError: training diverged.
     """
     config = ws.config.reward
     suffix = ws.runtime.prepare(pieces.suffix)
-    start = [p.detach().clone() for p in _trained(pieces.suffix)]
-    learner = Learner.start(ws, pieces, train, member)
+    start = [p.detach().clone() for p in pieces.trained()]
+    learner = Learner.start(ws, pieces, train, member, teaching)
     if saved := checkpoints.latest() if checkpoints else None:
         learner.restore(saved, views=ws.runtime.is_main)
     metrics.resume(learner.rows)
-    bar = tqdm(
-        total=config.epochs, initial=learner.epoch, desc=f"reward model{note}", unit="epoch", leave=False, disable=None
-    )
+    label = f"reward model{note}"
+    bar = tqdm(total=config.epochs, initial=learner.epoch, desc=label, unit="epoch", leave=False, disable=None)
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
-        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start, targets=targets)
+        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
-        log_loss = mean_nll(score(pieces.suffix, features, heldout.images), heldout, learner.latent)
+        utilities = score(pieces.suffix, features, heldout.images)
+        log_loss = heldout_log_loss(utilities, heldout, learner.latent, config, mistakes=teaching is not None)
         log_loss = ws.runtime.agree(log_loss)  # all processes must stop at the same epoch
         row: Row = {
             "member": member,
@@ -189,18 +196,16 @@ def train_epoch(
     *,
     train: JudgmentSet,
     start: list[Tensor],
-    targets: Targets | None = None,
 ) -> float:
     """Train on every judgment once; returns the mean log loss before each step, in nats per judgment.
 
     Args:
         suffix: the trained part, as prepared for one process or several.
         start: its initial parameters, toward which they decay.
-        targets: trained on as well, each image as one judgment more.
     """
-    config, runtime, latent = ws.config.reward, ws.runtime, learner.latent
-    rows = torch.unique(train.rows_a) if targets is None else targets.rows
-    taught = 0 if targets is None else len(rows)
+    config, runtime, latent, teaching = ws.config.reward, ws.runtime, learner.latent, learner.teaching
+    rows = teaching.rows if teaching else torch.unique(train.rows_a)
+    taught = len(rows) if teaching else 0  # each of these counts as one judgment more
     total = config.epochs * -(-len(rows) // config.batch_size)
     loss_sum = 0.0
     for batch_rows, batch in train.batches_of(rows, config.batch_size, learner.random):
@@ -222,8 +227,8 @@ def train_epoch(
         if len(part):
             log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
             loss = loss - log_p.sum() * weight / count
-        if targets and len(more):
-            loss = loss + targets.cross_entropy(utilities, images, more).sum() * weight / count
+        if teaching and len(more):
+            loss = loss + teaching.loss(suffix, utilities, images, more).sum() * weight / count
         learner.optimiser.zero_grad()
         learner.latent_optimiser.zero_grad()
         loss.backward()
@@ -231,14 +236,10 @@ def train_epoch(
         learner.optimiser.step()
         learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
-        _decay_toward(_trained(learner.pieces.suffix), start, decay)
+        _decay_toward(learner.pieces.trained(), start, decay)
         loss_sum += float(loss.detach()) * count
     runtime.copy_buffers(learner.pieces.suffix)
     return runtime.agree(loss_sum) / (len(train) + taught)
-
-
-def _trained(suffix: nn.Module) -> list[nn.Parameter]:
-    return [p for p in suffix.parameters() if p.requires_grad]
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -36,13 +37,21 @@ class LikelihoodParameters(nn.Module):
         errors: error rates of annotators, by the likelihoods that have such and were answered.
     """
 
-    def __init__(self, judgments: JudgmentSet, config: RewardConfig, *, mistakes: bool = False) -> None:
+    def __init__(
+        self,
+        judgments: JudgmentSet,
+        config: RewardConfig,
+        *,
+        mistakes: bool = False,
+        error_rates: nn.ModuleDict | None = None,
+    ) -> None:
         """Initial values.
 
         Args:
             judgments: the training set; it determines whether ties occur.
             mistakes: learn reliabilities for one annotator as well. A network that learns with it would tell mistakes
                 from its own errors by little; for a given policy the two are distinct.
+            error_rates: `errors` that are known already and stay as they are (`error_rates.learn_error_rates`).
         """
         super().__init__()
         self.of = nn.ModuleDict(
@@ -55,6 +64,8 @@ class LikelihoodParameters(nn.Module):
         )
         with_errors = [likelihood for likelihood in judgments.likelihoods if likelihood.name in judgments.observed]
         self.errors = nn.ModuleDict({one.name: one.errors(judgments.observed[one.name]) for one in with_errors})
+        if error_rates is not None:
+            self.errors = copy.deepcopy(error_rates)
         self._likelihoods = {one.name: one for one in with_errors}
         annotators = len(judgments.annotators)
         self.reliability = mistakes or (config.reliability and annotators > 1)
@@ -105,7 +116,7 @@ class LikelihoodParameters(nn.Module):
             utilities: [U, C] of `images`.
             images: [U] row numbers, ascending.
         """
-        log_p = self._if_reliable(number, utilities, images, judgments)
+        log_p = self.without_errors(number, utilities, images, judgments)
         likelihood = judgments.likelihoods[number]
         if likelihood.name in self.errors:
             who = judgments.annotator.to(log_p.device)
@@ -117,15 +128,15 @@ class LikelihoodParameters(nn.Module):
         if judgments.likelihoods[number].name in self.errors:
             log_p = self.log_p(number, utilities, images, judgments)
             return log_p.gather(-1, judgments.answer.to(log_p.device)[:, None])[:, 0]
-        log_p = self._if_reliable(number, utilities, images, judgments)
+        log_p = self.without_errors(number, utilities, images, judgments)
         otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
         answer = judgments.answer.to(log_p.device)[:, None]
         return self._with_mistakes(log_p.gather(-1, answer), otherwise.expand_as(log_p).gather(-1, answer), judgments)[
             :, 0
         ]
 
-    def _if_reliable(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
-        """log P of every answer [M, K] if nobody makes mistakes."""
+    def without_errors(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
+        """log P of every answer [M, K] if nobody makes mistakes; arguments as of `log_p`."""
         likelihood, device = judgments.likelihoods[number], self.logit_eta.device
         utilities = utilities.to(device)  # those of held-out images come from the CPU
         at = torch.searchsorted(images, judgments.rows).to(device)

@@ -89,6 +89,7 @@ class HeadProblem:
         prior_sd: float,
         near: Head | None = None,
         targets: Targets | None = None,
+        error_rates: nn.ModuleDict | None = None,
     ) -> Head:
         """The head of the highest posterior.
 
@@ -97,12 +98,13 @@ class HeadProblem:
             prior_sd: standard deviation in nats, before any judgment, of the change of an average image's utilities.
             near: a head to start at, such as that of the next smaller prior_sd.
             targets: what images that nobody judged teach; they are among the problem's.
+            error_rates: of people on pages, if they are known; None: they are learned with the head.
         """
         config, images = self.config, train.images
         taught = torch.searchsorted(self.images, targets.rows) if targets else None
         at = torch.searchsorted(self.images, images)
         z, initial = self.z[at], self.initial[at]
-        latent = LikelihoodParameters(train, config).double()
+        latent = LikelihoodParameters(train, config, error_rates=error_rates).double()
         classes = initial.shape[1]
         weight = near.weight.clone() if near else torch.zeros(z.shape[1], classes, dtype=torch.double)
         intercept = near.intercept.clone() if near else torch.zeros(classes, dtype=torch.double)

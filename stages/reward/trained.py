@@ -23,6 +23,7 @@ class Trained:
         curve: the learning curve, the last point with all judgments.
         folds: how many parts took turns to be held out; 0 for a single held-out split.
         prior_sd: of linear heads, in nats; None for networks that were trained by AdamW.
+        unlabelled: what images that nobody judged taught, a value of `reward.unlabelled`.
     """
 
     members: Sequence[Member]
@@ -32,3 +33,4 @@ class Trained:
     curve: list[dict[str, float]]
     folds: int = 0
     prior_sd: float | None = None
+    unlabelled: str = "none"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import torch
 
 from pipeline.config import parse_config
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
+from pipeline.learning.laplace import log_mean_probability
 from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.runtime import Stream, generator
@@ -17,15 +19,19 @@ from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import train_heads
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit
-from stages.reward.folds import FOLDS, bootstrap_by_image, folds_by_image, split_by_image
+from stages.reward.folds import bootstrap_by_image, split_by_image
 from stages.reward.judgment_set import JudgmentSet, read_judgments
+from stages.reward.kl_weight import log_loss
 from stages.reward.known_labels import known_labels
+from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import solvable
+from stages.reward.refit import refitted
+from stages.reward.teaching import Teaching, candidates, methods
 from stages.reward.trained import Trained
-from stages.reward.unlabelled import Propagation, Targets
 
 # Member number, for random streams, of the first network of the learning curve.
 FIRST_CURVE_MEMBER = 1000
+PROPAGATING = ("propagate", "auto")  # values of reward.unlabelled under which a linear head may propagate
 
 
 def start(ws: Workspace) -> tuple[Split, Features]:
@@ -39,7 +45,7 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
     """Train the reward model as `reward.optimiser` says.
 
     Raises:
-        UserError: `lbfgs` for more than a linear head; too few judgments; training diverged.
+        UserError: `lbfgs` for more than a linear head; consistency with a frozen part; too few judgments; training diverged.
     """
     config, trainable = ws.config.reward, ws.config.model.trainable
     wanted = config.optimiser
@@ -48,10 +54,15 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
             f"reward.optimiser: lbfgs fits linear heads, and model.trainable is '{trainable}'; set model.trainable to head, or "
             "reward.optimiser to adamw"
         )
+    if config.unlabelled == "consistency" and trainable != "all":
+        raise UserError(
+            "reward.unlabelled: consistency changes images, which only a network without a frozen part sees; set model.trainable "
+            "to all, or reward.unlabelled to propagate"
+        )
     if wanted != "adamw" and trainable == "head":
         pieces, features = start(ws)
         images = judgments.images
-        if config.unlabelled == "propagate":
+        if config.unlabelled in PROPAGATING:
             images = torch.unique(torch.cat([images, ws.rows("train")]))
         if wanted == "lbfgs" or solvable(features, images, len(ws.classes)):
             return train_heads(ws, pieces.network, features, judgments, images, metrics)
@@ -64,21 +75,31 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
     train, heldout = split_by_image(
         judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
     )
-    targets = propagated(ws, train) if config.reward.unlabelled == "propagate" else None
-    members = train_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints, targets=targets)
+    members, unlabelled = best_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
     curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
     utilities = [ws.scores(member.pieces, member.features) for member in members]
-    return Trained(members, utilities, heldout, utilities, curve)
+    trained = Trained(members, utilities, heldout, utilities, curve, unlabelled=unlabelled)
+    teaching = methods.get(unlabelled).prepare(ws, members[0].features, judgments)
+    return refitted(ws, trained, judgments, teaching, lambda: start(ws)) if teaching else trained
 
 
-def propagated(ws: Workspace, judgments: JudgmentSet) -> Targets | None:
-    """What the judgments say of all training images, by their neighbours; None if they are too few."""
-    features = start(ws)[1]
-    folds = folds_by_image(judgments, FOLDS, generator(ws.config.seed, Stream.REWARD_FOLDS))
-    if not folds:
-        return None
-    propagation = Propagation(ws.config.reward, features, ws.rows("train"), len(ws.classes))
-    return propagation.targets(judgments, propagation.choose_share(folds))
+def best_members(
+    ws: Workspace, train: JudgmentSet, heldout: JudgmentSet, *, metrics: Metrics, checkpoints: Checkpoints
+) -> tuple[list[Member], str]:
+    """The ensemble, and what images that nobody judged teach it: with `auto`, what held-out judgments prefer."""
+    features, parameters = start(ws)[1], LikelihoodParameters(heldout, ws.config.reward, mistakes=True).double()
+    names = candidates(ws)
+    found: list[tuple[float, list[Member], str]] = []
+    for name in names:
+        teaching = methods.get(name).prepare(ws, features, train)
+        with checkpoints.of(name) if len(names) > 1 else nullcontext(checkpoints) as saved:
+            members = train_members(ws, train, heldout, metrics=metrics, checkpoints=saved, teaching=teaching)
+        log_p = log_mean_probability(
+            torch.stack([torch.log_softmax(one.utilities(heldout.images).double(), -1) for one in members])
+        )
+        found.append((float(log_loss(log_p, heldout, parameters).sum()), members, name))
+    _, members, name = min(found, key=lambda one: one[0])
+    return members, name
 
 
 def train_members(
@@ -88,7 +109,7 @@ def train_members(
     *,
     metrics: Metrics,
     checkpoints: Checkpoints,
-    targets: Targets | None = None,
+    teaching: Teaching | None = None,
 ) -> list[Member]:
     """Train the ensemble; with several members, each on a bootstrap sample of the images."""
     count = ws.config.reward.members
@@ -106,7 +127,7 @@ def train_members(
                 member=number,
                 note=note,
                 checkpoints=saved,
-                targets=targets,
+                teaching=teaching,
             )
             members.append(member)
     return members

@@ -7,11 +7,12 @@ model as much as held-out judgments bear them out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import Features
@@ -23,7 +24,16 @@ from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)  # of an image's probabilities that comes from its neighbours
+SHARPNESSES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # powers of the spread probabilities, which come out too flat
+SMALLEST = 1e-6  # probability
 MISTAKES = 0.1  # share of answers that are expected to be wrong, before they are spread
+
+
+class Spread(NamedTuple):
+    """How judgments spread: the share of an image's probabilities that comes from its neighbours, and their power."""
+
+    share: float
+    sharpness: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +43,27 @@ class Targets:
     Attributes:
         rows: [U] row numbers, ascending.
         probabilities: [U, C].
-        share: that held-out judgments prefer.
         weight: of an image, in judgments.
     """
 
     rows: Tensor
     probabilities: Tensor
-    share: float
     weight: float = 1.0
+
+    def of_member(self, member: int) -> Targets:
+        """The same for each member of an ensemble."""
+        return self
+
+    def loss(self, suffix: nn.Module, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
+        """`cross_entropy`, for which the network need not run again."""
+        return self.cross_entropy(utilities, images, rows)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing changes during training."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Does nothing."""
 
     def cross_entropy(self, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
         """-sum of the probabilities times log softmax of the utilities, times the weight, [len(rows)], in nats.
@@ -66,32 +89,36 @@ class Propagation:
         self.config, self.rows, self.classes = config, rows, classes
         self.graph: sparse.csr_array = neighbour_graph(representation(features)[rows.numpy()])
 
-    def probabilities(self, judgments: JudgmentSet, share: float) -> Tensor:
-        """[U, C] of `rows`, in double precision."""
+    def log_probabilities(self, judgments: JudgmentSet, share: float) -> Tensor:
+        """[U, C] of `rows`, in double precision, before they are sharpened."""
         images, own = class_evidence(judgments, self.classes, self.config)
         evidence = np.zeros((len(self.rows), self.classes))
         evidence[torch.searchsorted(self.rows, images).numpy()] = own.numpy()
-        return torch.from_numpy(spread(self.graph, evidence, share))
+        return torch.from_numpy(spread(self.graph, evidence, share)).clamp_min(SMALLEST).log()
 
-    def heldout_loss(self, folds: list[Fold], share: float) -> float:
-        """Mean log loss of every fold's judgments, spread from the others."""
+    def choose(self, folds: list[Fold]) -> Spread:
+        """The share and the sharpness under which held-out judgments are most probable, the largest share of equal ones.
+
+        Every fold's judgments are predicted by those of the others.
+        """
         tested = JudgmentSet.joined([test for _, test in folds])
         images = tested.images
-        table = torch.zeros(len(images), self.classes, dtype=torch.double)
-        for train, test in folds:
-            found = self.probabilities(train, share)
-            table[torch.searchsorted(images, test.images)] = found[torch.searchsorted(self.rows, test.images)]
         parameters = LikelihoodParameters(tested, self.config, mistakes=True).double()
-        return float(log_loss(table.clamp_min(1e-6).log(), tested, parameters).mean())
-
-    def choose_share(self, folds: list[Fold]) -> float:
-        """The share under which held-out judgments are most probable."""
-        losses = {share: self.heldout_loss(folds, share) for share in SHARES}
+        losses: dict[Spread, float] = {}
+        for share in reversed(SHARES):
+            table = torch.zeros(len(images), self.classes, dtype=torch.double)
+            for train, test in folds:
+                found = self.log_probabilities(train, share)
+                table[torch.searchsorted(images, test.images)] = found[torch.searchsorted(self.rows, test.images)]
+            for sharpness in SHARPNESSES:
+                log_p = torch.log_softmax(sharpness * table, -1)
+                losses[Spread(share, sharpness)] = float(log_loss(log_p, tested, parameters).mean())
         return min(losses, key=losses.__getitem__)
 
-    def targets(self, judgments: JudgmentSet, share: float, weight: float = 1.0) -> Targets:
+    def targets(self, judgments: JudgmentSet, how: Spread, weight: float = 1.0) -> Targets:
         """What these judgments say of all training images."""
-        return Targets(self.rows, self.probabilities(judgments, share).float(), share, weight)
+        log_p = self.log_probabilities(judgments, how.share)
+        return Targets(self.rows, torch.softmax(how.sharpness * log_p, -1).float(), weight)
 
 
 def class_evidence(judgments: JudgmentSet, classes: int, config: RewardConfig) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,8 @@ def achieved(ws: Workspace, rows: Sequence[Mapping[str, Any]], predictions: Sequ
         rows: of rounds.csv.
         predictions: [N] each round's class of every image.
     """
-    spent = [row["simulated_seconds"] + row["seconds"] for row in rows]
-    simulated = [row["simulated_seconds"] for row in rows]
+    simulated = [row["simulated_seconds"] or 0.0 for row in rows]
+    spent = [of_these + (row["seconds"] or 0.0) for row, of_these in zip(rows, simulated, strict=True)]
     curve: list[dict[str, Any]] = [
         {"round": row["round"], "answers": row["answers"], "seconds": round(all_of_them, 1), "simulated": of_these}
         for row, all_of_them, of_these in zip(rows, spent, simulated, strict=True)

@@ -18,14 +18,17 @@ import pandas as pd
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.learning.person_seconds import person_seconds
-from pipeline.run.atomic_files import read_json, write_atomically, write_json
+from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.manifest import read_manifest
+from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.run_stage import STAGE_MODULES
 from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
-from stages.rounds.schedule import questions_of_rounds
+from stages.rounds.reward_updates import config_of_round
+from stages.rounds.schedule import questions_of
+from stages.rounds.stopping import reason_to_stop
 from stages.rounds.trained_on import ROUND, whole_store
 
 ARCHIVED = ("reward", "ppo")
@@ -34,41 +37,45 @@ ARCHIVED = ("reward", "ppo")
 @one_process("rounds")
 def run(
     config: Config,
-    rounds: int,
+    rounds: int | None,
     announce: Callable[[str], object],
     ask: Callable[[Workspace, int, int, Path], None],
 ) -> pd.DataFrame:
-    """Run the rounds that are not finished yet; returns rounds.csv, one row per round.
+    """Run the rounds that are not finished yet; returns rounds.csv, one row per round, and writes summary.json.
 
     Args:
+        rounds: their number; None: as the configuration says.
         ask: `stages.collect.next_round.ask`; stages do not import each other.
         announce: is called with a line about each round.
 
     Raises:
         UserError: people or a replay are to answer; or finished rounds were made with other settings.
     """
-    if config.collect.teacher != "simulated":
-        raise UserError("collect.teacher: rounds ask a simulated teacher; set it to simulated")
-    if config.collect.count is None:
-        raise UserError("collect.count is null; set the number of questions of all rounds")
-    settings = config.rounds
-    counts = questions_of_rounds(config.collect.count, rounds, settings.schedule, settings.initial_share)
+    if config.collect.teacher == "people":
+        raise UserError(
+            "collect.teacher: rounds ask a simulated or replay teacher; with people, the same loop is `make collect LIVE=1`"
+        )
+    settings, counts = config.rounds, questions_of(config, rounds)
     stage("reference", config)
     folder = config.runs / config.name / "rounds"
     rows: list[dict[str, Any]] = []
     for number, count in enumerate(counts):
         archive = folder / str(number)
         made_with = {"questions": count, "collect": settings_hash(config, "collect")}
-        if not finished(config, archive, made_with):
+        own = config_of_round(config, sum(counts[: number + 1]), sum(counts))
+        if not finished(own, archive, made_with):
+            if number and (reason := reason_to_stop(folder / str(number - 1), settings.stop_accuracy)):
+                announce(reason)
+                break
             ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
-                stage(name, config)
+                stage(name, own)
             keep(config, archive, made_with | whole_store(open_workspace(config)).as_json())
         rows.append(describe_round(config, archive, number))
+        write_rounds(config.runs / config.name, pd.DataFrame(rows))
         announce(line(rows[-1]))
-    table = pd.DataFrame(rows)
-    write_atomically(folder / "rounds.csv", table.to_csv(index=False).encode())
-    return table
+    RunFolder(config).write_summary()
+    return pd.DataFrame(rows)
 
 
 def stage(name: str, config: Config) -> None:
@@ -120,15 +127,16 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
     store = ws.run.open_store()
     tables = [store.comparisons(), store.per_image_judgments()]
     tables = [table[table["round"].astype(int) <= number] for table in tables]
-    spent = person_seconds(tables, len(ws.classes))
+    spent = {one.simulated: round(one.total, 1) for one in person_seconds(tables, len(ws.classes))}
     reward = read_json(archive / "reward" / "result.json")["reward"]
     policy = read_json(archive / "ppo" / "result.json")["policy"]
     return {
         "round": number,
         "answers": sum(len(table) for table in tables),
-        "simulated_seconds": round(sum(one.total for one in spent if one.simulated), 1),
-        "seconds": round(sum(one.total for one in spent if not one.simulated), 1),
+        "simulated_seconds": spent.get(True),
+        "seconds": spent.get(False),  # of people
         "heldout_log_loss": reward["heldout_log_loss"],
+        "heldout_accuracy": reward["heldout_accuracy"],
         "reward_accuracy": reward["argmax_accuracy"],
         **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},
     }
@@ -137,8 +145,10 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
 def line(row: dict[str, Any]) -> str:
     """One round for the terminal."""
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.1%}"
+    simulated, seconds = row["simulated_seconds"], row["seconds"]
+    spent = f"{seconds or 0:.0f} seconds of people" if simulated is None else f"{simulated:.0f} simulated seconds"
     return (
         click.style(f"round {row['round']}", bold=True)
-        + f"    {row['answers']} answers, {row['simulated_seconds']:.0f} simulated seconds{accuracy}, J {row['J']:.3f}, "
+        + f"    {row['answers']} answers, {spent}{accuracy}, J {row['J']:.3f}, "
         f"attained {row['attained']:.1%}"
     )

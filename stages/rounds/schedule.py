@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.config import Config
 from pipeline.errors import UserError
 
 SHAPES: dict[str, Callable[[int], float]] = {
@@ -11,6 +12,30 @@ SHAPES: dict[str, Callable[[int], float]] = {
     "hyperbolic": lambda number: 1 / (1 + number),
     "inverse_quadratic": lambda number: 1 / (1 + number) ** 2,
 }
+
+
+def questions_of(config: Config, rounds: int | None) -> list[int]:
+    """Questions of each round.
+
+    Args:
+        rounds: their number; None: `rounds.count`, or as many as `rounds.batches` has.
+
+    Raises:
+        UserError: the settings contradict each other, or there are fewer questions than rounds.
+    """
+    settings, total = config.rounds, config.collect.count
+    if settings.batches is not None:
+        if rounds not in (None, len(settings.batches)):
+            raise UserError(f"rounds.batches has {len(settings.batches)} rounds, not {rounds}; change one of the two")
+        if total not in (None, sum(settings.batches)):
+            raise UserError(
+                f"rounds.batches adds up to {sum(settings.batches)} questions, and collect.count is {total}; set "
+                f"collect.count to {sum(settings.batches)} or null"
+            )
+        return settings.batches
+    if total is None:
+        raise UserError("collect.count is null; set the number of questions of all rounds, or rounds.batches")
+    return questions_of_rounds(total, rounds or settings.count or 3, settings.schedule, settings.initial_share)
 
 
 def questions_of_rounds(total: int, rounds: int, shape: str, initial_share: float | None) -> list[int]:

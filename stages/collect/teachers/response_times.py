@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from feedback_store import limits
@@ -10,7 +12,7 @@ from pipeline.kinds import Queries, kinds
 
 
 def simulated_milliseconds(
-    queries: Queries, classes: int, config: SimulatedConfig, random: np.random.Generator
+    queries: Queries, answers: Sequence[str], classes: int, config: SimulatedConfig, random: np.random.Generator
 ) -> list[int] | list[None]:
     """`response_ms` [Q] of each answer, in order; None where `collect.simulated.seconds` is off.
 
@@ -18,12 +20,15 @@ def simulated_milliseconds(
     the same for more questions.
 
     Args:
+        answers: [Q]; each mark on a page takes time.
         random: a stream of its own, so that no answer depends on it.
     """
     count = len(queries)
     if not config.seconds:
         return [None] * count
-    usual = kinds.get(queries.kind).usual_seconds(classes, queries.rows.shape[1]) / config.speed
+    kind, images = kinds.get(queries.kind), queries.rows.shape[1]
+    marks, of_question = np.unique([kind.count_marks(answer) for answer in answers], return_inverse=True)
+    usual = np.array([kind.usual_seconds(classes, images, mark) for mark in marks.tolist()])[of_question] / config.speed
     tired = 1 + config.fatigue * np.arange(count) / 100
     seconds = usual * tired * np.exp(config.seconds_spread * random.standard_normal(count))
     return np.clip(np.rint(1000 * seconds), 1, limits.MAX_NUMBER).astype(np.int64).tolist()

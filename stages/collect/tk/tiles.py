@@ -18,6 +18,7 @@ from stages.collect.actions import COMMON_ACTIONS
 from stages.collect.image_renditions import TILE_PIXELS
 from stages.collect.tk.choice_buttons import add_button
 from stages.collect.tk.class_dialog import choose_class
+from stages.collect.tk.tile_preview import TilePreview
 
 if TYPE_CHECKING:
     from stages.collect.tk.window import Window
@@ -62,6 +63,9 @@ class TilePage:
         self._photos: dict[tuple[str, int], ImageTk.PhotoImage] = {}
         self.canvas.bind("<Button-1>", self._press)
         self.canvas.bind("<B1-Motion>", self._drag)
+        self.preview = TilePreview(self.canvas, self.pictures)
+        self.canvas.bind("<Motion>", self._hover)
+        self.canvas.bind("<Leave>", lambda _: self.preview.point(None, 0, 0))
 
     def show(self, page: Screen, before: str = "") -> None:
         """Show another page; `before` is an answer to it that was taken back."""
@@ -73,6 +77,11 @@ class TilePage:
         add_button(self.choices, "Another class  [/]", self._pick, "TButton", columns=2)
         add_button(self.choices, "", self._send, "Choice.TButton", columns=2)
         self._update()
+
+    def leave(self) -> None:
+        """Show no page: the mouse does nothing until the next one."""
+        self.images = ()
+        self.preview.point(None, 0, 0)
 
     def preload(self, images: Sequence[str]) -> None:
         """Load tiles in the background."""
@@ -108,6 +117,7 @@ class TilePage:
     def draw(self) -> None:
         """Draw all tiles as large as the canvas allows."""
         canvas, count = self.canvas, len(self.images)
+        self.preview.hide()
         canvas.delete("all")
         if not count:
             return
@@ -190,10 +200,14 @@ class TilePage:
         place = row * self._columns + column
         return place if 0 <= column < self._columns and 0 <= place < len(self.images) and row >= 0 else None
 
+    def _hover(self, event: tk.Event[tk.Misc]) -> None:
+        place = self._at(event)
+        image = self.images[place] if place is not None else None
+        self.preview.point(image, self._left + (place or 0) % self._columns * (self._side + GAP), self._side)
+
     def _press(self, event: tk.Event[tk.Misc]) -> None:
         place = self._at(event)
-        shown = self.choices.winfo_children()  # none when all questions are answered
-        self._marking = place not in self.marked if shown and place is not None else None
+        self._marking = place not in self.marked if place is not None else None
         self._drag(event)
 
     def _drag(self, event: tk.Event[tk.Misc]) -> None:

@@ -79,8 +79,12 @@ class Window:
         self._build()
         self.pictures = Pictures(self.canvas, renditions)
         paged = kinds.get(self.settings.question).small_images
-        self.tiles = TilePage(self, assignments.screen_settings.classes) if paged else None
+        self._page = TilePage(self, assignments.screen_settings.classes) if paged else None
         self.advance()
+
+    def _page_of(self, task: Task | None) -> TilePage | None:
+        """The page, if a question is one; an audit question between pages is not."""
+        return self._page if task and kinds.get(task.item.kind).small_images else None
 
     def _build(self) -> None:
         self.root.title("image-rlhf: judge images")
@@ -106,16 +110,13 @@ class Window:
             text = f"{ACTION_TEXT[action].capitalize()}  [{shown_key(getattr(self.settings.keys, action)[0])}]"
             add_button(self.actions, text, partial(self.act, action), "TButton", columns=6)
         self.root.bind("<Key>", self._pressed)
-        self.canvas.bind("<Configure>", self._resized)
+        self.canvas.bind("<Configure>", lambda _: self._draw())
         self.root.protocol("WM_DELETE_WINDOW", self.close)
-
-    def _resized(self, event: tk.Event[tk.Misc]) -> None:
-        self._draw()
 
     def _pressed(self, event: tk.Event[tk.Misc]) -> None:
         if int(event.state) & 0xC:  # Control or Alt belong to the window manager
             return
-        if self.task is not None and self.tiles and self.tiles.key(event.keysym, event.char):
+        if (page := self._page_of(self.task)) and page.key(event.keysym, event.char):
             return
         action, answer = self.keyboard.read(event.keysym, event.char, self._choices())
         if self.keyboard.digits:
@@ -130,15 +131,15 @@ class Window:
         if action == "undo":
             self.undo()
         elif action == "help":
-            self._help()
+            show_help(self.root, key_help(self.settings, self.assignments.screen_settings))
         elif self.task is None:
             return
         elif action == "skip":
             self.assignments.skip(self.annotator, self.task.item.key)
             self.advance("Skipped; it is asked again later.")
         elif action == "zoom":
-            images = self.tiles.enlarged() if self.tiles else self._screen(self.task).images
-            zoom(self.root, self.pictures, images)
+            page = self._page_of(self.task)
+            zoom(self.root, self.pictures, page.enlarged() if page else self._screen(self.task).images)
         else:
             self.answer(action)
 
@@ -184,7 +185,7 @@ class Window:
         self.next += self.assignments.take(self.annotator, 2 - len(self.next), held) if len(self.next) < 2 else []
         self._show(self.next.pop(0) if self.next else None, note)
         if self.next:
-            (self.tiles or self.pictures).preload(self.next[0].item.images)
+            (self._page_of(self.next[0]) or self.pictures).preload(self.next[0].item.images)
 
     def _show(self, task: Task | None, note: str, before: str = "") -> None:
         self.task = task
@@ -194,11 +195,13 @@ class Window:
         self.message["text"] = note
         for child in self.choices.winfo_children():
             child.destroy()
+        if self._page:
+            self._page.leave()
         if task is None:
             self._nothing_to_show()
-        elif self.tiles:
+        elif page := self._page_of(task):
             self.names["text"] = ""
-            self.tiles.show(self._screen(task), before)
+            page.show(self._screen(task), before)
         else:
             screen = self._screen(task)
             self.question["text"] = screen.text
@@ -232,13 +235,10 @@ class Window:
         return (*screen.image_choices[:1], *screen.choices, *screen.image_choices[1:])
 
     def _draw(self) -> None:
-        if self.task and self.tiles:
-            self.tiles.draw()
+        if page := self._page_of(self.task):
+            page.draw()
         else:
             self.pictures.draw(self._screen(self.task).images if self.task else ())
-
-    def _help(self) -> None:
-        show_help(self.root, key_help(self.settings, self.assignments.screen_settings))
 
     def close(self) -> None:
         """Release the unanswered questions and close the window; all answers are stored already."""

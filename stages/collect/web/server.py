@@ -13,6 +13,7 @@ from feedback_store.store import FeedbackStore
 from pipeline.config.server import ServerConfig
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
+from pipeline.kinds import kinds
 from pipeline.run import next_command
 from pipeline.run.workspace import Workspace
 from pipeline.ui.web.connections import BACKLOG, ConnectionLimits
@@ -81,12 +82,16 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object], 
 
 def _progress_line(assignments: Assignments, links: Links) -> str:
     """The numbers of answers that are stored and asked for."""
-    progress = assignments.progress(links.annotators[0].name)
-    wanted = assignments.settings.count
-    fewer = f" (the maximum for these images; collect.count is {wanted})" if wanted and progress.total < wanted else ""
+    progress, settings = assignments.progress(links.annotators[0].name), assignments.settings
+    each = (len(item.images) if kinds.get(item.kind).rows_per_question > 1 else 1 for item in assignments.plan.items)
+    judgments, wanted = sum(each) * settings.judgments_per_item, settings.count  # an image of a page is a judgment
+    notes = [f"{judgments} judgments"] if judgments != progress.total else []
+    if wanted and judgments < wanted:
+        notes.append(f"the maximum for these images; collect.count is {wanted}")
+    questions = f"{progress.total} questions" + (f" ({', '.join(notes)})" if notes else "")
     if progress.done >= progress.total:
-        return f"All {progress.total} questions{fewer} are answered; for more raise collect.count, or add images."
-    return f"{progress.done} of {progress.total} questions{fewer} are answered."
+        return f"All {questions} are answered; for more raise collect.count, or add images."
+    return f"{progress.done} of {questions} are answered."
 
 
 def _base_url(server: ServerConfig, host: str, port: int) -> str:

@@ -104,10 +104,12 @@ class Presenter:
         notes = []
         if self._settings.show_others:
             counts = self._assignments.ledger.answers(task.item.key, besides=annotator)
-            texts = ((self._kind.answer_text(answer, screen), count) for answer, count in counts.items())
+            kind = kinds.get(task.item.kind)
+            texts = ((kind.answer_text(answer, screen), count) for answer, count in counts.items())
             listed = ", ".join(f"{text} ({count})" for text, count in texts)
             notes.append(f"Others: {listed or 'no answer yet'}")
-        if self._settings.show_model and not self._kind.small_images:  # a page's class is the model's prediction
+        # A page's class is the model's prediction; an audit answer that was led by the model could not measure it.
+        if self._settings.show_model and not self._kind.small_images and not task.item.audit:
             for image in screen.images:
                 share = self._log_reference[self._table.position[image]].exp()
                 top = share.topk(min(TOP_CLASSES, len(self._classes))).indices.tolist()

@@ -67,6 +67,26 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     assert (fresh.reward.scale, fresh.ppo.start, fresh.ppo.beta) == ("nats", "auto", "auto")
 
 
+def test_settings_of_rounds_change_no_hash() -> None:
+    """A round's own training settings are those of the stages; what is added here only says which they are."""
+    plain = parse_config({"images": {"source": "digits"}}, "test")
+    rounds = {"reward_updates": "steps", "stop_accuracy": 0.9, "schedule": "hyperbolic", "count": 4, "batches": [3, 2]}
+    other = parse_config({"images": {"source": "digits"}, "rounds": rounds}, "test")
+    for stage in ("reference", "collect", "reward", "ppo"):
+        assert RunFolder(plain).stage(stage).settings == RunFolder(other).stage(stage).settings
+    saved = with_added({"rounds": {"schedule": "constant"}})
+    assert saved == {
+        "rounds": {
+            "schedule": "constant",
+            "count": None,
+            "batches": None,
+            "reward_updates": "epochs",
+            "stop_accuracy": None,
+        }
+    }
+    assert original_settings({"rounds": rounds})["rounds"] == rounds
+
+
 def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> None:
     """They are on now, and were not there before: neither changes the hash of the settings. Another speed does."""
 

@@ -30,6 +30,15 @@ def test_people_and_simulated_teachers_are_fitted_apart() -> None:
     assert simulated.model.person_offsets.keys() == {"simulated-oracle"}
 
 
+def test_audit_answers_of_a_simulated_teacher_are_simulated() -> None:
+    (simulated,) = person_seconds(
+        [pd.concat([verdicts("one", source, 2000) for source in ("simulated", "simulated:audit")])], 10
+    )
+    assert (simulated.simulated, simulated.total) == (True, pytest.approx(4))
+    (people,) = person_seconds([verdicts("ann", "web:audit", 2000)], 10)
+    assert not people.simulated
+
+
 def test_each_table_and_kind_has_its_row() -> None:
     (people,) = person_seconds([compared("web"), verdicts("ann", "replay", 1500, None)], 10)
     comparison, asked = people.by_kind()

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.config.collect import CollectConfig
 from pipeline.errors import UserError
-from pipeline.kinds import kinds
+from pipeline.kinds import Queries, kinds
+from pipeline.kinds.grid import Grid
+from pipeline.learning.laplace import log_mean_probability
 from pipeline.strategies import Candidates, strategies
+from pipeline.strategies.answer_gaps import answer_gap
+from pipeline.strategies.herding import herd
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
 
 # Three clusters: four images around (0, 0), three around (10, 0), one at (0, 10).
@@ -24,7 +29,8 @@ def candidates(judged: tuple[int, ...] = (), samples: torch.Tensor | None = None
         UNIFORM,
         torch.Generator().manual_seed(0),
         judged=torch.tensor(judged, dtype=torch.long),
-        samples=samples,
+        predicted=None if samples is None else log_mean_probability(samples),
+        draw_samples=None if samples is None else lambda: samples,
         represent=lambda: PLANE,
     )
 
@@ -45,7 +51,9 @@ def test_clusters_with_a_judged_image_come_last() -> None:
     assert set(chosen("typical", 2, candidates(judged=(0,)))) == {4, 7}
 
 
-@pytest.mark.parametrize("name", ["uniform", "typical", "k_center", "margin", "k_center_entropy"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "typical", "k_center", "margin", "k_center_entropy", "expected_gain", "near_tie"]
+)
 def test_more_questions_than_images(name: str) -> None:
     asked = chosen(name, 11, candidates(judged=(3,), samples=sampled()))
     assert len(asked) == 11
@@ -99,6 +107,70 @@ def test_labels_are_drawn_where_the_kind_asks_about_them(kind: str) -> None:
 def test_images_that_were_judged_are_not_asked_about_again() -> None:
     given = candidates(samples=sampled(), judged=(2,))
     assert 2 not in chosen("entropy", 7, given)
+
+
+def test_expected_gain_without_a_model() -> None:
+    """Every image counts 1: one of the largest cluster, the middle of the second, then the image that is alone."""
+    first, second, third = chosen("expected_gain", 3, candidates())
+    assert first in (0, 1, 2, 3)
+    assert (second, third) == (4, 7)
+    assert chosen("expected_gain", 2, candidates(judged=(0,))) == [4, 7]
+
+
+def test_expected_gain_by_hand() -> None:
+    """Three images in a row at 0, 1 and 3; the squared distances to the neighbour of rank 2 are 9, 4 and 9: width 9.
+
+    With k = exp(-d^2 / 18), the gain of an image is the sum of w k. With weights 1, 1, 1 the middle one is worth
+    0.946 + 1 + 0.801 = 2.747, the first 1 + 0.946 + 0.607 and the last 0.607 + 0.801 + 1.
+    Given the middle, the first adds 1 - 0.946, the last 1 - 0.801. With weights 9, 1, 1 the first is worth most.
+    """
+    x = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
+    nothing, every = np.empty((0, 1), dtype=np.float32), np.ones(3, dtype=bool)
+    assert herd(x, nothing, np.ones(3), every, 3) == [1, 2, 0]
+    assert herd(x, nothing, np.array([9.0, 1.0, 1.0]), every, 1) == [0]
+    assert herd(x, x[1:2], np.array([9.0, 1.0, 1.0]), every, 1) == [0]  # 9 * 0.054 against 0.199
+    assert herd(x, x[1:2], np.array([3.0, 1.0, 1.0]), every, 1) == [2]  # 3 * 0.054 against 0.199
+    assert herd(x, nothing, np.ones(3), np.array([True, False, True]), 3) == [0, 2]
+
+
+def test_where_the_model_is_sure_nothing_is_gained() -> None:
+    """Images 2 and 5 are the only doubtful ones; both are covered by being asked about."""
+    given = candidates(samples=sampled(), judged=(0, 4, 7))
+    assert set(chosen("expected_gain", 2, given)) <= {1, 2, 3, 5, 6}
+    assert chosen("expected_gain", 1, given)[0] in (2, 3)
+
+
+def test_gaps_between_answers_by_hand() -> None:
+    """Gaps of a label choice between two classes are |u_0 - u_1|; a comparison's is the logit of Bradley-Terry, the same."""
+    utilities = torch.tensor([[0.0, 0.5], [2.0, 0.0], [0.0, 1.0]]).log_softmax(-1)
+    label = kinds.get("label").query_each(torch.arange(3))
+    assert label is not None
+    assert answer_gap(kinds.get("label"), label, utilities).tolist() == pytest.approx([0.5, 2.0, 1.0], abs=1e-6)
+    pairs = Queries("comparison", torch.arange(3)[:, None], torch.tensor([[0, 1], [0, 1], [1, 0]]))
+    assert answer_gap(kinds.get("comparison"), pairs, utilities).tolist() == pytest.approx([0.5, 2.0, 1.0], abs=1e-6)
+    images = Queries("image_comparison", torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0], [1]]))
+    expected = [abs(float(utilities[0, 0] - utilities[1, 0])), abs(float(utilities[1, 1] - utilities[2, 1]))]
+    assert answer_gap(kinds.get("image_comparison"), images, utilities).tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["label", "comparison", "verdict", "grid"])
+def test_near_ties_and_large_gaps_are_opposites(kind: str) -> None:
+    given, configured = candidates(samples=sampled(), judged=(0,)), kinds.get(kind).configured(CollectConfig())
+    assert given.predicted is not None
+    gaps = {}
+    for name in ("near_tie", "large_gap"):
+        queries = strategies.get(name).choose(configured, 2, given)
+        assert len(queries) == 2
+        gaps[name] = answer_gap(configured, queries, given.predicted).mean()
+    assert gaps["near_tie"] <= gaps["large_gap"]
+
+
+@pytest.mark.parametrize("name", ["typical", "k_center", "margin", "expected_gain"])
+def test_pages_of_chosen_images(name: str) -> None:
+    """A page of six of the eight images, each once."""
+    page = strategies.get(name).choose(Grid(6), 1, candidates(samples=sampled()))
+    assert page.rows.shape == (1, 6)
+    assert len(set(page.rows[0].tolist())) == 6
 
 
 def test_features_that_nobody_gave() -> None:

@@ -24,7 +24,7 @@ from pipeline.config.collect import CollectConfig
 from pipeline.kinds import AUDIT_KIND, ScreenSettings
 from pipeline.kinds.items import Item, item_of
 from stages.collect.actions import key_help
-from stages.collect.audit_plan import interleaved, split_pool, with_repeats
+from stages.collect.audit_plan import interleaved, interleaved_answers, split_pool, with_repeats
 
 POOL = np.arange(200)
 
@@ -77,6 +77,34 @@ def test_audits_have_their_share_from_the_beginning() -> None:
     assert interleaved(others, [], 0.25) == others
     assert interleaved([], audits, 0.25) == audits
     assert interleaved(others, audits[:2], 0.25)[8:] == others[6:], "without images left, all others follow"
+
+
+def test_the_audit_share_of_pages_is_one_of_their_images(tmp_path: Any) -> None:
+    """Sixty pages of 24 are 1,440 judgments: 144 of them are audit questions, and 54 pages are left."""
+    split = split_pool(workspace(tmp_path, images=2000, audit_fraction=0.1), np.arange(2000))
+    assert split.divide(1440, 24, 0.1) == (54, 144)
+    assert split.divide(48, 24, 0.1) == (2, 5), "few pages have some, too"
+    assert split.divide(100, 1, 0.1) == (90, 10)
+    order = interleaved([f"page {n}" for n in range(54)], [f"audit {n}" for n in range(144)], 0.1, 24)
+    assert len(order) == 198
+    for length in range(1, 199):
+        audits = sum(name[0] == "a" for name in order[:length])
+        assert abs(audits - 0.1 * (audits + 24 * (length - audits))) <= 3
+    assert interleaved([f"page {n}" for n in range(10)], [f"audit {n}" for n in range(27)], 0.1, 24) == order[:37]
+
+
+def test_stored_pages_are_not_divided_by_audits() -> None:
+    def row(name: str) -> Any:
+        return SimpleNamespace(id=name)
+
+    pages = [row(f"answer-{n}:{n:024}:{place:02}") for n in range(3) for place in range(10)]
+    order = [one.id for one in interleaved_answers(pages, [row(f"audit-{n:04}") for n in range(4)], 0.12)]
+    assert [name for name in order if name.startswith("answer")] == [one.id for one in pages]
+    places = [order.index(f"audit-{n:04}") for n in range(4)]
+    assert places == [10, 21, 22, 33], "between pages, and each in its time"
+    assert all(
+        order[at : at + 10] == [one.id for one in pages[n * 10 : n * 10 + 10]] for n, at in enumerate((0, 11, 23))
+    )
 
 
 def test_a_share_of_the_audits_is_repeated() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from feedback_store.pages import page_answer
 from feedback_store.records import Judgment
 from pipeline.config import Config
 from pipeline.config.teachers import SimulatedConfig
@@ -27,7 +28,7 @@ from stages.reference import run as reference
 def milliseconds(count: int, kind: str = "label", classes: int = 10, **settings: object) -> np.ndarray:
     queries = Queries(kind, torch.zeros(count, 1, dtype=torch.long), torch.empty(count, 0, dtype=torch.long))
     config = SimulatedConfig(**settings)  # type: ignore[arg-type]
-    return np.array(simulated_milliseconds(queries, classes, config, np.random.default_rng(0)))
+    return np.array(simulated_milliseconds(queries, ["yes"] * count, classes, config, np.random.default_rng(0)))
 
 
 def test_without_spread_they_are_the_usual_seconds() -> None:
@@ -35,6 +36,14 @@ def test_without_spread_they_are_the_usual_seconds() -> None:
     assert milliseconds(2, seconds_spread=0).tolist() == [4169, 4169]
     assert milliseconds(1, seconds_spread=0, speed=2).tolist() == [2084]
     assert milliseconds(1, kind="verdict", classes=100, seconds_spread=0).tolist() == [1700]
+
+
+def test_marks_on_a_page_take_time() -> None:
+    """A page of ten images takes 1.5 + 0.35 x 10 = 5 s, and each mark 0.7 s."""
+    queries = Queries("grid", torch.zeros(3, 10, dtype=torch.long), torch.zeros(3, 1, dtype=torch.long))
+    config = SimulatedConfig(seconds_spread=0)
+    answers = [page_answer("bee", []), page_answer("bee", [2, 7]), "cant_tell"]
+    assert simulated_milliseconds(queries, answers, 10, config, np.random.default_rng(0)) == [5000, 6400, 5000]
 
 
 def test_fatigue_is_growth_per_hundred_answers() -> None:

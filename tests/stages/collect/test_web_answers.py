@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.collect_site import ORIGIN, Site, answer, take
 
+from feedback_store.schemas.base import Subject
+from pipeline.kinds import AUDIT_KIND
+from pipeline.kinds.items import Item
 from stages.collect.web.page_context import PageContext
 
 
@@ -60,3 +65,15 @@ def test_neither_others_nor_the_model_are_shown_unless_asked(
     assert notes[0].startswith("Others: ")
     assert "(1)" in notes[0]
     assert notes[1].startswith("Model: ")
+
+
+def test_the_model_is_not_shown_with_audit_questions(
+    place: Callable[..., Any], desk_maker: Callable[..., PageContext]
+) -> None:
+    """Answers that it led could not measure it."""
+    where = place(count=2, show_model=True)
+    audit = Item(AUDIT_KIND.name, Subject((str(where.table.ids[0]),)), audit=True)
+    where.plan = replace(where.plan, items=[audit, *where.plan.items])
+    first, second = take(Site(desk_maker(where, ["ann"])), "ann", 2)
+    assert first["notes"] == []
+    assert second["notes"][0].startswith("Model: ")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+import tkinter as tk
+from types import SimpleNamespace
 from typing import Any
 
+from PIL import Image
 from support.display import needs_display
 from support.judging_window import Driven
 
 from pipeline.config.judging_keys import KeysConfig
+from pipeline.kinds import Screen
 from stages.collect.tk.class_dialog import matching
-from stages.collect.tk.tiles import best_columns, free_letters
+from stages.collect.tk.tiles import TilePage, best_columns, free_letters
 
 
 def test_columns_make_tiles_as_large_as_possible() -> None:
@@ -84,4 +88,71 @@ def test_pages_by_mouse(display: str, place: Any) -> None:
     driven.picture("grid-dragged")
     driven.press("Return")
     assert [cell for _, cell in answers(driven, 12)] == marks(0, 1, 2), "the first row of three"
+    driven.close()
+
+
+@needs_display
+def test_a_tile_under_the_mouse_is_enlarged(display: str) -> None:
+    """After a while, and beside the tile; a mark, another tile and leaving the canvas take it away."""
+    root = tk.Tk(screenName=display)
+    canvas = tk.Canvas(root, width=600, height=400)
+    canvas.pack()
+    pictures = SimpleNamespace(load=lambda image, side: Image.new("RGB", (side, side)))
+    window = SimpleNamespace(
+        canvas=canvas,
+        choices=tk.Frame(root),
+        question=tk.Label(root),
+        pictures=pictures,
+        settings=SimpleNamespace(keys=KeysConfig()),
+        answer=None,
+    )
+    page = TilePage(window, ("ant", "bee"))  # type: ignore[arg-type]
+    root.update()
+    page.show(Screen("", tuple("abcdef"), (), details={"label": "ant"}))
+
+    def shown() -> list[float] | None:
+        boxes = canvas.find_withtag("preview")
+        return canvas.coords(boxes[0]) if boxes else None
+
+    def wait_for(some: bool) -> None:
+        give_up = time.monotonic() + 30
+        while bool(shown()) != some:
+            assert time.monotonic() < give_up
+            root.update()
+            time.sleep(0.01)
+
+    canvas.event_generate("<Motion>", x=100, y=100)  # the first of three columns
+    assert shown() is None, "not at once"
+    wait_for(True)
+    left, top, right, bottom = shown() or []
+    assert left >= 190, "it leaves the tile itself free"
+    assert (right - left, bottom - top) > (200, 200), "larger than a tile"
+    assert min(top, 400 - bottom) >= 0
+    page.key("space", " ")
+    assert shown() is None
+    canvas.event_generate("<Motion>", x=500, y=300)  # the last column: it is on the left
+    wait_for(True)
+    assert (shown() or [])[2] <= 410
+    canvas.event_generate("<Leave>")
+    wait_for(False)
+    canvas.event_generate("<Motion>", x=100, y=100)
+    page.leave()
+    page.draw()
+    canvas.event_generate("<Motion>", x=100, y=100)
+    canvas.event_generate("<Button-1>", x=100, y=100)
+    assert not page.marked - {0}, "without a page the mouse does nothing"
+    root.destroy()
+
+
+@needs_display
+def test_audit_questions_between_pages(display: str, place: Any) -> None:
+    """They are label choices: the keys and clicks of pages do nothing to them."""
+    driven = Driven(display, place("grid", count=3, grid_tiles=6, audit_fraction=0.3))
+    driven.press("Return")
+    driven.wait_rows(6)
+    driven._xdotool("mousemove", "--window", driven.window, "300", "250", "click", "1")
+    driven.picture("grid-audit")
+    driven.press("Return", "1")
+    rows = driven.wait_rows(7)
+    assert (rows["question"].iloc[-1], rows["source"].iloc[-1], rows["answer"].iloc[-1]) == ("label", "tk:audit", "bee")
     driven.close()

@@ -46,7 +46,7 @@ def test_simulated_response_times_are_called_so(tmp_path: Path, sources: tuple[s
         [verdict("img", "ant", "yes", annotator="ann", source=source, response_ms=2000) for source in sources]
         + [verdict("img", "ant", "yes", annotator="ann", source="replay")]
     )
-    summary = summarise_judgments(store, {})
+    summary = summarise_judgments(store, {}, 10)
     assert summary is not None
     assert (summary["kinds"][0]["median_seconds"], summary["kinds"][0]["simulated_times"]) == (2.0, said)
 

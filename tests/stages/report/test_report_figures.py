@@ -189,7 +189,7 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     store.append([pair(1, "a"), pair(2, "b"), pair(3, "cant_tell"), pair(4, "a", retracts="c2")])
     answers = (("i", "ann", "x"), ("i", "bob", "x"), ("j", "ann", "x"), ("j", "bob", "z"))
     store.append([label_choice(image, answer, annotator=who, source="tk") for image, who, answer in answers])
-    found = summarise_judgments(store, {})
+    found = summarise_judgments(store, {}, 3)
     assert found is not None
     assert (found["judgments"], found["taken_back"]) == (6, 1)
     assert found["sources"] == {"people, in the window": 4, "people, on the page": 2}
@@ -200,7 +200,7 @@ def test_judgments_by_hand(tmp_path: Path) -> None:
     assert labels["median_seconds"] is None
     by_name = {row["name"]: row for row in found["classes"]}
     assert by_name["x"] == {"name": "x", "compared": 2, "preferred": 1, "chosen": 3}
-    assert summarise_judgments(CsvFeedbackStore(tmp_path / "empty"), {}) is None
+    assert summarise_judgments(CsvFeedbackStore(tmp_path / "empty"), {}, 3) is None
 
 
 def test_only_settings_that_differ_are_listed() -> None:

@@ -10,10 +10,12 @@ import torch
 from support.judgment_sets import COMPARISON, LABEL, judgment_set
 
 from pipeline.config import Config, RewardConfig
+from pipeline.data.feature_cache import Features
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
 from stages.reward import run as reward
-from stages.reward.unlabelled import Targets, class_evidence
+from stages.reward.folds import folds_by_image
+from stages.reward.unlabelled import SHARES, SHARPNESSES, Propagation, Spread, Targets, class_evidence
 
 CONFIG = RewardConfig()
 
@@ -49,7 +51,7 @@ def test_two_different_images_are_no_evidence_of_one() -> None:
 
 
 def test_cross_entropy_by_hand() -> None:
-    targets = Targets(torch.tensor([1, 3, 8]), torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]]), 0.9, weight=2.0)
+    targets = Targets(torch.tensor([1, 3, 8]), torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]]), weight=2.0)
     utilities = torch.tensor([[0.0, 0.0], [0.6, 0.4], [9.0, 9.0]])
     found = targets.cross_entropy(utilities.log_softmax(-1), torch.tensor([1, 3, 5]), torch.tensor([3]))
     log_p = utilities[1].log_softmax(-1)
@@ -82,3 +84,33 @@ def test_stripes_learn_from_their_neighbours(
         accuracy[unlabelled] = result["argmax_accuracy"]
         assert len(open_workspace(config).table)
     assert accuracy["propagate"] >= accuracy["none"]
+
+
+class Greys:
+    """Forty grey images of 4 pixels in two groups: the even ones dark, the odd ones bright."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def batch(self, rows: torch.Tensor) -> torch.Tensor:
+        values = torch.where(rows % 2 == 0, 40, 200) + rows // 2
+        return values.to(torch.uint8)[:, None, None, None].expand(-1, 4, 4, 3).contiguous()
+
+
+def test_judgments_spread_through_their_group_and_are_sharpened() -> None:
+    """Ten answers, of which the one about image 4 is wrong: what it says is outweighed by its neighbours."""
+    features = Features(Greys(), None, None, torch.device("cpu"))  # type: ignore[arg-type]
+    propagation = Propagation(CONFIG, features, torch.arange(40), 2)
+    rows = torch.tensor([0, 4, 8, 16, 30, 1, 7, 15, 21, 35])
+    answer = torch.where(rows == 4, 1, rows % 2)
+    kind, zero = torch.full((10,), LABEL), torch.zeros(10, dtype=torch.long)
+    judgments = judgment_set(kind, (rows, rows), (zero, zero), answer, class_count=2)
+    how = propagation.choose(folds_by_image(judgments, 5, torch.Generator().manual_seed(0)))
+    assert how.share in SHARES
+    assert how.sharpness in SHARPNESSES
+    found = propagation.targets(judgments, Spread(0.98, 3.0))
+    assert torch.equal(found.probabilities.argmax(1), torch.arange(40) % 2)
+    flat = propagation.targets(judgments, Spread(0.98, 1.0)).probabilities.double()
+    cubed = flat**3 / (flat**3).sum(1, keepdim=True)
+    assert torch.allclose(found.probabilities.double(), cubed, atol=1e-5)
+    assert float(found.probabilities.max(1).values.mean()) > float(flat.max(1).values.mean())

@@ -118,5 +118,5 @@ def test_rounds_need_a_number_of_questions(config: Config) -> None:
 def test_people_are_not_asked_in_rounds(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"]["teacher"] = "people"
-    with pytest.raises(UserError, match=r"collect\.teacher: rounds ask a simulated teacher"):
+    with pytest.raises(UserError, match=r"collect\.teacher: rounds ask a simulated or replay teacher"):
         stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)

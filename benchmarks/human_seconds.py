@@ -1,0 +1,192 @@
+"""What a person's seconds buy: accuracy after so many answers and simulated seconds, against uniform label choices.
+
+    python -m benchmarks.human_seconds --task ants_bees --seeds 20 --set "images.root=... model.weights=..."
+
+Tasks without a single label; simulated people, one answer in ten wrong (recorded votes: as recorded). Every method runs
+`make rounds` on the same seeds, and its policy is evaluated after each budget. Finished rounds are not repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from benchmarks.judgments import SeedRange
+from benchmarks.machine import machine
+from pipeline.config import load_config
+from pipeline.learning.statistics import t_interval
+from pipeline.strategies import strategies
+from stages.collect.next_round import ask
+from stages.rounds.run import run as run_rounds
+
+ANTS_BEES = ("reference.labelled_per_class=0", "reward.curve=[]")
+CIFAR = (
+    "images.exclude=[human_labels.csv,work_seconds.csv]",
+    "images.size=96",
+    "images.augment={shift: 0, flip: false}",
+    "model.backbone=squeezenet1_1",
+    "model.trainable=head",
+    "model.weights=imagenet",
+    "reference.labelled_per_class=0",
+    "reward.start=backbone",
+    "reward.curve=[]",
+    "ppo.iterations=2",
+    "ppo.augment=false",
+    "ppo.refresh_batchnorm=false",
+    "ppo.evaluate_every=2",
+)
+SIMULATED = ("collect.teacher=simulated", "collect.simulated.name=mistake", "collect.replay.csv=null")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task.
+
+    Attributes:
+        config: its configuration, with `overrides`.
+        budgets: numbers of answers, ascending.
+        batches: questions of each round of all methods but uniform, which retrains at the budgets alone.
+    """
+
+    config: str
+    budgets: tuple[int, ...]
+    batches: tuple[int, ...]
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """How questions are chosen, and what images without answers teach.
+
+    Attributes:
+        tiles: images of a page; None for questions about one image.
+    """
+
+    overrides: tuple[str, ...]
+    tiles: int | None = None
+    once: bool = field(default=False, kw_only=True)
+
+
+TASKS = {
+    "ants_bees": Task(
+        "configs/ants_bees.yaml", (10, 20, 40, 60, 90, 120), (10, *[5] * 10, *[10] * 6), overrides=ANTS_BEES
+    ),
+    "digits": Task("configs/digits.yaml", (30, 60, 90, 120, 180, 240), (30, 30, 30, 30, 60, 60)),
+    "cifar10": Task(
+        "configs/cifar10n.yaml",
+        (50, 100, 200, 500, 1000, 2000),
+        (25, 25, 25, 25, 50, 50, 100, 200, 250, 250, 500, 500),
+        overrides=(*CIFAR, *SIMULATED),
+    ),
+    "cifar10n_votes": Task(
+        "configs/cifar10n.yaml",
+        (50, 100, 200, 500, 1000, 2000),
+        (25, 25, 25, 25, 50, 50, 100, 200, 250, 250, 500, 500),
+        overrides=CIFAR,
+    ),
+}
+METHODS = {
+    "uniform": Method(("collect.strategy=uniform", "reward.unlabelled=none"), once=True),
+    "ours": Method(("collect.strategy=expected_gain", "reward.unlabelled=auto")),
+    "pages": Method(
+        ("collect.strategy=expected_gain", "reward.unlabelled=auto", "collect.question=grid", "collect.grid_tiles=12"),
+        tiles=12,
+    ),
+} | {name: Method((f"collect.strategy={name}", "reward.unlabelled=none")) for name in strategies.names()[1:]}
+
+
+def batches_of(task: Task, method: Method) -> list[int]:
+    """Questions of each round."""
+    return [after - before for before, after in pairwise((0, *task.budgets))] if method.once else list(task.batches)
+
+
+def run_seed(task_name: str, method_name: str, seed: int, overrides: list[str]) -> pd.DataFrame:
+    """The rows of rounds.csv at the budgets, with columns seed and method."""
+    task, method = TASKS[task_name], METHODS[method_name]
+    batches = batches_of(task, method)
+    name = f"seconds-{task_name}-{method_name}-s{seed}"
+    settings = [
+        *task.overrides,
+        "collect.question=label",
+        *method.overrides,
+        *overrides,
+        f"seed={seed}",
+        f"name={name}",
+        f"rounds.batches=[{','.join(map(str, batches))}]",
+        f"collect.count={sum(batches)}",
+    ]
+    table = run_rounds(load_config(Path(task.config), settings), len(batches), lambda line: None, ask)
+    if method.tiles is None:
+        table = table[table["answers"].isin(task.budgets)]
+    return table.assign(seed=seed, method=method_name)
+
+
+def compared(rows: pd.DataFrame, method: str) -> list[str]:
+    """Lines with the means of a method at each budget, and its paired difference from uniform in points."""
+    lines = []
+    tables = {
+        name: own.pivot(index="seed", columns="answers", values="accuracy") for name, own in rows.groupby("method")
+    }
+    for budget in tables[method]:
+        own = tables[method][budget]
+        seconds = rows[(rows["method"] == method) & (rows["answers"] == budget)]["simulated_seconds"].mean()
+        text = f"{method:>14} {budget:5} answers {seconds:7.0f} simulated s   {100 * own.mean():5.1f} %"
+        if method != "uniform" and budget in tables.get("uniform", pd.DataFrame()):
+            mean, half = t_interval(100 * (own - tables["uniform"][budget]).dropna().to_numpy())
+            text += f"   {mean:+5.1f} ± {half:.1f} against uniform"
+        lines.append(text)
+    return lines
+
+
+def seconds_to_reach(rows: pd.DataFrame, method: str, accuracy: float) -> float:
+    """Simulated seconds after which a method's mean accuracy is that of uniform, by linear interpolation; NaN if never."""
+    own = rows[rows["method"] == method].groupby("answers")[["simulated_seconds", "accuracy"]].mean()
+    seconds, reached = own["simulated_seconds"].to_numpy(), np.maximum.accumulate(own["accuracy"].to_numpy())
+    if reached[-1] < accuracy:
+        return float("nan")
+    return float(np.interp(accuracy, reached, seconds))
+
+
+@click.command()
+@click.option("--task", "task_name", type=click.Choice(list(TASKS)), required=True)
+@click.option(
+    "--method", "methods", multiple=True, type=click.Choice(list(METHODS)), default=("ours",), show_default=True
+)
+@click.option("--seeds", type=SeedRange(), default="5", show_default=True, help="5 (0 to 4), or 100-119")
+@click.option("--seconds", type=float, help="Also: when each method reaches what uniform has after so many seconds.")
+@click.option("--set", "overrides", default="", help="Overrides, as for the stages.")
+def main(task_name: str, methods: tuple[str, ...], seeds: range, seconds: float | None, overrides: str) -> None:
+    """Run uniform and the methods over the seeds, and print a table."""
+    click.echo(machine())
+    names = ["uniform", *(name for name in methods if name != "uniform")]
+    parts: list[pd.DataFrame] = []
+    for seed in seeds:
+        for name in names:
+            parts.append(run_seed(task_name, name, seed, overrides.split()))
+            last = parts[-1].iloc[-1]
+            click.echo(f"seed {seed} {name}: {last['accuracy']:.1%} after {last['answers']:.0f} answers", err=True)
+    rows = pd.concat(parts)
+    click.echo(
+        f"{task_name}: {len(seeds)} seeds, simulated people; intervals are 95 % t intervals of paired differences"
+    )
+    for name in names:
+        for line in compared(rows, name):
+            click.echo(line)
+    if seconds:
+        uniform = rows[rows["method"] == "uniform"].groupby("answers")[["simulated_seconds", "accuracy"]].mean()
+        accuracy = float(np.interp(seconds, uniform["simulated_seconds"], uniform["accuracy"]))
+        for name in names[1:]:
+            needed = seconds_to_reach(rows, name, accuracy)
+            click.echo(
+                f"{name} reaches {accuracy:.1%}, uniform's accuracy after {seconds:.0f} simulated seconds, after {needed:.0f} "
+                f"({needed / seconds:.2f} of the time)"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Expected gain: the images whose answers are expected to tell most about all images (uncertainty herding).
+
+Bae et al. 2025 ("Uncertainty Herding: One Active Learning Method for All Label Budgets"): an answer about an image tells
+about others by how similar they are, most where the model is unsure. An image is worth
+
+    sum over x of w(x) max(0, k(x, image) - max over the judged images of k(x, .)),
+
+w being the uncertainty, 1 minus the difference between the probabilities of the two likeliest classes. Before the first
+reward model w is 1, and typical images of all regions come first (MaxHerding, Bae et al. 2024); as the model learns, what
+matters is more and more where it is unsure. Images alike are not asked about twice, since the first covers the others.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.kinds import JudgmentKind, Queries
+from pipeline.strategies.base import Candidates, about, filled, images_of
+from pipeline.strategies.uncertainty import margin
+
+SAMPLE = 5000  # images of a larger pool among which the gain is computed and the questions are chosen
+NEIGHBOUR = 10  # the kernel's width is the usual distance to the neighbour of that rank
+
+
+class ExpectedGain:
+    """Images in the order of their expected gain, each given those before it; all questions of a kind take equally long."""
+
+    def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
+        wanted = images_of(kind, count)
+        rows = expected_gain_rows(candidates, wanted)
+        return about(kind, filled(rows, wanted, candidates.pool), candidates)
+
+
+def expected_gain_rows(candidates: Candidates, count: int) -> Tensor:
+    """Up to `count` row numbers of images that were not judged, the most valuable first."""
+    pool = candidates.pool
+    size = max(SAMPLE, 2 * count)
+    if len(pool) > size:
+        pool = pool[torch.randperm(len(pool), generator=candidates.random)[:size].sort().values]
+    x = candidates.features[pool.numpy()]
+    judged = candidates.features[candidates.judged.numpy()]
+    unsure = np.ones(len(pool)) if candidates.predicted is None else 1 + margin(candidates)[pool].double().numpy()
+    open_ = torch.isin(pool, candidates.fresh()).numpy()
+    chosen = herd(x, judged, unsure, open_, count)
+    return pool[torch.tensor(chosen, dtype=torch.long)]
+
+
+def herd(x: np.ndarray, judged: np.ndarray, weight: np.ndarray, open_: np.ndarray, count: int) -> list[int]:
+    """Positions in x [P, D] of up to `count` images by greedy choice, the most valuable first.
+
+    The gain of an image can only shrink while others are chosen, so that most need not be computed again (Minoux 1978).
+
+    Args:
+        judged: [J, D] features of the images that were judged before.
+        weight: [P] how much it matters to know of each image.
+        open_: [P] whether it can be chosen.
+    """
+    squares = _squared_distances(x, x)
+    rank = min(NEIGHBOUR, len(x) - 1)
+    width = float(np.median(np.partition(squares, rank, axis=1)[:, rank])) or 1.0
+    kernel = np.exp(-squares / (2 * width), dtype=np.float32)
+    covered = np.zeros(len(x), dtype=np.float32)
+    for part in np.array_split(judged, -(-len(judged) // 1024) or 1):
+        if len(part):
+            covered = np.maximum(covered, np.exp(-_squared_distances(x, part).min(1) / (2 * width)))
+    weight = weight.astype(np.float32)
+
+    def gain(place: int) -> float:
+        return float(weight @ np.maximum(kernel[:, place] - covered, 0))
+
+    waiting = [(-gain(place), place) for place in np.flatnonzero(open_).tolist()]
+    heapq.heapify(waiting)
+    chosen: list[int] = []
+    while waiting and len(chosen) < count:
+        _, place = heapq.heappop(waiting)
+        now = -gain(place)
+        if waiting and now > waiting[0][0]:
+            heapq.heappush(waiting, (now, place))
+            continue
+        chosen.append(place)
+        covered = np.maximum(covered, kernel[:, place])
+    return chosen
+
+
+def _squared_distances(x: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[P, Q] of features [P, D] and [Q, D]."""
+    squares = (x**2).sum(1)[:, None] - 2 * x @ others.T + (others**2).sum(1)
+    return np.maximum(squares, 0)
