@@ -3,6 +3,8 @@ CONFIG ?= configs/digits.yaml
 SET ?=
 TEACHER ?= people
 UI ?=
+LIVE ?=
+REPLAY ?=
 ANNOTATORS ?=
 DATA ?= ants_bees
 SEEDS ?= 3
@@ -45,13 +47,13 @@ reference train-reward ppo: $(READY)
 	@$(RLHF) $@ $(OPTIONS)
 
 reference:  ## stage 0: train the reference policy on a few labelled images and freeze it
-collect: $(READY)  ## stage 1a: the page for judging (UI=tk: a window; TEACHER=simulated or replay: without people)
-	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
+collect: $(READY)  ## stage 1a: the page for judging (LIVE=1: train meanwhile; UI=tk: a window; TEACHER=simulated or replay: nobody)
+	@$(RLHF) collect $(OPTIONS) --teacher "$(TEACHER)" $(if $(LIVE),--live) $(if $(UI),--ui "$(UI)") $(if $(ANNOTATORS),--annotators "$(ANNOTATORS)")
 train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
-rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3: train, align, and ask what is worth asking next
-	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)")
+rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3, each trained and aligned; REPLAY=1: train stored rounds again
+	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(REPLAY),--replay)
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \

@@ -56,6 +56,12 @@ class CollectConfig(Section):
     audit_width: float = Field(
         0.2, gt=0, le=1, description="widest 95 % interval of the estimated accuracy that is called enough"
     )
+    first_rows: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="read only so many first rows of comparisons and of per-image judgments, to train again as before",
+    )
     lease_minutes: float = Field(15, gt=0, le=525_600, description="how long a question is reserved for a person")
     rating_levels: Annotated[int, Field(ge=2, le=9)] = Field(5, description="ratings are 1 to this number")
     grid_tiles: int = Field(24, ge=6, le=60, description="images on a page of the grid question")

@@ -27,6 +27,7 @@ ADDED: dict[str, Any] = {
     "collect.audit_fraction": 0.0,
     "collect.audit_width": 0.2,
     "collect.grid_tiles": 24,
+    "collect.first_rows": None,
     "collect.simulated.miss_rate": None,
     "collect.simulated.false_alarm_rate": None,
     "model.lora_rank": 8,

@@ -11,6 +11,7 @@ from pipeline.config.base import Section, expand_path
 from pipeline.config.collect import CollectConfig
 from pipeline.config.images import ImagesConfig
 from pipeline.config.infer import InferConfig
+from pipeline.config.live import LiveConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.ppo import PPOConfig
 from pipeline.config.reference import ReferenceConfig
@@ -32,6 +33,7 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     ppo: PPOConfig = PPOConfig()
     rounds: RoundsConfig = RoundsConfig()
+    live: LiveConfig = LiveConfig()
     infer: InferConfig = InferConfig()
     serve: ServeConfig = ServeConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,30 @@ from feedback_store.store import FeedbackStore
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.data.labelled import labelled_rows
 from pipeline.kinds import kinds
-from pipeline.learning.audit_estimate import Audited, estimate_accuracy
+from pipeline.learning.audit_estimate import Audited, People, estimate_accuracy
 from pipeline.learning.audit_verdict import verdict
 from pipeline.run.workspace import Workspace
 
 
-def audited_accuracy(ws: Workspace, predicted: Tensor, gold: GoldLabels) -> dict[str, Any] | None:
-    """Estimate, verdict and reason for a policy; None without audit answers.
+@dataclass(frozen=True)
+class AuditAnswers:
+    """The answers about audited images of a run.
 
-    Args:
-        predicted: [N] the policy's class of every image.
-        gold: for comparison only: the share of the audited images that the policy classifies rightly, where it is known.
+    Attributes:
+        people: by row number of the image: of each person, the class numbers they answered, in order.
+        gold: right answers and all answers about images whose class is known.
     """
+
+    people: dict[int, People]
+    gold: tuple[int, int]
+
+    def of(self, predicted: Tensor, rows: Iterable[int] | None = None) -> list[Audited]:
+        """Audited images with a policy's classes [N]; all of them, or those in `rows`."""
+        return [Audited(int(predicted[row]), self.people[row]) for row in sorted(self.people if rows is None else rows)]
+
+
+def audit_answers(ws: Workspace) -> AuditAnswers:
+    """All current audit answers of a run."""
     store = ws.run.open_store()
     answers, number = class_answers(store), {name: n for n, name in enumerate(ws.classes)}
     answers = answers[answers["image"].isin(ws.table.position) & answers["answer"].isin(number)]
@@ -41,15 +54,26 @@ def audited_accuracy(ws: Workspace, predicted: Tensor, gold: GoldLabels) -> dict
             people[row][annotator] = (*people[row].get(annotator, ()), number[answer])
         elif row in known:
             right, asked = right + (known[row] == number[answer]), asked + 1
-    if not people:
+    return AuditAnswers({row: tuple(own.values()) for row, own in people.items()}, (right, asked))
+
+
+def audited_accuracy(ws: Workspace, predicted: Tensor, gold: GoldLabels) -> dict[str, Any] | None:
+    """Estimate, verdict and reason for a policy; None without audit answers.
+
+    Args:
+        predicted: [N] the policy's class of every image.
+        gold: for comparison only: the share of the audited images that the policy classifies rightly, where it is known.
+    """
+    answers, classes = audit_answers(ws), len(ws.classes)
+    if not answers.people:
         return None
-    audited = [Audited(int(predicted[row]), tuple(people[row].values())) for row in sorted(people)]
-    estimate = estimate_accuracy(audited, len(ws.classes), gold=(right, asked))
-    short, reason = verdict(estimate, ws.config.collect.audit_width, audited, len(ws.classes), gold=(right, asked))
-    rows = np.array([row for row in people if gold.known[row]], dtype=np.int64)
+    audited = answers.of(predicted)
+    estimate = estimate_accuracy(audited, classes, gold=answers.gold)
+    short, reason = verdict(estimate, ws.config.collect.audit_width, audited, classes, gold=answers.gold)
+    rows = np.array([row for row in answers.people if gold.known[row]], dtype=np.int64)
     return {
         **asdict(estimate),
-        "gold_answers": asked,
+        "gold_answers": answers.gold[1],
         "verdict": short,
         "reason": reason,
         "gold_accuracy": float((predicted.numpy()[rows] == gold.labels[rows]).mean()) if len(rows) else None,

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torchvision
 
+from feedback_store.prefix import limited
 from feedback_store.store import FeedbackStore
 from feedback_store.store_registry import open_store
 from pipeline.config import Config, dump_config
@@ -59,7 +60,7 @@ class RunFolder:
 
     def open_store(self) -> FeedbackStore:
         """The judgments of this run; raises FeedbackError if `collect.store` cannot be opened."""
-        return open_store(self.config.collect.store, self.feedback)
+        return limited(open_store(self.config.collect.store, self.feedback), self.config.collect.first_rows)
 
     def stage(self, name: str) -> StageFolder:
         return StageFolder(self, name)

@@ -11,6 +11,7 @@ import click
 from pipeline.config import Config, parse_config
 from pipeline.run import next_command
 from pipeline.run.run_stage import STAGE_MODULES
+from stages.cli import live_commands
 from stages.cli.options import configured, force_option
 
 HELP = {
@@ -60,9 +61,14 @@ def _command(name: str, module: str, text: str) -> click.Command:
 )
 @click.option("--annotators", help="Names of the annotators, separated by commas; each gets a personal link.")
 @click.option("--ui", type=click.Choice(["web", "tk"]), help="A page in the browser, or a window.")
-def collect(config: Config, force: bool, teacher: str, annotators: str | None, ui: str | None) -> None:
+@click.option(
+    "--live", is_flag=True, help="Train while people answer, and rank the questions anew after each training."
+)
+def collect(config: Config, force: bool, teacher: str, annotators: str | None, ui: str | None, live: bool) -> None:
     """Ask for judgments and append them to the feedback store."""
     changed: dict[str, Any] = {"teacher": teacher}
+    if live and "audit_fraction" not in config.collect.model_fields_set:
+        changed["audit_fraction"] = config.live.audit_fraction
     if annotators is not None:
         changed["annotators"] = [name.strip() for name in annotators.split(",") if name.strip()]
     if ui is not None:
@@ -70,7 +76,8 @@ def collect(config: Config, force: bool, teacher: str, annotators: str | None, u
     tree = config.model_dump(mode="json")
     tree["collect"] |= changed
     name, module, _ = next(stage for stage in STAGES if stage[0] == "collect")
-    run_stage(name, module, parse_config(tree, "collect"), force, announce=click.echo)
+    training = live_commands.TRAINING_COMMAND if live else ()
+    run_stage(name, module, parse_config(tree, "collect"), force, announce=click.echo, training=training)
 
 
 @click.command()
@@ -100,8 +107,14 @@ def _in_rounds(config: Config, count: int | None) -> None:
 @click.command()
 @configured
 @click.option("--rounds", "count", type=click.IntRange(1, 1000), help="Number of rounds; default: rounds.count, or 3.")
-def rounds(config: Config, count: int | None) -> None:
+@click.option(
+    "--replay", is_flag=True, help="Ask nobody: train every finished round again from the stored rows, and compare."
+)
+def rounds(config: Config, count: int | None, replay: bool) -> None:
     """Ask a teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
+    if replay:
+        live_commands.replay_rounds(config)
+        return
     _in_rounds(config, count)
     click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
 
@@ -140,4 +153,11 @@ def compare(config: Config, seeds: int, only: tuple[str, ...]) -> None:
     click.echo(stage.run(config, seeds, learners, list(only)))
 
 
-COMMANDS = (*(_command(*stage) for stage in STAGES if stage[0] != "collect"), collect, run, rounds, compare)
+COMMANDS = (
+    *(_command(*stage) for stage in STAGES if stage[0] != "collect"),
+    collect,
+    run,
+    rounds,
+    compare,
+    live_commands.training,
+)

@@ -151,6 +151,7 @@ class Answering:
             "id": answer.id,
             "annotator": self._annotator,
             "source": self._assignments.source,
+            "round": self._assignments.round,
             "response_ms": answer.response_ms,
             "created_at": answer.created_at or now(),
         }

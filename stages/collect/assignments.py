@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 
 from feedback_store.errors import ChangedError
@@ -23,6 +24,7 @@ from pipeline.kinds.items import Item
 from stages.collect.answering import Answering
 from stages.collect.leases import Lease, Leases
 from stages.collect.ledger import Ledger
+from stages.collect.live_queue import Queue
 from stages.collect.next_item import NextItem
 from stages.collect.question_plan import Plan
 from stages.collect.tasks import Accepted, Answer, Progress, Task
@@ -57,6 +59,8 @@ class Assignments:
         self._update(list(self._open))
         self._next_item = NextItem(plan, self.items, self.ledger, leases, settings, seed, self._open)
         self._storing = Lock()  # held during a write of this process
+        self.round = 0  # of the answers
+        self.new_queue: Callable[[], Queue | None] = lambda: None  # of live collection: a queue that was ranked since
 
     def _update(self, keys: Iterable[str]) -> None:
         """Update the numbers of missing answers of these items."""
@@ -74,12 +78,39 @@ class Assignments:
         A store that cannot be read does not stop the questions: `write` then raises the reason, and the answers wait on the
         page until the store is repaired.
         """
+        if queue := self.new_queue():
+            self.adopt(queue)
         if self._storing.acquire(blocking=False):
             try:
                 with suppress(ChangedError):
                     self._update(self.ledger.catch_up())
             finally:
                 self._storing.release()
+
+    def adopt(self, queue: Queue) -> None:
+        """Ask the questions of a queue next, then the others of the plan, as many in all as before.
+
+        Questions that were answered or are held stay known, and answers to them count.
+        """
+        each, asked = self.settings.judgments_per_item, len(self.plan.items)
+        with self.leases.exclusive():
+            held = {lease.item: None for lease in self.leases.held(self.clock()) if lease.item in self.items}
+        for item in queue.items:
+            self.items.setdefault(item.key, item)
+        self._place = {key: place for place, key in enumerate(self.items)}
+        self.round = queue.round
+        answers = {key: len(self.ledger.by_item.get(key, ())) for key, item in self.items.items() if not item.gold}
+        begun = [key for key, count in answers.items() if count]
+        order = dict.fromkeys([*(item.key for item in queue.items), *held, *(item.key for item in self.plan.items)])
+        waiting = [key for key in order if not answers.get(key, 1)]
+        room = asked - len(begun) - sum(key in held for key in waiting)
+        kept = [key for place, key in enumerate(key for key in waiting if key not in held) if place < room]
+        chosen = set(kept) | set(held)
+        self._open.clear()
+        self._open.update({key: each - answers[key] for key in begun if answers[key] < each})
+        self._open.update({key: each for key in waiting if key in chosen})
+        items = [self.items[key] for key in (*begun, *(key for key in waiting if key in chosen))]
+        self.plan = replace(self.plan, items=items)
 
     def task(self, annotator: str, item: Item, occasion: int) -> Task:
         """The item as this annotator sees it; the side shown first is random, but the same each time."""
@@ -156,7 +187,8 @@ class Assignments:
         """Whether an answer whose lease expired still counts."""
         if item.gold or occasion:
             return True
-        return len(self._held_by_others(annotator).get(item.key, ())) < self._open.get(item.key, 0)
+        missing = self.settings.judgments_per_item - len(self.ledger.by_item[item.key])
+        return len(self._held_by_others(annotator).get(item.key, ())) < missing
 
     def commit(self, judgments: Sequence[Judgment], late: Sequence[Judgment] = ()) -> None:
         """Store judgments durably, then count them.

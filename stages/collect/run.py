@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ from feedback_store.errors import FeedbackWarning
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.config import Config
+from pipeline.errors import UserError
 from pipeline.learning.person_seconds import duration, person_seconds
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import RunFolder
@@ -37,12 +38,25 @@ SLOW_COUNT = 100_000  # drawing this many questions takes seconds
 
 
 @one_process("collect", unless=lambda config: config.collect.teacher == "people")  # several pages share leases
-def run(config: Config, force: bool = False, announce: Callable[[str], object] = _log.info) -> bool:
+def run(
+    config: Config,
+    force: bool = False,
+    announce: Callable[[str], object] = _log.info,
+    training: Sequence[str] = (),
+) -> bool:
     """Write runs/<name>/collect/ and append to the feedback store. Returns whether there was anything to do.
 
     Args:
         announce: is called with the links of the page, line by line, once the server listens; default: logs them (INFO).
+        training: command of the process that trains while people answer (live collection); empty: none.
+
+    Raises:
+        UserError: live collection without people on a page, or only the first rows are to be read.
     """
+    if training and (config.collect.teacher != "people" or config.collect.ui != "web"):
+        raise UserError("collect: LIVE=1 (--live) needs people on the page; leave TEACHER and UI out")
+    if config.collect.first_rows is not None:
+        raise UserError("collect.first_rows: it is for training on the first stored rows; remove it to collect")
     stage = RunFolder(config).stage("collect")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
@@ -57,7 +71,7 @@ def run(config: Config, force: bool = False, announce: Callable[[str], object] =
         stage.begin()
         if (config.collect.count or 0) >= SLOW_COUNT:
             _log.info(f"drawing {config.collect.count:,} questions; this takes some seconds per million")
-        added = _ask_people(ws, store, announce) if people else _append_all(store, teacher_judgments(ws))
+        added = _ask_people(ws, store, announce, training) if people else _append_all(store, teacher_judgments(ws))
         tables = [store.comparisons(), store.per_image_judgments()]
         result = {"judgments": sum(map(len, tables)), "collect": {"added": added, "folder": store.location}}
         result |= _seconds(tables, len(ws.classes))
@@ -66,7 +80,7 @@ def run(config: Config, force: bool = False, announce: Callable[[str], object] =
     return True
 
 
-def _ask_people(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) -> int:
+def _ask_people(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object], training: Sequence[str]) -> int:
     """Open the page or the window until it is closed; returns the number of rows stored."""
     sources = [*store.comparisons()["source"], *store.per_image_judgments()["source"]]
     if automatic := sum(base_source(source) in TEACHER_SOURCES for source in sources):
@@ -82,7 +96,7 @@ def _ask_people(ws: Workspace, store: FeedbackStore, announce: Callable[[str], o
         return ask_in_window(ws, store)
     from stages.collect.web.server import ask as ask_on_page
 
-    return ask_on_page(ws, store, announce)
+    return ask_on_page(ws, store, announce, training)
 
 
 def _append_all(store: FeedbackStore, judgments: Iterator[Judgment]) -> int:

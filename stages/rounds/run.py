@@ -29,9 +29,9 @@ from pipeline.run.workspace import Workspace, open_workspace
 from stages.rounds.reward_updates import config_of_round
 from stages.rounds.schedule import questions_of
 from stages.rounds.stopping import reason_to_stop
+from stages.rounds.trained_on import ROUND, whole_store
 
 ARCHIVED = ("reward", "ppo")
-ROUND = "round.json"
 
 
 @one_process("rounds")
@@ -70,7 +70,7 @@ def run(
             ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
                 stage(name, own)
-            keep(config, archive, made_with)
+            keep(config, archive, made_with | whole_store(open_workspace(config)).as_json())
         rows.append(describe_round(config, archive, number))
         write_rounds(config.runs / config.name, pd.DataFrame(rows))
         announce(line(rows[-1]))
@@ -95,8 +95,9 @@ def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:
     if not (archive / ROUND).is_file():
         return False
     try:
-        same = read_json(archive / ROUND) == made_with
-    except ValueError:
+        stored = read_json(archive / ROUND)
+        same = {name: stored.get(name) for name in made_with} == made_with
+    except (ValueError, AttributeError):
         return False  # damaged: the round is made again from its stored answers
     for name in ARCHIVED:
         manifest = read_manifest(archive / name)
@@ -126,12 +127,14 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
     store = ws.run.open_store()
     tables = [store.comparisons(), store.per_image_judgments()]
     tables = [table[table["round"].astype(int) <= number] for table in tables]
+    spent = {one.simulated: round(one.total, 1) for one in person_seconds(tables, len(ws.classes))}
     reward = read_json(archive / "reward" / "result.json")["reward"]
     policy = read_json(archive / "ppo" / "result.json")["policy"]
     return {
         "round": number,
         "answers": sum(len(table) for table in tables),
-        "simulated_seconds": round(sum(one.total for one in person_seconds(tables, len(ws.classes))), 1),
+        "simulated_seconds": spent.get(True),
+        "seconds": spent.get(False),  # of people
         "heldout_log_loss": reward["heldout_log_loss"],
         "heldout_accuracy": reward["heldout_accuracy"],
         "reward_accuracy": reward["argmax_accuracy"],
@@ -142,8 +145,10 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
 def line(row: dict[str, Any]) -> str:
     """One round for the terminal."""
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.1%}"
+    simulated, seconds = row["simulated_seconds"], row["seconds"]
+    spent = f"{seconds or 0:.0f} seconds of people" if simulated is None else f"{simulated:.0f} simulated seconds"
     return (
         click.style(f"round {row['round']}", bold=True)
-        + f"    {row['answers']} answers, {row['simulated_seconds']:.0f} simulated seconds{accuracy}, J {row['J']:.3f}, "
+        + f"    {row['answers']} answers, {spent}{accuracy}, J {row['J']:.3f}, "
         f"attained {row['attained']:.1%}"
     )

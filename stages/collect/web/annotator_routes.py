@@ -25,7 +25,8 @@ def annotator_routes(
 
     @routes.get("/session")
     async def session(annotator: Annotator) -> dict[str, Any]:
-        return context.presenter.session(annotator) | {"progress": asdict(assignments.progress(annotator))}
+        progress = {"progress": asdict(assignments.progress(annotator)), "live": context.live is not None}
+        return context.presenter.session(annotator) | progress
 
     @routes.post("/next")
     async def next_tasks(annotator: Annotator, body: Annotated[NextBody, sent(NextBody)]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from stages.collect.web.access import Access
 from stages.collect.web.annotator_routes import annotator_routes
 from stages.collect.web.group_commit import Committer
 from stages.collect.web.image_routes import image_routes
+from stages.collect.web.live_routes import live_routes
 from stages.collect.web.owner_routes import owner_routes
 from stages.collect.web.page_context import PageContext
 from stages.collect.web.page_routes import page_routes
@@ -47,4 +48,6 @@ def make_app(context: PageContext) -> FastAPI:
     app.include_router(annotator_routes(context, access, committer, storage_errors))
     app.include_router(image_routes(context, access))
     app.include_router(owner_routes(context, access))
+    if context.live is not None:
+        app.include_router(live_routes(context.live, access))
     return app

@@ -52,8 +52,12 @@ class Overview:
                 self._position = position
             return self._tables
 
-    def status(self, assignments: Assignments, links: Links, base_url: str) -> dict[str, Any]:
-        """Progress of the collection and of each annotator, with their links."""
+    def status(self, assignments: Assignments, links: Links, base_url: str, live: bool = False) -> dict[str, Any]:
+        """Progress of the collection and of each annotator, with their links.
+
+        Args:
+            live: whether the page shows what live collection has achieved, in place of the last policy's estimate.
+        """
         held = assignments.leases.held(assignments.clock())
         people = [
             {
@@ -73,5 +77,6 @@ class Overview:
             "each": assignments.settings.judgments_per_item,
             "question": assignments.settings.question,
             "people": people,
-            "estimate": sentence(estimate) if estimate else "",
+            "estimate": sentence(estimate) if estimate and not live else "",
+            "live": live,
         }

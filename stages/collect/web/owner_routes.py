@@ -17,6 +17,8 @@ def owner_routes(context: PageContext, access: Access) -> APIRouter:
     async def status(request: Request) -> dict[str, Any]:
         context.assignments.catch_up()
         quality = await run_in_threadpool(context.overview.quality, context.assignments.ledger.position)
-        return context.overview.status(context.assignments, context.links, str(request.base_url)) | {"quality": quality}
+        live = context.live is not None
+        overview = context.overview.status(context.assignments, context.links, str(request.base_url), live)
+        return overview | {"quality": quality}
 
     return routes

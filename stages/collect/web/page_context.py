@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
+from stages.collect.web.live_routes import LiveStatus
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.personal_links import Links
 from stages.collect.web.task_json import Presenter
@@ -19,6 +20,7 @@ class PageContext:
         hosts: accepted Host headers.
         secure: whether the page is served by https.
         read_seconds: time limit for a request's body.
+        live: what live collection has achieved; None without it.
     """
 
     assignments: Assignments
@@ -29,3 +31,4 @@ class PageContext:
     hosts: frozenset[str]
     secure: bool = False
     read_seconds: float = 20.0
+    live: LiveStatus | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 import uvicorn
@@ -27,6 +27,7 @@ from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
 from stages.collect.web.app import make_app
 from stages.collect.web.browser import has_screen, opened_in_browser
+from stages.collect.web.live import Live
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.page_context import PageContext
 from stages.collect.web.personal_links import Links
@@ -35,11 +36,12 @@ from stages.collect.web.task_json import Presenter
 GRACE_SECONDS = 5.0  # time limit for stopping after Ctrl-C
 
 
-def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) -> int:
+def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object], training: Sequence[str] = ()) -> int:
     """Serve the page until Ctrl-C or SIGTERM; returns the number of rows stored.
 
     Args:
         announce: is called with the progress and the links, line by line, once the server listens.
+        training: command of the training process of live collection; empty: none.
 
     Raises:
         UserError: the server cannot listen on the address, or a TLS file cannot be read.
@@ -48,6 +50,7 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
     folder = ws.run.path / "collect"
     leases = Leases(folder / "leases.sqlite")
     assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="web")
+    live = Live(ws, assignments, training) if training else None
     links = Links(folder / "links.json", annotators_of(settings))
     gold = read_gold_labels(ws.table, ws.classes).by_image(ws.table.ids)
     context = PageContext(
@@ -59,6 +62,7 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
         accepted_hosts(settings.server.host, settings.server.allowed_hosts),
         settings.server.tls_key is not None,
         settings.server.read_seconds,
+        live.status if live else None,
     )
     before = assignments.ledger.rows
     allow_open_files()
@@ -68,7 +72,8 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object]) 
         for line in _link_lines(settings.server, links, port):
             announce(line)
         opens = settings.server.open_browser and has_screen()
-        with opened_in_browser(_local_link(settings.server, links, port), folder) if opens else nullcontext():
+        browser = opened_in_browser(_local_link(settings.server, links, port), folder) if opens else nullcontext()
+        with browser, live or nullcontext():
             _serve(context, settings.server, listener)
     assignments.catch_up()
     leases.close()

@@ -107,7 +107,7 @@ def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> N
     for name in ("seconds", "speed", "seconds_spread", "fatigue", "miss_rate", "false_alarm_rate"):
         del tree["collect"]["simulated"][name]
     assert with_added(tree)["collect"]["simulated"]["seconds"] is False, "as that version behaved"
-    for name in ("store", "strategy", "audit_fraction", "audit_width", "grid_tiles"):
+    for name in ("store", "strategy", "audit_fraction", "audit_width", "grid_tiles", "first_rows"):
         del tree["collect"][name]
     tree["images"]["size"] = 224
     before = {name: tree[name] for name in ("seed", "images", "collect")}

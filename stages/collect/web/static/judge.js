@@ -246,3 +246,4 @@ addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 showProgress();
 fill();
+if (session.live) (await import("./live_panel.js")).start();

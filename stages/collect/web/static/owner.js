@@ -35,6 +35,7 @@ async function refresh() {
     $("estimate").textContent = status.estimate && `Policy of the last make ppo. ${status.estimate}`;
     $("bar").setAttribute("aria-valuenow", Math.round(100 * share));
     $("bar-fill").style.width = `${100 * share}%`;
+    if (status.live) await (await import("./live_panel.js")).showOwner($("live"), table);
     table("people", [["Name", (r) => r.name], ["Answered", (r) => r.mine], ["Holds now", (r) => r.holding], ["Questions left", (r) => r.left], ["Personal link", link]], status.people);
     table("questions", [["Question", (r) => KINDS[r.question]], ["Judgments", (r) => r.judgments], ["Items", (r) => r.items], ["People", (r) => r.annotators], ["Alpha", (r) => number(r.alpha)], ["Agreement", (r) => percent(r.agreement)], ["No answer", (r) => percent(r.no_answer)]], status.quality.questions ?? []);
     table("annotators", [["Name", (r) => r.annotator], ["Judgments", (r) => r.judgments], ["Agreement", (r) => percent(r.agreement)], ["Consistency", (r) => `${percent(r.consistency)} of ${r.repeats}`], ["Gold accuracy", (r) => `${percent(r.gold_accuracy)} of ${r.gold}`], ["First side", (r) => percent(r.first_side)], ["p", (r) => number(r.side_bias_p)], ["Median", (r) => seconds(r.median_ms)], ["Fast", (r) => percent(r.fast)], ["No answer", (r) => percent(r.no_answer)]], status.quality.annotators ?? []);
