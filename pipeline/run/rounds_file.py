@@ -48,6 +48,7 @@ def add_rounds(summary: dict[str, Any], run: Path) -> None:
     rows = read_rounds(run)
     if rows:
         summary["rounds"] = rows
+        summary.setdefault("judgments", rows[-1]["answers"])  # rounds collect by themselves
         simulated, measured = (rows[-1].get(name) or 0.0 for name in SECONDS)
         if simulated + measured > summary.get("seconds_of_people", 0.0):
             summary |= {"seconds_of_people": simulated + measured, "seconds_simulated": simulated}

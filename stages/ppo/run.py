@@ -63,8 +63,8 @@ class PPOResult:
 
 
 @one_process("ppo")
-def run(config: Config, force: bool = False) -> bool:
-    """Make runs/<name>/ppo/. Returns whether there was anything to do."""
+def run(config: Config, force: bool = False, *, chance_allowed: bool = False) -> bool:
+    """Make runs/<name>/ppo/, with `chance_allowed` by any reward model. Returns whether there was anything to do."""
     stage = RunFolder(config).stage("ppo")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
@@ -75,7 +75,7 @@ def run(config: Config, force: bool = False) -> bool:
         checkpoints.clear()
         update_estimate(ws)
         return False
-    if not force:
+    if not (force or chance_allowed):
         refuse_chance(ws)
     if ws.runtime.is_main:
         stage.begin()

@@ -65,7 +65,7 @@ def _again(config: Config, archive: Path, on: TrainedOn) -> list[str]:
         return ["the reference was trained again since this round, and is another one"]
     try:
         with scratch(config, archive) as one:
-            train(one, on, RunFolder(one).open_store())
+            train(one, on, RunFolder(one).open_store(), chance_allowed=True)
             return _compared(archive, one.runs / one.name)
     except UserError as error:
         return [str(error)]

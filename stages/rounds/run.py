@@ -19,6 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.learning.person_seconds import person_seconds
 from pipeline.run.atomic_files import read_json, write_json
+from pipeline.run.estimate_file import read_estimate
 from pipeline.run.manifest import read_manifest
 from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder
@@ -79,8 +80,9 @@ def run(
 
 
 def stage(name: str, config: Config) -> None:
-    """Run one stage, unless it is up to date."""
-    importlib.import_module(STAGE_MODULES[name]).run(config)
+    """Run one stage, unless it is up to date; few answers may leave a reward model no better than chance."""
+    options = {"chance_allowed": True} if name == "ppo" else {}
+    importlib.import_module(STAGE_MODULES[name]).run(config, **options)
 
 
 def finished(config: Config, archive: Path, made_with: dict[str, Any]) -> bool:
@@ -130,6 +132,7 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
     spent = {one.simulated: round(one.total, 1) for one in person_seconds(tables, len(ws.classes))}
     reward = read_json(archive / "reward" / "result.json")["reward"]
     policy = read_json(archive / "ppo" / "result.json")["policy"]
+    estimate = read_estimate(archive) or {}
     return {
         "round": number,
         "answers": sum(len(table) for table in tables),
@@ -139,12 +142,16 @@ def describe_round(config: Config, archive: Path, number: int) -> dict[str, Any]
         "heldout_accuracy": reward["heldout_accuracy"],
         "reward_accuracy": reward["argmax_accuracy"],
         **{name: policy[name] for name in ("accuracy", "J", "J_star", "attained", "kl", "beta") if name in policy},
+        **{f"estimated_{name}": estimate.get(name) for name in ("accuracy", "low", "high")},
     }
 
 
 def line(row: dict[str, Any]) -> str:
     """One round for the terminal."""
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.1%}"
+    if row["estimated_accuracy"] is not None:
+        low, high = row["estimated_low"], row["estimated_high"]
+        accuracy += f", estimated {row['estimated_accuracy']:.1%} [{low:.1%}, {high:.1%}]"
     simulated, seconds = row["simulated_seconds"], row["seconds"]
     spent = f"{seconds or 0:.0f} seconds of people" if simulated is None else f"{simulated:.0f} simulated seconds"
     return (

@@ -96,11 +96,12 @@ def rows_of_round(archive: Path, store: FeedbackStore) -> TrainedOn | None:
     return TrainedOn(prefix_of(store, counts), torch.get_num_threads(), "auto")
 
 
-def train(config: Config, on: TrainedOn, store: FeedbackStore) -> None:
+def train(config: Config, on: TrainedOn, store: FeedbackStore, *, chance_allowed: bool = False) -> None:
     """Train reward model and policy of the run on these rows, in runs/<name>/reward and ppo; finished ones are kept.
 
     Args:
         store: with at least these rows.
+        chance_allowed: align even if the reward model is no better than chance.
 
     Raises:
         UserError: the stored rows are not the ones, or a stage refuses them.
@@ -118,5 +119,5 @@ def train(config: Config, on: TrainedOn, store: FeedbackStore) -> None:
     runtime = config.runtime.model_copy(update={"threads": on.threads, "precision": on.precision})
     limited = config.model_copy(update={"collect": collect, "runtime": runtime})
     with threadpool_limits(on.blas_threads, user_api="blas") if on.blas_threads else nullcontext():
-        for name in ("train-reward", "ppo"):
-            importlib.import_module(STAGE_MODULES[name]).run(limited)
+        for name, options in (("train-reward", {}), ("ppo", {"chance_allowed": chance_allowed})):
+            importlib.import_module(STAGE_MODULES[name]).run(limited, **options)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from pipeline.config import Config, parse_config
+from pipeline.config import Config, dump_config, parse_config
 from pipeline.errors import UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.workspace import open_workspace
+from stages.cli import main
 from stages.collect.next_round import ask
 from stages.rounds import run as stage
 from stages.rounds.schedule import questions_of, questions_of_rounds
@@ -148,6 +152,25 @@ def test_recorded_labels_answer_the_questions_of_rounds(config: Config, tmp_path
     assert set(stored["source"]) == {"replay"}
 
 
+def test_the_demo_in_rounds_shows_the_estimate_beside_the_accuracy(config: Config, tmp_path: Path) -> None:
+    tree = config.model_dump(mode="json")
+    tree["collect"] |= {"audit_fraction": 0.25, "strategy": "expected_gain"}
+    tree["rounds"]["count"] = 2
+    path = tmp_path / "demo.yaml"
+    path.write_text(dump_config(parse_config(tree, "test")))
+    result = CliRunner().invoke(main, ["run", "--config", str(path)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    first, second = result.output.splitlines()[:2]
+    assert first.startswith("round 0    12 answers, ")
+    assert re.search(
+        r"24 answers, \d+ simulated seconds, accuracy [\d.]+%, estimated [\d.]+% \[[\d.]+%, [\d.]+%\], J ", second
+    )
+    assert "accuracy on test images" in result.output
+    assert "audit" in result.output.splitlines()[-1]
+    table = pd.read_csv(parse_config(tree, "test").runs / config.name / "rounds" / "rounds.csv")
+    assert (table["estimated_low"] < table["estimated_accuracy"]).all()
+
+
 def test_rounds_need_a_number_of_questions(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"]["count"] = None
@@ -160,3 +183,11 @@ def test_people_are_not_asked_in_rounds(config: Config) -> None:
     tree["collect"]["teacher"] = "people"
     with pytest.raises(UserError, match=r"collect\.teacher: rounds ask a simulated or replay teacher"):
         stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
+
+
+def test_a_reward_model_at_chance_does_not_end_the_rounds(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its card refuses `make ppo`; the next round may know more."""
+    refused = Mock(side_effect=UserError("the reward model is no better than chance"))
+    monkeypatch.setattr("stages.ppo.run.refuse_chance", refused)
+    assert len(stage.run(config, 2, lambda _: None, ask)) == 2
+    refused.assert_not_called()
