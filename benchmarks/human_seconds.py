@@ -24,7 +24,7 @@ from pipeline.strategies import strategies
 from stages.collect.next_round import ask
 from stages.rounds.run import run as run_rounds
 
-ANTS_BEES = ("reference.labelled_per_class=0", "reward.curve=[]", "ppo.iterations=4")
+ANTS_BEES = ("reference.labelled_per_class=0", "reward.unlabelled=auto", "reward.curve=[]", "ppo.iterations=4")
 CIFAR = (
     "images.exclude=[human_labels.csv,work_seconds.csv]",
     "images.size=96",
@@ -34,6 +34,7 @@ CIFAR = (
     "model.weights=imagenet",
     "reference.labelled_per_class=0",
     "reward.start=backbone",
+    "reward.unlabelled=none",
     "reward.curve=[]",
     "ppo.iterations=2",
     "ppo.augment=false",
@@ -51,6 +52,7 @@ class Task:
         config: its configuration, with `overrides`.
         budgets: numbers of answers, ascending.
         batches: questions of each round of all methods but uniform, which retrains at the budgets alone.
+        pages: images of each round, for methods that may ask about pages.
         alone: settings of methods under which unlabelled images teach nothing: a network needs more passes over few answers.
     """
 
@@ -59,6 +61,7 @@ class Task:
     batches: tuple[int, ...]
     overrides: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
+    pages: tuple[int, ...] = (48, 48, 96, 192, 384, 384, 768, 768)
 
 
 @dataclass(frozen=True)
@@ -92,23 +95,22 @@ TASKS = {
     "cifar10": Task(
         "configs/cifar10n.yaml",
         (50, 100, 200, 500, 1000, 2000),
-        (25, 25, 25, 25, 50, 50, 100, 200, 250, 250, 500, 500),
+        (25, 25, 25, 25, 100, 150, 150, 250, 250, 500, 500),
         overrides=(*CIFAR, *SIMULATED),
     ),
     "cifar10n_votes": Task(
         "configs/cifar10n.yaml",
         (50, 100, 200, 500, 1000, 2000),
-        (25, 25, 25, 25, 50, 50, 100, 200, 250, 250, 500, 500),
+        (25, 25, 25, 25, 100, 150, 150, 250, 250, 500, 500),
         overrides=CIFAR,
     ),
 }
 METHODS = {
     "uniform": Method(("collect.strategy=uniform", "reward.unlabelled=none"), once=True),
-    "ours": Method(("collect.strategy=expected_gain", "reward.unlabelled=auto")),
+    "ours": Method(("collect.strategy=expected_gain",)),
     "pages": Method(
         (
             "collect.strategy=expected_gain",
-            "reward.unlabelled=auto",
             "rounds.questions=[label,grid]",
             "collect.grid_tiles=12",
         ),
@@ -119,7 +121,9 @@ METHODS = {
 
 def batches_of(task: Task, method: Method) -> list[int]:
     """Questions of each round."""
-    return [after - before for before, after in pairwise((0, *task.budgets))] if method.once else list(task.batches)
+    if method.once:
+        return [after - before for before, after in pairwise((0, *task.budgets))]
+    return list(task.pages if method.tiles else task.batches)
 
 
 def run_seed(task_name: str, task: Task, method_name: str, seed: int, overrides: list[str]) -> pd.DataFrame:

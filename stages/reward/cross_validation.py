@@ -136,7 +136,7 @@ def train_heads(
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
     propagation, how, weight = None, Spread(0.0, 1.0), 0.0
-    if config.unlabelled in ("propagate", "auto"):  # consistency needs other views, which fixed features have not
+    if len(images) > len(judgments.images):  # others learn as well
         propagation = Propagation(config, features, ws.rows("train"), len(ws.classes))
         how, weight = choose_weight(problem, folds, sd, propagation)
 

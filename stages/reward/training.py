@@ -61,10 +61,12 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
         )
     if wanted != "adamw" and trainable == "head":
         pieces, features = start(ws)
-        images = judgments.images
+        images, classes = judgments.images, len(ws.classes)
         if config.unlabelled in PROPAGATING:
-            images = torch.unique(torch.cat([images, ws.rows("train")]))
-        if wanted == "lbfgs" or solvable(features, images, len(ws.classes)):
+            every = torch.unique(torch.cat([images, ws.rows("train")]))
+            if config.unlabelled == "propagate" or solvable(features, every, classes):  # auto: too many teach nothing
+                images = every
+        if wanted == "lbfgs" or solvable(features, images, classes):
             return train_heads(ws, pieces.network, features, judgments, images, metrics)
     return train_networks(ws, judgments, metrics=metrics, checkpoints=checkpoints)
 
