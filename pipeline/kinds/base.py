@@ -86,6 +86,7 @@ class JudgmentKind(ABC):
         page_files: text of further modules and style sheets of `script`, by file name; served in `<name>/` beside it.
         small_images: whether images are shown as tiles of a page, so that few pixels do and few questions are loaded ahead.
         rows_per_question: rows that an answer is stored as; `collect.count` counts rows.
+        images_compared: images that one question compares.
     """
 
     name: ClassVar[str]
@@ -97,6 +98,7 @@ class JudgmentKind(ABC):
     page_files: ClassVar[Mapping[str, str]] = {}
     small_images: ClassVar[bool] = False
     rows_per_question: int = 1
+    images_compared: ClassVar[int] = 1
 
     def configured(self, settings: CollectConfig) -> JudgmentKind:
         """This kind with those settings of its own that drawing needs; itself for most kinds."""

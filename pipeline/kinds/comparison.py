@@ -158,6 +158,7 @@ class ImageComparison(PairKind):
 
     name = "image_comparison"
     schema = IMAGE_COMPARISON
+    images_compared = 2
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         """Two distinct images per label: classes equally often, images with probability proportional to pi(label | image).

@@ -53,6 +53,16 @@ class Likelihood(ABC):
             classes: [M, L] class numbers.
         """
 
+    def log_p_if_drawn(self, parameters: Any, log_p: Tensor, images: Tensor, classes: Tensor) -> Tensor:
+        """log P of every answer [M, K] if an image is of class a with probability exp(log_p[image, a]).
+
+        These are the utilities of kinds whose answers depend on differences between classes; others override it.
+
+        Args:
+            log_p: [U, C] of images; images, classes: as for `log_p`.
+        """
+        return self.log_p(parameters, log_p, images, classes)
+
     def unreliable(self, parameters: Any, log_p: Tensor) -> Tensor:
         """log Q [M, K] or [K]: answers of an unreliable annotator; uniform unless overridden."""
         return log_p.new_full((log_p.shape[-1],), -math.log(log_p.shape[-1]))
@@ -117,3 +127,9 @@ class Likelihood(ABC):
     def summary(self, parameters: Any) -> dict[str, Any]:
         """Learned parameters as the card shows them."""
         return {}
+
+
+def no_or_yes(log_p: Tensor, images: Tensor, classes: Tensor) -> Tensor:
+    """log P [M, 2] of the lowest and of the highest answer about one label, whose probability is exp(log_p)."""
+    right = log_p[images[:, 0], classes[:, 0]].clamp_max(-1e-6)
+    return torch.stack([torch.log(-torch.expm1(right)), right], dim=-1)

@@ -32,7 +32,7 @@ class Queries:
 
 def spread_over(rows: Tensor, count: int, random: torch.Generator) -> Tensor:
     """`count` rows [count] in random order; the numbers of times that two rows are drawn differ by at most one."""
-    rounds = -(-count // len(rows))
+    rounds = max(1, -(-count // len(rows)))
     shuffled = [rows[torch.randperm(len(rows), generator=random)] for _ in range(rounds)]
     return torch.cat(shuffled)[:count]
 

@@ -15,7 +15,7 @@ from feedback_store.schemas.per_image import RATING
 from pipeline.config import RewardConfig
 from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
-from pipeline.kinds.likelihood import Likelihood
+from pipeline.kinds.likelihood import Likelihood, no_or_yes
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
 from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings
 from pipeline.kinds.simulation import Simulation
@@ -52,6 +52,9 @@ class RatingLikelihood(Likelihood):
             offset, log_gain, log_sigma = parameters.offset, parameters.log_gain, parameters.log_sigma
             return p.gaussian(r, parameters.levels, offset=offset, log_gain=log_gain, log_sigma=log_sigma)
         return p.ordinal(r, parameters.cuts)
+
+    def log_p_if_drawn(self, parameters: Any, log_p: Tensor, images: Tensor, classes: Tensor) -> Tensor:
+        return no_or_yes(log_p, images, classes)
 
     def unreliable(self, parameters: RatingParameters, log_p: Tensor) -> Tensor:
         if parameters.scalar:

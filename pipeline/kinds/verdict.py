@@ -16,7 +16,7 @@ from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds import probabilities as p
 from pipeline.kinds.base import Columns, JudgmentKind
-from pipeline.kinds.likelihood import Likelihood
+from pipeline.kinds.likelihood import Likelihood, no_or_yes
 from pipeline.kinds.probabilities import NO, YES
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
 from pipeline.kinds.question_screen import Choice, Screen, ScreenSettings
@@ -41,6 +41,9 @@ class VerdictLikelihood(Likelihood):
 
     def log_p(self, parameters: Threshold, utilities: Tensor, images: Tensor, classes: Tensor) -> Tensor:
         return p.verdict(utilities[images[:, 0], classes[:, 0]], parameters.tau)
+
+    def log_p_if_drawn(self, parameters: Any, log_p: Tensor, images: Tensor, classes: Tensor) -> Tensor:
+        return no_or_yes(log_p, images, classes)
 
     def unreliable(self, parameters: Threshold, log_p: Tensor) -> Tensor:
         return log_p.flip(-1)

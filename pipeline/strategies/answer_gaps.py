@@ -10,7 +10,7 @@ from pipeline.kinds import JudgmentKind, Queries
 from pipeline.strategies.base import Candidates, about, filled, images_of
 from pipeline.strategies.coverage import typical_rows
 
-DRAWN = 10  # times as many questions are drawn as are asked
+TIMES_DRAWN = 10  # as many questions are drawn as are asked
 
 
 class ByGap:
@@ -27,25 +27,32 @@ class ByGap:
         self.large = large
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
+        wanted = images_of(kind, count)
         if candidates.predicted is None:
-            return about(kind, typical_rows(candidates, images_of(kind, count)), candidates)
+            return about(kind, typical_rows(candidates, wanted), candidates)
         left = candidates.fresh()
+        if kind.rows_per_question > 1:  # images of pages, whose class is not known yet
+            first, second = candidates.predicted[left].topk(2, dim=-1).values.unbind(-1)
+            rows = left[torch.argsort(first - second, descending=self.large, stable=True)]
+            return about(kind, filled(rows[:wanted], wanted, candidates), candidates)
         each = kind.query_each(left)
         if each is not None:  # one question about each image
             rows = left[self._order(kind, each, candidates.predicted)][:count]
-            return about(kind, filled(rows, count, candidates.pool), candidates)
-        drawn = distinct(kind.draw(left, DRAWN * count, candidates.log_policy, candidates.random), count)
-        return drawn.pick(self._order(kind, drawn, candidates.predicted)[:count])
+            return about(kind, filled(rows, count, candidates), candidates)
+        drawn = distinct(kind.draw(left, TIMES_DRAWN * count, candidates.log_policy, candidates.random))
+        order = self._order(kind, drawn, candidates.predicted)
+        return drawn.pick(order[torch.arange(count) % len(order)])
 
     def _order(self, kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tensor:
         return torch.argsort(answer_gap(kind, queries, utilities), descending=self.large, stable=True)
 
 
-def distinct(queries: Queries, count: int) -> Queries:
-    """Each question once, as long as at least `count` are left."""
-    _, number = torch.unique(torch.cat([queries.rows, queries.labels], 1), dim=0, return_inverse=True)
+def distinct(queries: Queries) -> Queries:
+    """Each question once; the order of the sides makes no other question."""
+    sides = torch.cat([queries.rows.sort(1).values, queries.labels.sort(1).values], 1)
+    _, number = torch.unique(sides, dim=0, return_inverse=True)
     first = {one: place for place, one in reversed(list(enumerate(number.tolist())))}
-    return queries.pick(torch.tensor(sorted(first.values()))) if len(first) >= count else queries
+    return queries.pick(torch.tensor(sorted(first.values())))
 
 
 def answer_gap(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tensor:
@@ -61,7 +68,11 @@ def answer_gap(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tenso
 
 
 def answer_log_p(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tensor:
-    """log P of every answer [Q, K] under the kind's likelihood with its initial parameters; [Q * tiles, K] for pages."""
+    """log P of every answer [Q, K] if the classes are as probable as predicted; [Q * tiles, K] for pages.
+
+    Args:
+        utilities: [N, C] log-probabilities of all images, up to a constant for each.
+    """
     nothing, classes = torch.empty(0, dtype=torch.long), utilities.shape[1]
     likelihood = kind.likelihood
     parameters = likelihood.parameters(nothing, likelihood.count_answers(nothing, classes), RewardConfig())
@@ -73,4 +84,4 @@ def answer_log_p(kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Ten
     if 0 < labels.shape[1] < rows.shape[1]:  # images are compared under one label
         labels = labels.expand(-1, rows.shape[1])
     with torch.no_grad():
-        return likelihood.log_p(parameters, utilities, rows, labels)
+        return likelihood.log_p_if_drawn(parameters, torch.log_softmax(utilities, -1), rows, labels)

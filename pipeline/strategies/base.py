@@ -78,14 +78,17 @@ class QueryStrategy(Protocol):
 
 def images_of(kind: JudgmentKind, count: int) -> int:
     """How many images `count` questions are about."""
-    return count * kind.rows_per_question
+    return count * kind.rows_per_question * kind.images_compared
 
 
 def about(kind: JudgmentKind, rows: Tensor, candidates: Candidates) -> Queries:
     """Questions about rows [Q], in order; where the kind asks about labels, it draws them from the policy.
 
-    A kind that shows a page of images arranges them in pages.
+    A kind that shows a page of images arranges them in pages, and one that compares images pairs them.
     """
+    if kind.images_compared > 1:
+        count = max(1, len(rows) // kind.images_compared)
+        return kind.draw(torch.unique(rows), count, candidates.log_policy, candidates.random)
     if kind.rows_per_question > 1:
         rows = rows[: images_of(kind, max(1, len(rows) // kind.rows_per_question))]
         return kind.draw(
@@ -98,9 +101,13 @@ def about(kind: JudgmentKind, rows: Tensor, candidates: Candidates) -> Queries:
     return Queries(kind.name, torch.cat([one.rows for one in each]), torch.cat([one.labels for one in each]))
 
 
-def filled(rows: Tensor, count: int, pool: Tensor) -> Tensor:
-    """`count` rows: those chosen, then the rest of the pool, and all of them again as often as it takes."""
-    every = torch.cat([rows, pool[~torch.isin(pool, rows)]])
+def filled(rows: Tensor, count: int, candidates: Candidates) -> Tensor:
+    """`count` rows: those chosen, then other images in random order, those first that were not judged, over and over."""
+    other = candidates.pool[~torch.isin(candidates.pool, rows)]
+    if len(rows) < count:
+        other = other[torch.randperm(len(other), generator=candidates.random)]
+        other = other[torch.isin(other, candidates.judged).long().argsort(stable=True)]
+    every = torch.cat([rows, other])
     return every.repeat(-(-count // len(every)))[:count]
 
 

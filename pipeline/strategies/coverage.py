@@ -63,11 +63,13 @@ class KCenter:
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
         wanted = images_of(kind, count)
         rows = k_center(candidates, candidates.fresh(), wanted)
-        return about(kind, filled(rows, wanted, candidates.pool), candidates)
+        return about(kind, filled(rows, wanted, candidates), candidates)
 
 
 def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:
     """`count` of the row numbers `rows`, each farthest from what was judged and chosen before; at most all of them."""
+    if not count:
+        return rows[:0]
     x = candidates.features[rows.numpy()]
     if len(candidates.judged):
         nearest = _distance_to(x, candidates.features[candidates.judged.numpy()])

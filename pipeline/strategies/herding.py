@@ -23,6 +23,8 @@ from pipeline.strategies.base import Candidates, about, filled, images_of
 from pipeline.strategies.uncertainty import margin
 
 SAMPLE = 5000  # images of a larger pool among which the gain is computed and the questions are chosen
+MAX_SAMPLE = 12_000  # of many questions; their similarities take 600 MB
+MEASURED = 1000  # images whose neighbours' distances give the kernel's width
 NEIGHBOUR = 10  # the kernel's width is the usual distance to the neighbour of that rank
 
 
@@ -32,19 +34,20 @@ class ExpectedGain:
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
         wanted = images_of(kind, count)
         rows = expected_gain_rows(candidates, wanted)
-        return about(kind, filled(rows, wanted, candidates.pool), candidates)
+        return about(kind, filled(rows, wanted, candidates), candidates)
 
 
 def expected_gain_rows(candidates: Candidates, count: int) -> Tensor:
     """Up to `count` row numbers of images that were not judged, the most valuable first."""
-    pool = candidates.pool
-    size = max(SAMPLE, 2 * count)
+    pool, fresh = candidates.pool, candidates.fresh()
+    size = min(max(SAMPLE, 2 * count), MAX_SAMPLE)
     if len(pool) > size:
-        pool = pool[torch.randperm(len(pool), generator=candidates.random)[:size].sort().values]
+        pool = filled(fresh[torch.randperm(len(fresh), generator=candidates.random)], size, candidates).sort().values
     x = candidates.features[pool.numpy()]
-    judged = candidates.features[candidates.judged.numpy()]
+    again = bool(torch.isin(fresh, candidates.judged).any())  # everything was asked about
+    judged = candidates.features[candidates.judged.numpy()][: 0 if again else None]
     unsure = np.ones(len(pool)) if candidates.predicted is None else 1 + margin(candidates)[pool].double().numpy()
-    open_ = torch.isin(pool, candidates.fresh()).numpy()
+    open_ = torch.isin(pool, fresh).numpy()
     chosen = herd(x, judged, unsure, open_, count)
     return pool[torch.tensor(chosen, dtype=torch.long)]
 
@@ -59,10 +62,12 @@ def herd(x: np.ndarray, judged: np.ndarray, weight: np.ndarray, open_: np.ndarra
         weight: [P] how much it matters to know of each image.
         open_: [P] whether it can be chosen.
     """
-    squares = _squared_distances(x, x)
+    kernel = _squared_distances(x, x)
     rank = min(NEIGHBOUR, len(x) - 1)
-    width = float(np.median(np.partition(squares, rank, axis=1)[:, rank])) or 1.0
-    kernel = np.exp(-squares / (2 * width), dtype=np.float32)
+    part = kernel[:: -(-len(x) // MEASURED)]
+    width = float(np.median(np.partition(part, rank, axis=1)[:, rank])) or 1.0
+    kernel /= np.float32(-2 * width)
+    np.exp(kernel, out=kernel)
     covered = np.zeros(len(x), dtype=np.float32)
     for part in np.array_split(judged, -(-len(judged) // 1024) or 1):
         if len(part):
@@ -88,5 +93,7 @@ def herd(x: np.ndarray, judged: np.ndarray, weight: np.ndarray, open_: np.ndarra
 
 def _squared_distances(x: np.ndarray, others: np.ndarray) -> np.ndarray:
     """[P, Q] of features [P, D] and [Q, D]."""
-    squares = (x**2).sum(1)[:, None] - 2 * x @ others.T + (others**2).sum(1)
-    return np.maximum(squares, 0)
+    squares = x @ (-2 * others.T)
+    squares += (x**2).sum(1)[:, None]
+    squares += (others**2).sum(1)
+    return np.maximum(squares, 0, out=squares)

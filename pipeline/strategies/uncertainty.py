@@ -60,4 +60,4 @@ class MostUncertain:
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
         best = left[order[: MORE * wanted if self.spread else wanted]]
         rows = k_center(candidates, best, wanted) if self.spread else best
-        return about(kind, filled(rows, wanted, candidates.pool), candidates)
+        return about(kind, filled(rows, wanted, candidates), candidates)

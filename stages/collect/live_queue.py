@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from feedback_store.audit import is_audit
+from feedback_store.errors import FeedbackError
 from feedback_store.schemas.base import Subject
 from pipeline.kinds import kinds
 from pipeline.kinds.items import Item, distinct, items_of
@@ -73,7 +74,7 @@ def ranked(ws: Workspace, archive: Path, number: int, count: int) -> Queue:
     )
     queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction:
-        queries = with_gold_tiles(ws, kind, queries) or queries
+        queries = with_gold_tiles(ws, kind, queries, number) or queries
     items = distinct(items_of(queries, ws.table.ids.tolist(), ws.classes))
     return Queue(number, interleaved(items, audit_items(ws, audits), settings.audit_fraction, each))
 
@@ -101,7 +102,7 @@ def read_queue(path: Path) -> Queue | None:
         return Queue(int(stored["round"]), items)
     except FileNotFoundError:
         return None
-    except (Damaged, OSError, KeyError, TypeError, ValueError) as error:
+    except (Damaged, OSError, KeyError, TypeError, ValueError, FeedbackError) as error:
         _log.warning(f"{path}: damaged ({error}), left out; delete it, and it is made again")
         return None
 

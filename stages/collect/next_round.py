@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from feedback_store.audit import is_audit
+from feedback_store.records import NO_ANSWER, Judgment
 from feedback_store.store import FeedbackStore
 from pipeline.kinds import kinds
 from pipeline.models.policy import log_policy
@@ -43,10 +44,12 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     choices = [kinds.get(name).configured(settings) for name in names]
     kind = choices[0] if len(choices) == 1 else most_informative(choices, candidates)
     wanted = -(-(count - len(audits)) // kind.rows_per_question)
-    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
-    if settings.gold_fraction:
-        queries = with_gold(ws, kind, queries, store, number)
-    answers = list(teacher.answers(queries, number))
+    answers: list[Judgment] = []
+    if wanted:
+        queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+        if settings.gold_fraction:
+            queries = with_gold(ws, kind, queries, store, number)
+        answers = list(teacher.answers(queries, number))
     if audits:
         audited = teacher.answers(audit_queries(audits), number, audit=True)
         answers = interleaved_answers(answers, audited, settings.audit_fraction)
@@ -54,12 +57,17 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
 
 
 def round_audits(store: FeedbackStore, split: AuditSplit, number: int, count: int, fraction: float) -> list[int]:
-    """Rows of the images that a round audits: its share of those that earlier rounds did not audit."""
-    singles = store.per_image_judgments()
-    earlier = singles[singles["round"].astype(int) < number]
-    done = int(earlier["source"].map(is_audit).sum()) if len(earlier) else 0
+    """Rows of the images that a round audits, so that audits have their share of all answers so far.
+
+    Args:
+        count: answers of this round.
+    """
+    tables = [store.comparisons(), store.per_image_judgments()]
+    earlier = [table[table["round"].astype(int) < number] for table in tables]
+    done = sum(int(table["source"].map(is_audit).sum()) for table in earlier if len(table))
+    wanted = split.count(sum(map(len, earlier)) + count, fraction) - done
     left: list[int] = split.reserved[done:].tolist()
-    return left[: split.count(count, fraction)]
+    return left[: min(max(0, wanted), count)]
 
 
 def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
@@ -68,10 +76,18 @@ def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
 
 
 def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> Counter[int]:
-    """How often earlier rounds asked about each image, by row number."""
-    pairs, singles = store.comparisons(), store.per_image_judgments()
-    ids = [
-        *pairs[pairs["round"].astype(int) < number]["image_a"],
-        *singles[singles["round"].astype(int) < number]["image"],
-    ]
-    return Counter(ws.table.position[one] for one in ids if one in ws.table.position)
+    """How many answers of earlier rounds are trained on for each image they asked about, by row number.
+
+    Audit questions are left out; answers that tell nothing count 0.
+    """
+    found: Counter[int] = Counter()
+    for table, columns in (
+        (store.comparisons(), ("image_a", "image_b")),
+        (store.per_image_judgments(), ("image", "image")),
+    ):
+        own = table[(table["round"].astype(int) < number) & ~table["source"].map(is_audit).astype(bool)]
+        answer = own["choice"] if "choice" in own else own["answer"]
+        for first, second, given in zip(own[columns[0]], own[columns[1]], answer, strict=True):
+            for image in {first, second} & ws.table.position.keys():
+                found[ws.table.position[image]] += given not in NO_ANSWER
+    return found

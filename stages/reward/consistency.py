@@ -41,11 +41,12 @@ class Consistency:
         return Consistency(self.features, self.rows, self.classes, self.seeds, member)
 
     def loss(self, suffix: nn.Module, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
-        p = torch.softmax(utilities.detach()[torch.searchsorted(images, rows).to(utilities.device)], -1)
+        own = utilities[torch.searchsorted(images, rows).to(utilities.device)]
+        p = torch.softmax(own.detach(), -1)
         confidence, predicted = p.max(-1)
         self._count(p.cpu(), confidence.cpu())
         sure = confidence.cpu() >= self.thresholds()[predicted.cpu()]
-        loss = utilities.new_zeros(len(rows))
+        loss = 0.0 * own.sum(-1)  # with a gradient, and NaN where training diverged
         if int(sure.sum()) < 2:  # BatchNorm cannot train on one image
             return loss
         with self.features.autocast():

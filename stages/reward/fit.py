@@ -120,7 +120,7 @@ class Learner:
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
             setattr(self, name, state[name])
-        if self.teaching and views:
+        if self.teaching and views and state.get("teaching"):
             self.teaching.load_state_dict(state["teaching"])
         self.best_weights = state["kept"]
 

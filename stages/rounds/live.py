@@ -122,6 +122,8 @@ class LiveRounds:
         except FeedbackError as error:  # the owner has to repair the store; the page says so, too
             self._refusal = str(error).partition(";")[0]
             return False
+        if not self._refused:
+            self._refusal = ""  # the store was repaired
         self._position = added.position
         return changed
 

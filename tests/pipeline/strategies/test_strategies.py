@@ -14,7 +14,7 @@ from pipeline.kinds import Queries, kinds
 from pipeline.kinds.grid import Grid
 from pipeline.learning.laplace import log_mean_probability
 from pipeline.strategies import Candidates, strategies
-from pipeline.strategies.answer_gaps import answer_gap
+from pipeline.strategies.answer_gaps import answer_gap, answer_log_p
 from pipeline.strategies.herding import herd
 from pipeline.strategies.kind_choice import information_per_second, most_informative
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
@@ -201,3 +201,42 @@ def test_names_while_nothing_is_known_and_pages_later() -> None:
         given = Candidates(torch.arange(24), log_p, torch.Generator().manual_seed(0), predicted=log_p)
         chosen_kinds.append(most_informative([kinds.get("label"), Grid(12)], given).name)
     assert chosen_kinds == ["label", "grid"]
+
+
+@pytest.mark.parametrize("kind", ["comparison", "verdict", "rating", "image_comparison"])
+@pytest.mark.parametrize("name", ["near_tie", "large_gap"])
+def test_no_question_is_asked_twice_while_there_are_others(name: str, kind: str) -> None:
+    """Eight images and two labels: 8 comparisons, 16 verdicts and ratings, 28 pairs of images under each label."""
+    queries = strategies.get(name).choose(kinds.get(kind), 8, candidates(samples=sampled()))
+    asked = {
+        (tuple(sorted(rows)), tuple(sorted(labels)))
+        for rows, labels in zip(queries.rows.tolist(), queries.labels.tolist(), strict=True)
+    }
+    assert len(asked) == len(queries) == 8
+
+
+@pytest.mark.parametrize("name", ["typical", "k_center", "margin", "expected_gain", "near_tie"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_images_are_compared_whichever_strategy_chooses_them(name: str, learned: bool) -> None:
+    given = candidates(samples=sampled() if learned else None)
+    queries = strategies.get(name).choose(kinds.get("image_comparison"), 3, given)
+    assert queries.rows.shape == (3, 2)
+    assert bool((queries.rows[:, 0] != queries.rows[:, 1]).all())
+
+
+def test_verdicts_follow_the_predicted_probability() -> None:
+    """A label of probability 0.99 is right with 0.99: its answer is nearly certain, that of 0.5 is open."""
+    log_p = torch.tensor([[0.99, 0.01], [0.5, 0.5]]).log()
+    for kind in ("verdict", "rating"):
+        queries = Queries(kind, torch.tensor([[0], [1]]), torch.tensor([[0], [0]]))
+        p = answer_log_p(kinds.get(kind), queries, log_p).exp()
+        assert p[0].tolist() == pytest.approx([0.01, 0.99], abs=1e-5)
+        assert p[1].tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
+
+
+def test_new_images_come_before_judged_ones() -> None:
+    """Five of eight were judged: the three others are asked about first, by every strategy that fills up."""
+    for name in ("uniform", "margin", "expected_gain", "k_center", "near_tie"):
+        asked = chosen(name, 5, candidates(samples=sampled(), judged=(0, 1, 2, 3, 4)))
+        assert {5, 6, 7} <= set(asked), name
+        assert len(set(asked)) == 5, name

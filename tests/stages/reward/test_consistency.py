@@ -83,6 +83,14 @@ def test_nothing_confident_teaches_nothing() -> None:
     assert loss.tolist() == [0.0] * 4
 
 
+def test_a_batch_without_judgments_and_confidence_has_a_gradient() -> None:
+    consistency, utilities = made(), torch.zeros(4, 2, requires_grad=True)
+    consistency.confidence = torch.tensor(0.9)
+    consistency.loss(Brightness(), utilities, torch.arange(4), torch.arange(4)).sum().backward()
+    assert utilities.grad is not None
+    assert not utilities.grad.any()
+
+
 def test_members_have_views_of_their_own_and_resume() -> None:
     rows = torch.arange(4)
     first, second = made(0), made(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.workspace import open_workspace
 from stages.collect import next_round
-from stages.collect.next_round import ask
+from stages.collect.audit_plan import AuditSplit
+from stages.collect.next_round import ask, round_audits
 from stages.collect.question_plan import labelled_rows
 from stages.reference import run as reference
 from stages.rounds import run as stage
@@ -157,5 +159,23 @@ def test_audit_questions_are_a_share_of_the_images_on_pages(config: Config, aske
     pages = {"question": "grid", "grid_tiles": 6, "strategy": "uniform", "audit_fraction": 0.25}
     rows = asked(changed(config, collect=pages), 12, 12)
     audits = rows[rows["source"] == "simulated:audit"]
-    assert audits["round"].tolist() == ["0"] * 3 + ["1"] * 3
+    # The first round asked 15 instead of 12 answers, since pages are whole: a quarter of 15 + 12 are 7 audits.
+    assert audits["round"].tolist() == ["0"] * 3 + ["1"] * 4
     assert (rows["question"] == "grid").sum() == 24, "two pages of six in each round"
+
+
+def test_small_rounds_keep_the_share_of_audit_questions() -> None:
+    """A tenth of 12 rounds of five answers: six audits in all, not one in each round and not none."""
+    split = AuditSplit(np.arange(100), np.arange(100, 120))
+    columns = {"round": "0", "source": "simulated"}
+    asked = pd.DataFrame(columns=list(columns))
+    audits = []
+    for number in range(12):
+        store = Mock()
+        store.comparisons.return_value = asked.iloc[:0]
+        store.per_image_judgments.return_value = asked
+        chosen = round_audits(store, split, number, 5, 0.1)
+        audits += chosen
+        sources = ["simulated:audit"] * len(chosen) + ["simulated"] * (5 - len(chosen))
+        asked = pd.concat([asked, pd.DataFrame({"round": str(number), "source": sources})])
+    assert audits == list(range(100, 106))
