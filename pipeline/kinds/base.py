@@ -65,12 +65,12 @@ class Columns:
         width = int(split.map(len).max()) if len(split) else 0
         each = [split.map(lambda labels, n=n: labels[n] if n < len(labels) else "") for n in range(width)]
         parts = [self._class_numbers(column, labels) for labels in each]
-        return torch.stack(parts, dim=1) if parts else torch.empty(len(split), 0, dtype=torch.long)
+        return torch.stack(parts, 1) if parts else torch.empty(len(split), 0, dtype=torch.long)
 
     def answers(self, numbers: dict[str, int]) -> Tensor:
         """[M] answers as numbers; numbers: the number of each valid answer."""
-        column = "choice" if "choice" in self.frame else "answer"
-        return torch.from_numpy(np.array(self.frame[column].map(numbers), dtype=np.int64))
+        given = self.frame["choice" if "choice" in self.frame else "answer"]
+        return torch.from_numpy(np.array(given.map(numbers), dtype=np.int64))
 
 
 class JudgmentKind(ABC):
@@ -83,10 +83,9 @@ class JudgmentKind(ABC):
         actions: settings in `collect.keys` whose keys answer it.
         style: CSS class of the choices on the page.
         script: source of a JavaScript module with a custom layout, or None (docs/architecture.md).
-        page_files: text of further modules and style sheets of `script`, by file name; served in `<name>/` beside it.
-        small_images: whether images are shown as tiles of a page, so that few pixels do and few questions are loaded ahead.
-        rows_per_question: rows that an answer is stored as; `collect.count` counts rows.
-        images_compared: images that one question compares.
+        page_files: text of its further modules and style sheets, by file name; served in `<name>/` beside it.
+        small_images: whether images are tiles of a page, so that few pixels do and few questions are loaded ahead.
+        images_compared, rows_per_question: images that a question compares; rows that an answer is stored as.
     """
 
     name: ClassVar[str]
@@ -97,8 +96,8 @@ class JudgmentKind(ABC):
     script: ClassVar[str | None] = None
     page_files: ClassVar[Mapping[str, str]] = {}
     small_images: ClassVar[bool] = False
-    rows_per_question: int = 1
     images_compared: ClassVar[int] = 1
+    rows_per_question: int = 1  # `collect.count` counts rows
 
     def configured(self, settings: CollectConfig) -> JudgmentKind:
         """This kind with those settings of its own that drawing needs; itself for most kinds."""
@@ -208,11 +207,7 @@ class JudgmentKind(ABC):
         """An answer to each query, as it is stored."""
 
     def replay(self, queries: Queries, labels: np.ndarray, classes: Sequence[str]) -> list[str] | None:
-        """Answers to queries by an annotator who recorded a label for each image; None if labels cannot answer this kind.
-
-        Args:
-            labels: [Q] class numbers.
-        """
+        """Answers by recorded labels [Q], as class numbers; None if labels cannot answer this kind."""
         return None
 
     # Learning ------------------------------------------------------------------------------------------------------
