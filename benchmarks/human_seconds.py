@@ -89,7 +89,7 @@ TASKS = {
         "configs/digits.yaml",
         (30, 60, 90, 120, 180, 240),
         (30, 30, 30, 30, 60, 60),
-        overrides=("collect.audit_fraction=0",),
+        overrides=("collect.audit_fraction=0", "reward.epochs=12", "reward.patience=12"),
         alone=("reward.epochs=100", "reward.patience=30", "reward.batch_size=16"),
     ),
     "cifar10": Task(
@@ -127,7 +127,7 @@ def batches_of(task: Task, method: Method) -> list[int]:
 
 
 def run_seed(task_name: str, task: Task, method_name: str, seed: int, overrides: list[str]) -> pd.DataFrame:
-    """The rows of rounds.csv at the budgets, with columns seed and method."""
+    """The rows of rounds.csv at the budgets, with columns seed, method and spent: seconds, simulated or expected."""
     method = METHODS[method_name]
     batches = batches_of(task, method)
     name = f"seconds-{task_name}-{method_name}-s{seed}"
@@ -145,33 +145,40 @@ def run_seed(task_name: str, task: Task, method_name: str, seed: int, overrides:
     table = run_rounds(load_config(Path(task.config), settings), len(batches), lambda line: None, ask)
     if method.tiles is None:
         table = table[table["answers"].isin(task.budgets)]
-    return table.assign(seed=seed, method=method_name)
+    spent = table["simulated_seconds"].fillna(table["seconds"])
+    return table.assign(seed=seed, method=method_name, spent=spent)
 
 
 def compared(rows: pd.DataFrame, method: str) -> list[str]:
-    """Lines with the means of a method at each budget, and its paired difference from uniform in points."""
+    """Lines with the means of a method after each round or budget, and its paired difference from uniform in points."""
     lines = []
-    tables = {
-        name: own.pivot(index="seed", columns="answers", values="accuracy") for name, own in rows.groupby("method")
-    }
-    for budget in tables[method]:
-        own = tables[method][budget]
-        seconds = rows[(rows["method"] == method) & (rows["answers"] == budget)]["simulated_seconds"].mean()
-        text = f"{method:>14} {budget:5} answers {seconds:7.0f} simulated s   {100 * own.mean():5.1f} %"
-        if method != "uniform" and budget in tables.get("uniform", pd.DataFrame()):
-            mean, half = t_interval(100 * (own - tables["uniform"][budget]).dropna().to_numpy())
+    own = rows[rows["method"] == method]
+    uniform = rows[rows["method"] == "uniform"].pivot(index="seed", columns="answers", values="accuracy")
+    for _, each in own.groupby("round"):  # pages are whole, so that numbers of answers differ by a few between seeds
+        answers = each["answers"].mean()
+        text = f"{method:>14} {answers:7.1f} answers {each['spent'].mean():7.0f} s   {100 * each['accuracy'].mean():5.1f} %"
+        if method != "uniform" and each["answers"].nunique() == 1 and answers in uniform:
+            gain = each.set_index("seed")["accuracy"] - uniform[answers]
+            mean, half = t_interval(100 * gain.dropna().to_numpy())
             text += f"   {mean:+5.1f} ± {half:.1f} against uniform"
         lines.append(text)
     return lines
 
 
+def accuracy_over(rows: pd.DataFrame, method: str, seconds: np.ndarray) -> np.ndarray:
+    """Mean accuracy of a method after so many seconds, each seed's interpolated; NaN outside of what a seed has."""
+    own = rows[rows["method"] == method]
+    each = [
+        np.interp(seconds, one["spent"], one["accuracy"], left=np.nan, right=np.nan) for _, one in own.groupby("seed")
+    ]
+    return np.asarray(np.mean(each, axis=0))
+
+
 def seconds_to_reach(rows: pd.DataFrame, method: str, accuracy: float) -> float:
-    """Simulated seconds after which a method's mean accuracy is that of uniform, by linear interpolation; NaN if never."""
-    own = rows[rows["method"] == method].groupby("answers")[["simulated_seconds", "accuracy"]].mean()
-    seconds, reached = own["simulated_seconds"].to_numpy(), np.maximum.accumulate(own["accuracy"].to_numpy())
-    if reached[-1] < accuracy:
-        return float("nan")
-    return float(np.interp(accuracy, reached, seconds))
+    """The first second after which a method's mean accuracy is at least this; NaN if never."""
+    seconds = np.arange(0.0, rows["spent"].max() + 1)
+    reached = np.flatnonzero(accuracy_over(rows, method, seconds) >= accuracy)
+    return float(seconds[reached[0]]) if len(reached) else float("nan")
 
 
 @click.command()
@@ -213,12 +220,11 @@ def main(
         for line in compared(rows, name):
             click.echo(line)
     if seconds:
-        uniform = rows[rows["method"] == "uniform"].groupby("answers")[["simulated_seconds", "accuracy"]].mean()
-        accuracy = float(np.interp(seconds, uniform["simulated_seconds"], uniform["accuracy"]))
+        accuracy = float(accuracy_over(rows, "uniform", np.array([seconds]))[0])
         for name in names[1:]:
             needed = seconds_to_reach(rows, name, accuracy)
             click.echo(
-                f"{name} reaches {accuracy:.1%}, uniform's accuracy after {seconds:.0f} simulated seconds, after {needed:.0f} "
+                f"{name} reaches {accuracy:.1%}, uniform's accuracy after {seconds:.0f} s, after {needed:.0f} "
                 f"({needed / seconds:.2f} of the time)"
             )
 
