@@ -32,7 +32,7 @@ from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.trained import Trained
-from stages.reward.unlabelled import Propagation, Spread
+from stages.reward.unlabelled import Propagation, Spread, Targets
 
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
 # Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
@@ -142,9 +142,15 @@ def train_heads(
 
     rates: nn.ModuleDict | None = None
 
+    def taught(train: JudgmentSet) -> Targets | None:
+        return propagation.targets(train, how, weight) if propagation and weight else None
+
     def fit(train: JudgmentSet, number: int) -> list[Head]:
-        targets = propagation.targets(train, how, weight) if propagation and weight else None
+        targets = taught(train)
         return [problem.fit(own, sd, targets=targets, error_rates=rates) for own in _samples(ws, train)]
+
+    def fit_one(train: JudgmentSet, number: int) -> list[Head]:
+        return [problem.fit(train, sd, targets=taught(train), error_rates=rates)]
 
     result = cross_validate(folds, fit, problem)
     if rates := learn_error_rates(result.tested, result.utilities, config):
@@ -160,7 +166,7 @@ def train_heads(
         for table, own in zip(utilities, result.utilities, strict=True)
     ]
     trained = Trained(members, utilities, result.tested, held_out, [], len(folds), sd)
-    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, sd, rates)]
+    curve = [_point(trained, smaller) for smaller in _smaller(ws, problem, folds, fit_one)]
     unlabelled = "propagate" if weight else "none"
     curve.append(_point(trained, result))
     return Trained(members, utilities, result.tested, held_out, curve, len(folds), sd, unlabelled)
@@ -185,7 +191,7 @@ def _samples(ws: Workspace, train: JudgmentSet) -> Iterator[JudgmentSet]:
 
 
 def _smaller(
-    ws: Workspace, problem: HeadProblem, folds: list[Fold], sd: float, rates: nn.ModuleDict | None
+    ws: Workspace, problem: HeadProblem, folds: list[Fold], fit: Callable[[JudgmentSet, int], list[Head]]
 ) -> Iterator[CrossValidated]:
     """Each fold fitted to a share of its images, for the learning curve."""
     random = generator(ws.config.seed, Stream.LEARNING_CURVE)
@@ -199,7 +205,7 @@ def _smaller(
             for train, test, order in shuffled
         ]
         if all(0 < len(part) < len(train) for (part, _), (train, _) in zip(some, folds, strict=True)):
-            yield cross_validate(some, lambda train, number: [problem.fit(train, sd, error_rates=rates)], problem)
+            yield cross_validate(some, fit, problem)
 
 
 def _point(trained: Trained, result: CrossValidated) -> dict[str, float]:

@@ -78,7 +78,9 @@ def train_networks(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, c
         judgments, config.reward.heldout_fraction, generator(config.seed, Stream.HELDOUT_SPLIT)
     )
     members, unlabelled = best_members(ws, train, heldout, metrics=metrics, checkpoints=checkpoints)
-    curve = learning_curve(ws, train, heldout, members=members, metrics=metrics, checkpoints=checkpoints)
+    curve = learning_curve(
+        ws, train, heldout, members=members, unlabelled=unlabelled, metrics=metrics, checkpoints=checkpoints
+    )
     utilities = [ws.scores(member.pieces, member.features) for member in members]
     trained = Trained(members, utilities, heldout, utilities, curve, unlabelled=unlabelled)
     teaching = methods.get(unlabelled).prepare(ws, members[0].features, judgments)
@@ -141,10 +143,15 @@ def learning_curve(
     heldout: JudgmentSet,
     *,
     members: list[Member],
+    unlabelled: str,
     metrics: Metrics,
     checkpoints: Checkpoints,
 ) -> list[dict[str, float]]:
-    """Held-out accuracy of networks trained on the judgments of a share of the images, and of all images."""
+    """Held-out accuracy of networks trained on the judgments of a share of the images, and of all images.
+
+    Args:
+        unlabelled: what images that nobody judged teach, a value of `reward.unlabelled`.
+    """
     points = []
     order = torch.unique(train.rows_a)
     order = order[torch.randperm(len(order), generator=generator(ws.config.seed, Stream.LEARNING_CURVE))]
@@ -162,6 +169,7 @@ def learning_curve(
                     member=FIRST_CURVE_MEMBER + number,
                     note=note,
                     checkpoints=saved,
+                    teaching=methods.get(unlabelled).prepare(ws, members[0].features, some),
                 )
             points.append(_point([smaller], some, heldout))
     points.append(_point(members, train, heldout))
