@@ -105,6 +105,7 @@ def digits(workplace: Path, count: int) -> list[tuple[str, str]]:
     return [(path, path.split("/")[1]) for path in paths]
 
 
+@pytest.mark.long
 def test_a_label_studio_export_trains_a_reward_model(workplace: Path) -> None:
     """Tasks as labelstud.io/guide/export documents them: Choices, one of them cancelled."""
     tasks: list[dict[str, Any]] = []

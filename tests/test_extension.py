@@ -104,6 +104,7 @@ def test_a_judgment_kind_and_a_query_strategy(tmp_path: Path, page: Any) -> None
     assert "which two of four labels fit the image best?" in read(tmp_path, "report/report.html")
 
 
+@pytest.mark.long
 def test_an_image_source(tmp_path: Path, page: Any) -> None:
     """Images that are no files are judged on the page, learned from and shown in the report."""
     install(tmp_path / "site", "drawn_images", "image_sources", "drawn", "DrawnImages")
@@ -133,6 +134,7 @@ def test_a_backbone_source(tmp_path: Path, page: Any, trainable: str) -> None:
     assert "tiny:conv" in read(tmp_path, "report/report.html")
 
 
+@pytest.mark.long
 def test_a_store_without_files(tmp_path: Path, page: Any) -> None:
     """Judgments are kept in memory: no stage looks for a file of theirs."""
     install(tmp_path / "site", "memory_store", "stores", "memory", "open_memory")

@@ -31,6 +31,7 @@ def run(config: Config) -> None:
 
 
 @pytest.mark.parametrize("trainable", ["head", "last_block", "all", "lora"])
+@pytest.mark.long
 def test_trains_resumes_reloads_and_exports(
     image_folder: Callable[..., Path],
     stripes_config: Callable[..., Config],

@@ -92,12 +92,13 @@ class TrainingProcess:
                     env=environment,
                     start_new_session=True,
                 )
-                assert self.process.stdin
-                self.process.stdin.write(dump_config(self.config) + END_OF_CONFIG)
-                self.process.stdin.flush()
             except OSError as error:
                 _log.warning(f"the training process cannot be started: {error.strerror}")
-                return 1  # or it ended at once
+                return 1
+            assert self.process.stdin
+            with contextlib.suppress(OSError):  # it ended at once: its exit code says how
+                self.process.stdin.write(dump_config(self.config) + END_OF_CONFIG)
+                self.process.stdin.flush()
         self.message = ""
         code = self.process.wait()
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from support.command_process import run_command
 from support.hub_models import hf_classifier
 from support.installed import needs_packages
@@ -38,6 +39,7 @@ def load(cache: Path, endpoint: str, *names: str, **more: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith(("built", "refused"))]
 
 
+@pytest.mark.long
 def test_downloads(tmp_path: Path) -> None:
     """The weights' first answer ends in the middle: the rest is asked for by range. The second time nothing is sent.
 

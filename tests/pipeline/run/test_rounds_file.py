@@ -24,12 +24,16 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     rows = [{"round": 0, "answers": 8, "simulated_seconds": 12.5, "accuracy": None, "J": 0.25}]
     write_rounds(tmp_path, pd.DataFrame(rows))
     assert read_rounds(tmp_path) == rows
-    assert entries(tmp_path) == {"rounds": rows, "seconds_of_people": 12.5, "seconds_simulated": 12.5}
-    assert entries(tmp_path, seconds_of_people=20.0) == {"rounds": rows, "seconds_of_people": 20.0}, "people went on"
+    spent = {"rounds": rows, "seconds_of_people": 12.5, "seconds_simulated": 12.5}
+    assert entries(tmp_path) == spent | {"judgments": 8}
+    assert entries(tmp_path, judgments=11) == spent | {"judgments": 11}, "collect has counted them"
+    went_on = {"rounds": rows, "seconds_of_people": 20.0, "judgments": 8}
+    assert entries(tmp_path, seconds_of_people=20.0) == went_on, "people went on"
     assert seconds_column(rows) == "simulated_seconds"
     people = [{"round": 0, "answers": 8, "seconds": 30.0}]
     write_rounds(tmp_path, pd.DataFrame(people))
-    assert entries(tmp_path) == {"rounds": people, "seconds_of_people": 30.0, "seconds_simulated": 0.0}
+    spent = {"rounds": people, "seconds_of_people": 30.0, "seconds_simulated": 0.0}
+    assert entries(tmp_path) == spent | {"judgments": 8}
     assert seconds_column(people) == "seconds"
     assert seconds_column([{"round": 0, "answers": 8}]) is None
 

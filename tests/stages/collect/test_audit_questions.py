@@ -52,6 +52,7 @@ def test_the_share_of_the_pool_is_reserved(tmp_path: Any) -> None:
     assert split_pool(workspace(tmp_path, audit_fraction=0.5), POOL[:1]).ordinary.tolist() == [0]
 
 
+@pytest.mark.long
 def test_every_image_is_reserved_equally_often(tmp_path: Any) -> None:
     seeds = 1000
     taken = Counter(

@@ -51,7 +51,10 @@ KEYS: dict[str, list[tuple[str, Callable[[list[str]], str]]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", list(KEYS))
+OFTEN = ("label", "comparison")  # the other kinds are asked in `make test-long`
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind not in OFTEN)) for kind in KEYS])
 def test_fifty_items_by_keyboard_alone(kind: str, page: Any, place: Any, live: Any) -> None:
     """Three answers are taken back, the connection breaks in the middle, and the CSV holds exactly what was pressed."""
     where = place(kind, count=ITEMS)
@@ -154,6 +157,7 @@ def test_keys_can_be_changed(page: Any, place: Any, live: Any) -> None:
     assert len(store.per_image_judgments()) == 0
 
 
+@pytest.mark.long
 def test_nothing_free_says_until_when(browser: Any, place: Any, live: Any) -> None:
     server = live(place(count=3, lease_minutes=30), "ann", "bob")
     pages = []

@@ -169,6 +169,7 @@ def draw_many(pictures: Path, count: int) -> None:
         smooth.save(pictures / "train" / CLASSES[number % 3] / f"more-{number}.png")
 
 
+@pytest.mark.long
 def test_60_tiles_appear_at_once(page: Any, place: Any, live: Any, pictures: Path) -> None:
     """Sixty pictures of 224 pixels: the next page was loaded before, and is there within 150 ms (the median of five)."""
     draw_many(pictures, 330)

@@ -66,6 +66,7 @@ def test_the_implicit_reward_keeps_its_reference_frozen() -> None:
 
 
 @pytest.mark.draws
+@pytest.mark.long
 def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> None:
     """All methods on two seeds; again, nothing is trained; the table, the CSVs, the plot and the words are there."""
     config = stripes_config(

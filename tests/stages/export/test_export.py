@@ -66,6 +66,7 @@ def exported(finished: Config) -> Config:
     return finished
 
 
+@pytest.mark.long
 def test_onnx_answers_as_the_predictor(exported: Config) -> None:
     """Decoded and cropped by the predictor, computed by onnxruntime; the file says what it wants."""
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -150,6 +150,7 @@ def test_weights_have_the_name_they_have_elsewhere(finished: Config) -> None:
 
 @pytest.mark.draws
 @needs_browser
+@pytest.mark.long
 def test_of_many_classes_the_most_confused_pairs_are_listed(finished: Config, opened: Any, tmp_path: Path) -> None:
     """40 classes: no matrix that nobody can read, at most 20 classes one by one, and the page says so."""
     report.run(finished)

@@ -50,6 +50,7 @@ def test_an_unfinished_run_says_what_is_missing(
 
 @pytest.mark.draws
 @needs_browser
+@pytest.mark.long
 def test_runs_side_by_side(finished: Config, opened: Any, tmp_path: Path) -> None:
     tree = copied(finished, "other").model_dump(mode="json")
     tree["ppo"]["beta"] = 0.7

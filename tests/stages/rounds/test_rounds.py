@@ -77,6 +77,7 @@ def rows(config: Config) -> pd.DataFrame:
     return RunFolder(config).open_store().per_image_judgments()
 
 
+@pytest.mark.long
 def test_rounds_ask_about_new_images_and_stay_readable(config: Config) -> None:
     said: list[str] = []
     table = stage.run(config, 3, said.append, ask)
@@ -117,6 +118,7 @@ def test_an_interrupted_round_goes_on_with_the_same_result(
     pd.testing.assert_frame_equal(stage.run(other, 2, lambda _: None, never), whole)
 
 
+@pytest.mark.long
 def test_other_settings_need_another_run(config: Config) -> None:
     stage.run(config, 2, lambda _: None, ask)
     tree = config.model_dump(mode="json")
@@ -125,12 +127,14 @@ def test_other_settings_need_another_run(config: Config) -> None:
         stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
 
 
+@pytest.mark.long
 def test_pages_count_by_their_images(config: Config) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"] |= {"question": "grid", "grid_tiles": 6, "strategy": "uniform"}
     assert stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)["answers"].tolist() == [12, 24]
 
 
+@pytest.mark.long
 def test_recorded_labels_answer_the_questions_of_rounds(config: Config, tmp_path: Path) -> None:
     """Images are asked about in the strategy's order, each answered by its own recorded label and person."""
     ws = open_workspace(config)
