@@ -35,6 +35,7 @@ CIFAR = (
     "reference.labelled_per_class=0",
     "reward.start=backbone",
     "reward.unlabelled=none",
+    "reward.prior_sd=3",
     "reward.curve=[]",
     "ppo.iterations=2",
     "ppo.augment=false",
@@ -89,7 +90,13 @@ TASKS = {
         "configs/digits.yaml",
         (30, 60, 90, 120, 180, 240),
         (30, 30, 30, 30, 60, 60),
-        overrides=("collect.audit_fraction=0", "reward.epochs=12", "reward.patience=12"),
+        overrides=(
+            "collect.audit_fraction=0",
+            "reward.epochs=12",
+            "reward.patience=12",
+            "ppo.iterations=2",
+            "ppo.evaluate_every=2",
+        ),
         alone=("reward.epochs=100", "reward.patience=30", "reward.batch_size=16"),
     ),
     "cifar10": Task(

@@ -151,7 +151,7 @@ def line(row: dict[str, Any]) -> str:
     accuracy = "" if row["accuracy"] is None else f", accuracy {row['accuracy']:.1%}"
     if row["estimated_accuracy"] is not None:
         low, high = row["estimated_low"], row["estimated_high"]
-        accuracy += f", estimated {row['estimated_accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+        accuracy += f", estimated {row['estimated_accuracy']:.1%} [{low:.0%}, {high:.0%}]"
     simulated, seconds = row["simulated_seconds"], row["seconds"]
     spent = f"{seconds or 0:.0f} seconds of people" if simulated is None else f"{simulated:.0f} simulated seconds"
     return (
