@@ -16,7 +16,7 @@ from pipeline.kinds.items import Item, distinct, items_of
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
-from stages.collect.audit_plan import interleaved, split_pool
+from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ def features_of(ws: Workspace) -> np.ndarray:
     return representation(ws.cut(ws.build())[1])
 
 
+def first_candidates(ws: Workspace, split: AuditSplit) -> Candidates:
+    """What a strategy chooses from before anything was learned."""
+    return Candidates(
+        torch.from_numpy(split.ordinary),
+        ws.log_reference,
+        generator(ws.config.seed, Stream.QUESTIONS),
+        represent=lambda: features_of(ws),
+    )
+
+
 def plan(ws: Workspace) -> Plan:
     """The items of this run; deterministic, and a larger `collect.count` appends items.
 
@@ -66,13 +76,7 @@ def plan(ws: Workspace) -> Plan:
     rows = -(-(settings.count or len(pool) * settings.judgments_per_item) // settings.judgments_per_item)
     split = split_pool(ws, pool)
     wanted, audits = split.divide(rows, kind.rows_per_question, settings.audit_fraction)
-    candidates = Candidates(
-        torch.from_numpy(split.ordinary),
-        ws.log_reference,
-        generator(ws.config.seed, Stream.QUESTIONS),
-        represent=lambda: features_of(ws),
-    )
-    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, first_candidates(ws, split))
     hidden = with_gold_tiles(ws, kind, queries) if settings.gold_fraction else None
     items = distinct(items_of(queries if hidden is None else hidden, ws.table.ids.tolist(), ws.classes))
     audited = audit_items(ws, split.reserved[:audits].tolist())

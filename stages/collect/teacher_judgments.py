@@ -18,14 +18,14 @@ from pipeline.kinds import JudgmentKind, Queries, Simulation, TeacherParameters,
 from pipeline.kinds.items import Item, items_of
 from pipeline.kinds.teachers import parameters_of, teachers
 from pipeline.run import next_command
-from pipeline.run.runtime import Stream, generator
+from pipeline.run.runtime import Stream
 from pipeline.run.workspace import Workspace
-from pipeline.strategies import Candidates, strategies
+from pipeline.strategies import strategies
 from stages.collect.audit_plan import interleaved_answers, split_pool, with_repeats
 from stages.collect.question_plan import (
     audit_items,
     audit_queries,
-    features_of,
+    first_candidates,
     labelled_rows,
     pool_of,
     with_gold_tiles,
@@ -63,13 +63,7 @@ def _simulated(ws: Workspace, gold: GoldLabels) -> Iterator[Judgment]:
     split = split_pool(ws, pool.numpy())
     wanted, audits_wanted = split.divide(settings.count or len(pool), kind.rows_per_question, settings.audit_fraction)
     audited = with_repeats(split.reserved.tolist(), audits_wanted, settings.repeat_fraction)
-    candidates = Candidates(
-        torch.from_numpy(split.ordinary),
-        ws.log_reference,
-        generator(ws.config.seed, Stream.QUESTIONS),
-        represent=lambda: features_of(ws),
-    )
-    queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+    queries = strategies.get(settings.strategy).choose(kind, wanted, first_candidates(ws, split))
     if settings.gold_fraction and labelled_rows(ws):  # gold items of other kinds are for people alone
         queries = with_gold_tiles(ws, kind, queries) or queries
     records = simulated_answers(ws, gold, pool, queries)
@@ -122,10 +116,7 @@ def _replayed(ws: Workspace) -> Iterator[Judgment]:
     if queries is not None:  # one question per recorded label
         entries = others[: len(queries)]
     else:
-        candidates = Candidates(
-            torch.from_numpy(split.ordinary), ws.log_reference, generator(ws.config.seed, Stream.QUESTIONS)
-        )
-        queries = strategies.get(settings.strategy).choose(kind, count - len(audited), candidates)
+        queries = strategies.get(settings.strategy).choose(kind, count - len(audited), first_candidates(ws, split))
         entries = recorded.entries_for(queries.rows[:, 0].numpy())
     records = recorded_answers(ws, recorded, queries, entries)
     if not len(audited):
