@@ -15,6 +15,7 @@ from pipeline.kinds.grid import Grid
 from pipeline.learning.laplace import log_mean_probability
 from pipeline.strategies import Candidates, strategies
 from pipeline.strategies.answer_gaps import answer_gap, answer_log_p
+from pipeline.strategies.base import filled
 from pipeline.strategies.herding import herd
 from pipeline.strategies.kind_choice import information_per_second, most_informative
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
@@ -240,3 +241,11 @@ def test_new_images_come_before_judged_ones() -> None:
         asked = chosen(name, 5, candidates(samples=sampled(), judged=(0, 1, 2, 3, 4)))
         assert {5, 6, 7} <= set(asked), name
         assert len(set(asked)) == 5, name
+
+
+def test_what_fills_up_was_not_judged_as_long_as_there_is_any() -> None:
+    given = candidates(judged=(0, 1, 2, 3, 4))
+    rows = filled(torch.tensor([5]), 4, given).tolist()
+    assert rows[0] == 5
+    assert set(rows[1:3]) == {6, 7}
+    assert rows[3] in (0, 1, 2, 3, 4)
