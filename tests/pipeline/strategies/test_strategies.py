@@ -8,37 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config.collect import CollectConfig
 from pipeline.errors import UserError
-from pipeline.kinds import Queries, kinds
-from pipeline.kinds.grid import Grid
-from pipeline.learning.laplace import log_mean_probability
+from pipeline.kinds import kinds
 from pipeline.strategies import Candidates, strategies
-from pipeline.strategies.answer_gaps import answer_gap, answer_log_p
 from pipeline.strategies.base import filled
 from pipeline.strategies.herding import herd
-from pipeline.strategies.kind_choice import information_per_second, most_informative
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
-
-# Three clusters: four images around (0, 0), three around (10, 0), one at (0, 10).
-PLANE = np.array([[0, 0], [0.2, 0], [0, 0.2], [0.3, 0.3], [10, 0], [10.1, 0], [9.9, 0], [0, 10]], dtype=np.float32)
-UNIFORM = torch.full((8, 2), -math.log(2))
-
-
-def candidates(judged: tuple[int, ...] = (), samples: torch.Tensor | None = None) -> Candidates:
-    return Candidates(
-        torch.arange(8),
-        UNIFORM,
-        torch.Generator().manual_seed(0),
-        judged=torch.tensor(judged, dtype=torch.long),
-        predicted=None if samples is None else log_mean_probability(samples),
-        draw_samples=None if samples is None else lambda: samples,
-        represent=lambda: PLANE,
-    )
-
-
-def chosen(name: str, count: int, given: Candidates, kind: str = "label") -> list[int]:
-    return strategies.get(name).choose(kinds.get(kind), count, given).rows[:, 0].tolist()  # type: ignore[no-any-return]
+from tests.support.plane import UNIFORM, candidates, chosen, sampled
 
 
 def test_typical_images_are_the_middles_of_clusters() -> None:
@@ -65,15 +41,6 @@ def test_more_questions_than_images(name: str) -> None:
 def test_k_center_goes_to_the_farthest() -> None:
     """From (0, 0): (10.1, 0) is farthest; then (0, 10); then (0.3, 0.3)."""
     assert chosen("k_center", 3, candidates(judged=(0,))) == [5, 7, 3]
-
-
-def sampled() -> torch.Tensor:
-    """Two draws: image 2 is undecided in both, on image 5 they contradict each other, all others are clear."""
-    sure = torch.tensor([0.99, 0.01]).log().expand(8, 2).clone()
-    one, other = sure.clone(), sure.clone()
-    one[2] = other[2] = torch.tensor([0.5, 0.5]).log()
-    other[5] = sure[5].flip(0)
-    return torch.stack([one, other])
 
 
 def test_scores_by_hand() -> None:
@@ -142,97 +109,9 @@ def test_where_the_model_is_sure_nothing_is_gained() -> None:
     assert chosen("expected_gain", 1, given)[0] in (2, 3)
 
 
-def test_gaps_between_answers_by_hand() -> None:
-    """Gaps of a label choice between two classes are |u_0 - u_1|; a comparison's is the logit of Bradley-Terry, the same."""
-    utilities = torch.tensor([[0.0, 0.5], [2.0, 0.0], [0.0, 1.0]]).log_softmax(-1)
-    label = kinds.get("label").query_each(torch.arange(3))
-    assert label is not None
-    assert answer_gap(kinds.get("label"), label, utilities).tolist() == pytest.approx([0.5, 2.0, 1.0], abs=1e-6)
-    pairs = Queries("comparison", torch.arange(3)[:, None], torch.tensor([[0, 1], [0, 1], [1, 0]]))
-    assert answer_gap(kinds.get("comparison"), pairs, utilities).tolist() == pytest.approx([0.5, 2.0, 1.0], abs=1e-6)
-    images = Queries("image_comparison", torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0], [1]]))
-    expected = [abs(float(utilities[0, 0] - utilities[1, 0])), abs(float(utilities[1, 1] - utilities[2, 1]))]
-    assert answer_gap(kinds.get("image_comparison"), images, utilities).tolist() == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["label", "comparison", "verdict", "grid"])
-def test_near_ties_and_large_gaps_are_opposites(kind: str) -> None:
-    given, configured = candidates(samples=sampled(), judged=(0,)), kinds.get(kind).configured(CollectConfig())
-    assert given.predicted is not None
-    gaps = {}
-    for name in ("near_tie", "large_gap"):
-        queries = strategies.get(name).choose(configured, 2, given)
-        assert len(queries) == 2
-        gaps[name] = answer_gap(configured, queries, given.predicted).mean()
-    assert gaps["near_tie"] <= gaps["large_gap"]
-
-
-@pytest.mark.parametrize("name", ["typical", "k_center", "margin", "expected_gain"])
-def test_pages_of_chosen_images(name: str) -> None:
-    """A page of six of the eight images, each once."""
-    page = strategies.get(name).choose(Grid(6), 1, candidates(samples=sampled()))
-    assert page.rows.shape == (1, 6)
-    assert len(set(page.rows[0].tolist())) == 6
-
-
 def test_features_that_nobody_gave() -> None:
     with pytest.raises(UserError, match=r"collect\.strategy"):
         chosen("k_center", 1, Candidates(torch.arange(8), UNIFORM, torch.Generator().manual_seed(0)))
-
-
-def test_information_per_second_by_hand() -> None:
-    """Twelve images of two classes, all at 1/2: a name has ln 2 nats in 2^0.62 s; a page of 12, 6 of them marked, has
-    12 ln 2 in 1.5 + 12 * 0.35 + 6 * 0.7 = 9.9 s."""
-    half = torch.full((12, 2), -math.log(2))
-    given = Candidates(torch.arange(12), half, torch.Generator().manual_seed(0), predicted=half)
-    label, page = kinds.get("label"), Grid(12)
-    seconds = label.usual_seconds(2)
-    found = information_per_second(label, torch.arange(12), given)
-    assert found == pytest.approx(math.log(2) / seconds, rel=1e-5)
-    assert information_per_second(page, torch.arange(12), given) == pytest.approx(12 * math.log(2) / 9.9, rel=1e-5)
-
-
-def test_names_while_nothing_is_known_and_pages_later() -> None:
-    """With ten equally likely classes nine of ten tiles are marked, each telling little; at 1/2 a page tells more."""
-    nothing = torch.full((24, 10), -math.log(10))
-    half = torch.full((24, 10), math.log(0.5 / 9))
-    half[:, 0] = math.log(0.5)
-    chosen_kinds = []
-    for log_p in (nothing, half):
-        given = Candidates(torch.arange(24), log_p, torch.Generator().manual_seed(0), predicted=log_p)
-        chosen_kinds.append(most_informative([kinds.get("label"), Grid(12)], given).name)
-    assert chosen_kinds == ["label", "grid"]
-
-
-@pytest.mark.parametrize("kind", ["comparison", "verdict", "rating", "image_comparison"])
-@pytest.mark.parametrize("name", ["near_tie", "large_gap"])
-def test_no_question_is_asked_twice_while_there_are_others(name: str, kind: str) -> None:
-    """Eight images and two labels: 8 comparisons, 16 verdicts and ratings, 28 pairs of images under each label."""
-    queries = strategies.get(name).choose(kinds.get(kind), 8, candidates(samples=sampled()))
-    asked = {
-        (tuple(sorted(rows)), tuple(sorted(labels)))
-        for rows, labels in zip(queries.rows.tolist(), queries.labels.tolist(), strict=True)
-    }
-    assert len(asked) == len(queries) == 8
-
-
-@pytest.mark.parametrize("name", ["typical", "k_center", "margin", "expected_gain", "near_tie"])
-@pytest.mark.parametrize("learned", [False, True])
-def test_images_are_compared_whichever_strategy_chooses_them(name: str, learned: bool) -> None:
-    given = candidates(samples=sampled() if learned else None)
-    queries = strategies.get(name).choose(kinds.get("image_comparison"), 3, given)
-    assert queries.rows.shape == (3, 2)
-    assert bool((queries.rows[:, 0] != queries.rows[:, 1]).all())
-
-
-def test_verdicts_follow_the_predicted_probability() -> None:
-    """A label of probability 0.99 is right with 0.99: its answer is nearly certain, that of 0.5 is open."""
-    log_p = torch.tensor([[0.99, 0.01], [0.5, 0.5]]).log()
-    for kind in ("verdict", "rating"):
-        queries = Queries(kind, torch.tensor([[0], [1]]), torch.tensor([[0], [0]]))
-        p = answer_log_p(kinds.get(kind), queries, log_p).exp()
-        assert p[0].tolist() == pytest.approx([0.01, 0.99], abs=1e-5)
-        assert p[1].tolist() == pytest.approx([0.5, 0.5], abs=1e-5)
 
 
 def test_new_images_come_before_judged_ones() -> None:
