@@ -46,10 +46,11 @@ class RewardConfig(TrainingConfig):
     pessimism: float = Field(
         0.0, ge=0, le=1000, description="the reward is the members' mean minus this times their standard deviation"
     )
-    unlabelled: Literal["none", "propagate", "consistency", "auto"] = Field(
+    unlabelled: Literal["none", "balance", "propagate", "consistency", "auto"] = Field(
         "none",
-        description="what images that nobody judged teach: nothing, what the judgments of their neighbours say of them, or the "
-        "network's own confident predictions, for changed views; auto: what held-out judgments prefer",
+        description="what images that nobody judged teach: nothing, that classes are about equally frequent (linear heads), what "
+        "the judgments of their neighbours say of them, or the network's own confident predictions, for changed views; auto: "
+        "what held-out judgments prefer",
     )
     curve: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5],

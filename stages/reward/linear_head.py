@@ -16,6 +16,7 @@ from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.models.known_classes import known_inputs
 from pipeline.models.policy import final_linear
+from stages.reward.class_balance import ClassBalance
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 from stages.reward.unlabelled import Targets
@@ -90,6 +91,7 @@ class HeadProblem:
         near: Head | None = None,
         targets: Targets | None = None,
         error_rates: nn.ModuleDict | None = None,
+        balance: ClassBalance | None = None,
     ) -> Head:
         """The head of the highest posterior.
 
@@ -99,9 +101,11 @@ class HeadProblem:
             near: a head to start at, such as that of the next smaller prior_sd.
             targets: what images that nobody judged teach; they are among the problem's.
             error_rates: of people on pages, if they are known; None: they are learned with the head.
+            balance: the prior of the classes' shares; its images are among the problem's.
         """
         config, images = self.config, train.images
         taught = torch.searchsorted(self.images, targets.rows) if targets else None
+        shared = torch.searchsorted(self.images, balance.rows) if balance else None
         at = torch.searchsorted(self.images, images)
         z, initial = self.z[at], self.initial[at]
         latent = LikelihoodParameters(train, config, error_rates=error_rates).double()
@@ -126,6 +130,8 @@ class HeadProblem:
             if targets and taught is not None:
                 their = self.initial[taught] + self.z[taught] @ weight + intercept
                 loss = loss + targets.cross_entropy(their, targets.rows, targets.rows).sum()
+            if balance and shared is not None:
+                loss = loss - balance.log_prior(self.initial[shared] + self.z[shared] @ weight + intercept)
             loss.backward()
             return loss
 

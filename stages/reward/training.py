@@ -16,10 +16,11 @@ from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward.cross_validation import train_heads
 from stages.reward.evaluate import accuracy_interval, predict
 from stages.reward.fit import Member, fit
 from stages.reward.folds import bootstrap_by_image, split_by_image
+from stages.reward.head_teaching import possible_teaching
+from stages.reward.heads import train_heads
 from stages.reward.judgment_set import JudgmentSet, read_judgments
 from stages.reward.kl_weight import log_loss
 from stages.reward.known_labels import known_labels
@@ -31,7 +32,6 @@ from stages.reward.trained import Trained
 
 # Member number, for random streams, of the first network of the learning curve.
 FIRST_CURVE_MEMBER = 1000
-PROPAGATING = ("propagate", "auto")  # values of reward.unlabelled under which a linear head may propagate
 
 
 def start(ws: Workspace) -> tuple[Split, Features]:
@@ -45,7 +45,7 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
     """Train the reward model as `reward.optimiser` says.
 
     Raises:
-        UserError: `lbfgs` for more than a linear head; consistency with a frozen part; too few judgments; training diverged.
+        UserError: `lbfgs` or balance for more than a linear head; consistency with a frozen part; too few judgments; training diverged.
     """
     config, trainable = ws.config.reward, ws.config.model.trainable
     wanted = config.optimiser
@@ -61,13 +61,14 @@ def train_reward(ws: Workspace, judgments: JudgmentSet, *, metrics: Metrics, che
         )
     if wanted != "adamw" and trainable == "head":
         pieces, features = start(ws)
-        images, classes = judgments.images, len(ws.classes)
-        if config.unlabelled in PROPAGATING:
-            every = torch.unique(torch.cat([images, ws.rows("train")]))
-            if config.unlabelled == "propagate" or solvable(features, every, classes):  # auto: too many teach nothing
-                images = every
-        if wanted == "lbfgs" or solvable(features, images, classes):
-            return train_heads(ws, pieces.network, features, judgments, images, metrics)
+        teaching = possible_teaching(ws, features, judgments.images)
+        if wanted == "lbfgs" or solvable(features, teaching.images, len(ws.classes)):
+            return train_heads(ws, pieces.network, features, judgments, metrics, teaching)
+    if config.unlabelled == "balance":
+        raise UserError(
+            "reward.unlabelled: balance is for linear heads that are fitted exactly; set model.trainable to head and "
+            "reward.optimiser to lbfgs, or reward.unlabelled to propagate"
+        )
     return train_networks(ws, judgments, metrics=metrics, checkpoints=checkpoints)
 
 
