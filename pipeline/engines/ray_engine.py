@@ -1,0 +1,96 @@
+"""The engine `ray`: Ray Data, on the cores of this machine or on the cluster that RAY_ADDRESS names.
+
+Batches are handed out in blocks. A block is computed by one actor; if the actor's process dies, Ray starts another one and
+repeats the block.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.engines.base import Build, Engine
+from pipeline.engines.ray_session import RaySession, ray_session
+from pipeline.engines.ray_worker import BLOCK, BlockWorker, Failure
+from pipeline.errors import UserError
+from pipeline.run.optional_packages import missing
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.config import RuntimeConfig
+
+BATCHES_PER_BLOCK = 8  # at most: a killed worker costs a block; fewer would spend more time on handing them out
+BLOCKS_PER_WORKER = 4  # at least, if there are as many batches: so that all workers end at about the same time
+SEGMENT_BLOCKS = 2000  # of one dataset; bounds what the driver has in memory of the names of a billion files
+RETRIES = 5  # of a block whose worker dies: what kills every worker must not go on forever
+
+
+class RayEngine(Engine):
+    """`runtime.ray_workers` actors of `runtime.threads` threads each."""
+
+    def map_batches(
+        self,
+        build: Build,
+        batches: Iterator[Any],
+        *,
+        count: int | None,
+        runtime: RuntimeConfig,
+        device: torch.device,
+    ) -> Generator[Any]:
+        if missing(["ray"]):
+            raise UserError(
+                "the engine ray needs the package ray: run `pip install 'image-rlhf[ray]'`, or use the engine local"
+            )
+        first = next(batches, None)
+        if first is None:  # everything is done already
+            return
+        with ray_session(runtime) as session:
+            runtime = runtime.model_copy(update={"threads": session.threads, "device": session.device})
+            size = _batches_per_block(count, session.workers)
+            blocks = _parts(_chain(first, batches), size)
+            work = session.put(build)
+            while segment := list(islice(blocks, SEGMENT_BLOCKS)):
+                yield from _mapped(segment, work, runtime, session)
+
+
+def _mapped(blocks: list[list[Any]], work: Any, runtime: RuntimeConfig, session: RaySession) -> Iterator[Any]:
+    """Results of a segment's batches, in order."""
+    from ray.data import ActorPoolStrategy, from_items
+
+    rows = [{BLOCK: pickle.dumps(block)} for block in blocks]
+    results = from_items(rows, override_num_blocks=len(rows)).map_batches(
+        BlockWorker,
+        fn_constructor_args=(work, runtime, str(Path.cwd())),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(min_size=1, max_size=session.workers, initial_size=session.initial_workers),
+        num_cpus=session.threads,
+        num_gpus=session.gpus_per_worker,
+        max_task_retries=RETRIES,
+    )
+    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in batch[BLOCK]:
+            answer = pickle.loads(row.as_py())
+            if isinstance(answer, Failure):
+                raise UserError(answer.message)
+            yield from answer
+
+
+def _batches_per_block(count: int | None, workers: int) -> int:
+    if count is None:
+        return BATCHES_PER_BLOCK
+    return min(BATCHES_PER_BLOCK, max(1, count // (BLOCKS_PER_WORKER * workers)))
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while part := list(islice(items, size)):
+        yield part
