@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Generator, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 BATCHES_PER_BLOCK = 8  # at most: a killed worker costs a block; fewer would spend more time on handing them out
 BLOCKS_PER_WORKER = 4  # at least, if there are as many batches: so that all workers end at about the same time
 SEGMENT_BLOCKS = 2000  # of one dataset; bounds what the driver has in memory of the names of a billion files
-RETRIES = 5  # of a block whose worker dies: what kills every worker must not go on forever
 
 
 class RayEngine(Engine):
@@ -51,26 +50,30 @@ class RayEngine(Engine):
         with ray_session(runtime) as session:
             runtime = runtime.model_copy(update={"threads": session.threads, "device": session.device})
             size = _batches_per_block(count, session.workers)
-            blocks = _parts(_chain(first, batches), size)
-            work = session.put(build)
+            blocks = enumerate(_parts(chain([first], batches), size))
+            arguments = (session.put(build), session.attempts(), runtime, str(Path.cwd()))
             while segment := list(islice(blocks, SEGMENT_BLOCKS)):
-                yield from _mapped(segment, work, runtime, session)
+                yield from _mapped(segment, arguments, session)
 
 
-def _mapped(blocks: list[list[Any]], work: Any, runtime: RuntimeConfig, session: RaySession) -> Iterator[Any]:
-    """Results of a segment's batches, in order."""
+def _mapped(blocks: list[tuple[int, list[Any]]], arguments: tuple[Any, ...], session: RaySession) -> Iterator[Any]:
+    """Results of a segment's batches, in order.
+
+    Args:
+        blocks: number and batches of each.
+        arguments: of each `BlockWorker`.
+    """
     from ray.data import ActorPoolStrategy, from_items
 
     rows = [{BLOCK: pickle.dumps(block)} for block in blocks]
     results = from_items(rows, override_num_blocks=len(rows)).map_batches(
         BlockWorker,
-        fn_constructor_args=(work, runtime, str(Path.cwd())),
+        fn_constructor_args=arguments,
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=1, max_size=session.workers, initial_size=session.initial_workers),
         num_cpus=session.threads,
         num_gpus=session.gpus_per_worker,
-        max_task_retries=RETRIES,
     )
     for batch in results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for row in batch[BLOCK]:
@@ -84,11 +87,6 @@ def _batches_per_block(count: int | None, workers: int) -> int:
     if count is None:
         return BATCHES_PER_BLOCK
     return min(BATCHES_PER_BLOCK, max(1, count // (BLOCKS_PER_WORKER * workers)))
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
 
 
 def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engines.ray_worker import Attempts
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ ADDRESS = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 512 * 2**20  # on this machine: a few blocks per worker; Ray's own default is 30 % of the memory
 ROOT = Path(__file__).parents[2]  # from which workers on this machine import the project
 PACKAGES = ("feedback_store", "pipeline", "stages")  # sent to a cluster
+# Ray reads them when it is imported. Its own messages in C++ are about internals, and one of each run is a false alarm.
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +56,13 @@ class RaySession:
 
         return ray.put(cloudpickle.dumps(value))
 
+    @staticmethod
+    def attempts() -> Any:
+        """A handle of a new actor `Attempts`; it ends when the handle is gone."""
+        import ray
+
+        return ray.remote(num_cpus=0)(Attempts).remote()
+
 
 @contextlib.contextmanager
 def ray_session(runtime: RuntimeConfig) -> Iterator[RaySession]:
@@ -63,12 +73,14 @@ def ray_session(runtime: RuntimeConfig) -> Iterator[RaySession]:
     Raises:
         UserError: the cluster cannot be reached, or has no such device.
     """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
 
     started = not ray.is_initialized()
     try:
         if started:
-            with _own_handler():
+            with _own_handler(), _without_stderr():
                 _initialise(runtime)
         with _data_options():
             yield _session(runtime, ray.cluster_resources())
@@ -80,7 +92,6 @@ def ray_session(runtime: RuntimeConfig) -> Iterator[RaySession]:
 def _initialise(runtime: RuntimeConfig) -> None:
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address := os.environ.get(ADDRESS):
         try:
@@ -127,6 +138,8 @@ def _data_options() -> Iterator[None]:
     """Ray Data gives blocks in their order, and shows no progress bars: the caller has one."""
     from ray.data import DataContext
 
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     context = DataContext.get_current()
     kept = context.execution_options.preserve_order, context.enable_progress_bars
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
@@ -147,3 +160,16 @@ def _own_handler() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, kept)
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Leave out what Ray writes to the standard error stream, from C++, when it starts. Its errors are exceptions."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

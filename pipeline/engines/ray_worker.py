@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config import RuntimeConfig
 
 BLOCK = "block"  # the only column: pickled batches, or pickled results
+MAX_ATTEMPTS = 5  # at a block: Ray itself would repeat forever what ends every worker, for lack of memory
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,30 @@ class Failure:
     message: str
 
 
+class Attempts:
+    """An actor that counts how often each block was begun."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count one more attempt at the block of this number; returns how many there were."""
+        self._begun[number] += 1
+        return self._begun[number]
+
+
 class BlockWorker:
     """An actor of Ray Data: builds its worker at its first block, and keeps it.
 
     Args:
         work: reference to the pickled `Build`.
+        attempts: handle of the actor `Attempts`.
         runtime: device, threads and precision, as the driver decided them.
         folder: the driver's current folder, to which names of files are relative.
     """
 
-    def __init__(self, work: Any, runtime: RuntimeConfig, folder: str) -> None:
-        self._work, self._runtime = work, runtime
+    def __init__(self, work: Any, attempts: Any, runtime: RuntimeConfig, folder: str) -> None:
+        self._work, self._attempts, self._runtime = work, attempts, runtime
         self._worker: Worker | None = None
         self._node = node_name()
         with contextlib.suppress(OSError):  # where it does not exist, files with relative names are reported
@@ -46,10 +61,17 @@ class BlockWorker:
     def __call__(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        answers = [self._results(pickle.loads(row.as_py())) for row in rows[BLOCK]]
+        answers = [self._results(*pickle.loads(row.as_py())) for row in rows[BLOCK]]
         return pa.table({BLOCK: pa.array(map(pickle.dumps, answers), pa.large_binary())})
 
-    def _results(self, batches: list[Any]) -> list[Any] | Failure:
+    def _results(self, number: int, batches: list[Any]) -> list[Any] | Failure:
+        import ray
+
+        if ray.get(self._attempts.begin.remote(number)) > MAX_ATTEMPTS:
+            return Failure(
+                f"node {self._node}: {MAX_ATTEMPTS} workers in turn died at the same block, which begins with "
+                f"{str(batches[0])[:200]}; if memory is short, lower infer.batch_size, infer.workers or runtime.ray_workers"
+            )
         try:
             if self._worker is None:
                 self._worker = self._built()
