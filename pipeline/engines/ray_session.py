@@ -100,16 +100,15 @@ def _initialise(runtime: RuntimeConfig) -> None:
             reason = " ".join(str(error).split())
             raise UserError(f"{ADDRESS}={address}: {reason}; start the cluster, or unset {ADDRESS}") from None
         return
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     cores = os.cpu_count() or 1
-    ray.init(
-        "local",
-        num_cpus=max(cores, (runtime.ray_workers or 1) * _threads(runtime)),
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-        **quiet,
-    )
+    with _inherited_path():
+        ray.init(
+            "local",
+            num_cpus=max(cores, (runtime.ray_workers or 1) * _threads(runtime)),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            **quiet,
+        )
 
 
 def _threads(runtime: RuntimeConfig) -> int:
@@ -147,6 +146,19 @@ def _data_options() -> Iterator[None]:
         yield
     finally:
         context.execution_options.preserve_order, context.enable_progress_bars = kept
+
+
+@contextlib.contextmanager
+def _inherited_path() -> Iterator[None]:
+    """Processes that are started inside import this very project. A `runtime_env` would do so too, seconds later."""
+    kept = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), kept]))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if kept is not None:
+            os.environ["PYTHONPATH"] = kept
 
 
 @contextlib.contextmanager

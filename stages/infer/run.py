@@ -144,18 +144,20 @@ def _key(config: Config, models: Models) -> dict[str, object]:
 def _predict(source: Source, models: Models, journal: Journal, config: Config) -> None:
     """Fill the journal with a line for every file of the source."""
     bar = tqdm(total=source.count, desc="infer", unit="image", leave=False, disable=None)
+    done = 0  # a bar that is not shown does not count
     try:
         with stoppable():
             paths = journal.resume(source.paths())
-            if journal.done:
-                _log.info(f"resuming after {journal.done} images that are already predicted")
-            bar.update(journal.done)
+            if done := journal.done:
+                _log.info(f"resuming after {done} images that are already predicted")
+            bar.update(done)
             for lines in _classified(paths, source.count, models, config, journal):
                 journal.add(lines)
+                done += len(lines)
                 bar.update(len(lines))
     except KeyboardInterrupt as stop:
         of = f" of {source.count}" if source.count else ""
-        message = f"stopped after {bar.n}{of} images; the same command resumes from there"
+        message = f"stopped after {done}{of} images; the same command resumes from there"
         raise Stopped(message, exit_code(stop)) from None
     finally:
         bar.close()
