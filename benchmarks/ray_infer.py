@@ -1,11 +1,12 @@
 """`infer` by the engines local and ray: the same file, the speed per core, and a worker killed midway.
 
 Run `python -m benchmarks.ray_infer`; needs the extra `ray`. Every engine computes with one thread per worker. Speeds are
-relative to the bare forward pass on decoded tensors, of as many processes at once as the engine has workers.
+relative to the bare forward pass on decoded tensors, before and after, of as many processes at once as there are workers.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pipeline.models.predictor import Predictor
 
 CLASSES = ("ant", "bee", "wasp")
 BAD_EVERY = 1999  # one file in so many is no image
-BARE_SECONDS = 10.0
+BARE_SECONDS = 8.0
 
 
 def make_run(folder: Path, backbone: str, size: int) -> Config:
@@ -116,13 +117,13 @@ class Progress:
                 if self.kill_at is None:
                     return
             if self.kill_at is not None and lines >= self.kill_at:
-                self.killed = kill_a_worker()
+                self.killed = kill_a_worker(os.getpid())
                 return
 
 
-def kill_a_worker() -> int:
-    """Send SIGKILL to one actor of this process's Ray; returns its pid, 0 if there is none."""
-    for process in psutil.Process().children(recursive=True):
+def kill_a_worker(parent: int) -> int:
+    """Send SIGKILL to one actor of the Ray that a process started; returns the actor's pid, 0 if there is none."""
+    for process in psutil.Process(parent).children(recursive=True):
         if "BlockWorker" in " ".join(process.cmdline()):  # Ray names its processes
             process.send_signal(signal.SIGKILL)
             return process.pid
@@ -143,11 +144,12 @@ def compare(images: int, backbone: str, size: int, workers: tuple[int, ...]) -> 
             tree = config.model_dump(mode="json")
             tree["infer"]["engine"], tree["runtime"]["ray_workers"] = engine, count
             output = Path(place) / f"{name}.csv"
-            forward = bare_per_core(count, backbone, size)
+            before = bare_per_core(count, backbone, size)
             with Progress(output, kill_at) as progress:
                 begin = time.perf_counter()
                 result = run(parse_config(tree, "benchmark"), str(folder), output)
                 end = time.perf_counter()
+            forward = (before + bare_per_core(count, backbone, size)) / 2
             rate, after_start = images / (end - begin), (images - progress.done_before) / (end - progress.began)
             killed = f"; worker {progress.killed} killed" if kill_at is not None else ""
             click.echo(

@@ -98,7 +98,10 @@ def _initialise(runtime: RuntimeConfig) -> None:
             ray.init(address, runtime_env={"py_modules": [str(ROOT / name) for name in PACKAGES]}, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{ADDRESS}={address}: {reason}; start the cluster, or unset {ADDRESS}") from None
+            raise UserError(
+                f"{ADDRESS}={address}: {reason}; start the cluster, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as it "
+                f"does, or unset {ADDRESS}"
+            ) from None
         return
     cores = os.cpu_count() or 1
     with _inherited_path():

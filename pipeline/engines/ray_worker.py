@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config import RuntimeConfig
 
 BLOCK = "block"  # the only column: pickled batches, or pickled results
-MAX_ATTEMPTS = 5  # at a block: Ray itself would repeat forever what ends every worker, for lack of memory
+MAX_ATTEMPTS = 3  # at a block: Ray itself would repeat forever what ends every worker, for lack of memory
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.models.predictor import Predictor
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable, writing
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.signals import exit_code, stoppable
+from pipeline.run.signals import defer_signals, exit_code, stoppable
 from stages.infer.classifier import NODE, BuildClassifier, Models
 from stages.infer.contact_sheet import contact_sheet
 from stages.infer.inputs import Source, open_source
@@ -152,8 +152,9 @@ def _predict(source: Source, models: Models, journal: Journal, config: Config) -
                 _log.info(f"resuming after {done} images that are already predicted")
             bar.update(done)
             for lines in _classified(paths, source.count, models, config, journal):
-                journal.add(lines)
-                done += len(lines)
+                with defer_signals():
+                    journal.add(lines)
+                    done += len(lines)
                 bar.update(len(lines))
     except KeyboardInterrupt as stop:
         of = f" of {source.count}" if source.count else ""

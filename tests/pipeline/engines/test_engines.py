@@ -123,4 +123,4 @@ def test_a_failure_in_a_worker_names_the_node(monkeypatch: pytest.MonkeyPatch) -
         assert worker._results(1, [1]) == [2]
     last = worker._results(1, [1])
     assert isinstance(last, Failure)
-    assert "5 workers in turn died at the same block" in last.message
+    assert "3 workers in turn died at the same block" in last.message
