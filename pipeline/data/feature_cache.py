@@ -179,7 +179,7 @@ def _compute(source: Features, shape: tuple[int, ...], runtime: RuntimeConfig, p
     with writing(path), BlockFile(path, header.getvalue()) as file:
         left = batches[file.done :]
         outputs = ENGINES.get(runtime.engine).map_batches(
-            BuildEncoder(source), iter(left), count=len(left), runtime=runtime, device=source.device
+            BuildEncoder(source), iter(left), count=len(left), runtime=runtime, device=source.device, block=1
         )
         with closing(outputs):
             progress = tqdm(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pipeline.config import RuntimeConfig
 
 
+BATCHES_PER_BLOCK = 8  # a killed worker costs a block; smaller ones would spend more time on being handed out
+
+
 @dataclass(frozen=True)
 class Site:
     """Where a worker computes.
@@ -55,6 +58,7 @@ class Engine(ABC):
         count: int | None,
         runtime: RuntimeConfig,
         device: torch.device,
+        block: int = BATCHES_PER_BLOCK,
     ) -> Generator[Any]:
         """One result per batch, in the order of the batches; close the generator to end all workers.
 
@@ -65,6 +69,7 @@ class Engine(ABC):
             count: number of batches, if it is known.
             runtime: settings of the workers.
             device: this process's device.
+            block: largest number of batches that a worker is given together, and whose results are in memory together.
 
         Raises:
             UserError: the engine is not installed, or a worker raised it.

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engines.base import Build, Engine, Site
+from pipeline.engines.base import BATCHES_PER_BLOCK, Build, Engine, Site
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,7 @@ class LocalEngine(Engine):
         count: int | None,
         runtime: RuntimeConfig,
         device: torch.device,
+        block: int = BATCHES_PER_BLOCK,
     ) -> Generator[Any]:
         with closing(build(Site(device))) as worker:
             yield from worker(batches)

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engines.base import Build, Engine
+from pipeline.engines.base import BATCHES_PER_BLOCK, Build, Engine
 from pipeline.engines.ray_session import RaySession, ray_session
 from pipeline.engines.ray_worker import BLOCK, BlockWorker, Failure
 from pipeline.errors import UserError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pipeline.config import RuntimeConfig
 
-BATCHES_PER_BLOCK = 8  # at most: a killed worker costs a block; fewer would spend more time on handing them out
 BLOCKS_PER_WORKER = 4  # at least, if there are as many batches: so that all workers end at about the same time
 SEGMENT_BLOCKS = 2000  # of one dataset; bounds what the driver has in memory of the names of a billion files
 
@@ -39,6 +38,7 @@ class RayEngine(Engine):
         count: int | None,
         runtime: RuntimeConfig,
         device: torch.device,
+        block: int = BATCHES_PER_BLOCK,
     ) -> Generator[Any]:
         if missing(["ray"]):
             raise UserError(
@@ -49,7 +49,7 @@ class RayEngine(Engine):
             return
         with ray_session(runtime) as session:
             runtime = runtime.model_copy(update={"threads": session.threads, "device": session.device})
-            size = _batches_per_block(count, session.workers)
+            size = _batches_per_block(count, session.workers, block)
             blocks = enumerate(_parts(chain([first], batches), size))
             arguments = (session.put(build), session.attempts(), runtime, str(Path.cwd()))
             while segment := list(islice(blocks, SEGMENT_BLOCKS)):
@@ -83,10 +83,10 @@ def _mapped(blocks: list[tuple[int, list[Any]]], arguments: tuple[Any, ...], ses
             yield from answer
 
 
-def _batches_per_block(count: int | None, workers: int) -> int:
+def _batches_per_block(count: int | None, workers: int, largest: int) -> int:
     if count is None:
-        return BATCHES_PER_BLOCK
-    return min(BATCHES_PER_BLOCK, max(1, count // (BLOCKS_PER_WORKER * workers)))
+        return largest
+    return min(largest, max(1, count // (BLOCKS_PER_WORKER * workers)))
 
 
 def _parts(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

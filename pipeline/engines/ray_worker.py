@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLOCK = "block"  # the only column: pickled batches, or pickled results
 MAX_ATTEMPTS = 3  # at a block: Ray itself would repeat forever what ends every worker, for lack of memory
+LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # torchrun's; workers join no process group
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class BlockWorker:
         self._work, self._attempts, self._runtime = work, attempts, runtime
         self._worker: Worker | None = None
         self._node = node_name()
+        for name in LAUNCHER:  # inherited if a launcher of several processes started the driver
+            os.environ.pop(name, None)
         with contextlib.suppress(OSError):  # where it does not exist, files with relative names are reported
             os.chdir(folder)
 

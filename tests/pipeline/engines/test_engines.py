@@ -12,7 +12,7 @@ import torch
 
 from pipeline.config import RuntimeConfig, parse_config
 from pipeline.engines import ENGINES, Site
-from pipeline.engines.ray_engine import BATCHES_PER_BLOCK, _batches_per_block
+from pipeline.engines.ray_engine import _batches_per_block
 from pipeline.engines.ray_session import RaySession, _session
 from pipeline.engines.ray_worker import Attempts
 from pipeline.errors import UserError
@@ -66,8 +66,9 @@ def test_without_ray_the_message_has_the_command(monkeypatch: pytest.MonkeyPatch
 
 def test_blocks_are_small_where_there_are_few_batches() -> None:
     """Two workers get at least four blocks each, as long as there are eight batches."""
-    assert [_batches_per_block(n, 2) for n in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, BATCHES_PER_BLOCK]
-    assert _batches_per_block(None, 2) == BATCHES_PER_BLOCK
+    assert [_batches_per_block(n, 2, 8) for n in (1, 8, 15, 16, 40, 1000)] == [1, 1, 1, 2, 5, 8]
+    assert _batches_per_block(None, 2, 8) == 8
+    assert _batches_per_block(1000, 2, 1) == 1
 
 
 @pytest.mark.parametrize(
