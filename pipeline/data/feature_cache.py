@@ -118,7 +118,7 @@ def load_features(
     device: torch.device,
     normalisation: Normalisation = IMAGENET,
     bf16: bool = False,
-    runtime: RuntimeConfig | None = None,
+    config: RuntimeConfig | None = None,
 ) -> Features:
     """Features of all images of a table, from the cache if possible.
 
@@ -126,7 +126,7 @@ def load_features(
     that would take more than `limit_mb` are not stored but computed again for each batch.
 
     Args:
-        runtime: names the engine that computes them, and the settings of its workers; default: this process.
+        config: names the engine that computes them, and the settings of its workers; default: this process.
     """
     linear = is_linear(split.suffix)
     make = partial(Features, pixels, device=device, normalisation=normalisation, bf16=bf16, linear=linear)
@@ -140,7 +140,7 @@ def load_features(
     shape = stored_shape(path) or (len(source), *source.batch(torch.tensor([0])).shape[1:])
     if 4 * math.prod(shape) > limit_mb * 2**20:
         return source
-    stored = cached_array(path, shape, partial(_compute, source, shape, runtime or RuntimeConfig()), mapped=True)
+    stored = cached_array(path, shape, partial(_compute, source, shape, config or RuntimeConfig()), mapped=True)
     return make(source.prefix, stored)
 
 
@@ -168,7 +168,7 @@ class Encoder:
         pass
 
 
-def _compute(source: Features, shape: tuple[int, ...], runtime: RuntimeConfig, path: Path) -> None:
+def _compute(source: Features, shape: tuple[int, ...], config: RuntimeConfig, path: Path) -> None:
     """Write the outputs for every image to a .npy file of that shape; resumes after the last complete batch.
 
     Written sequentially, since a memory map on a full disk would end the process with SIGBUS.
@@ -178,8 +178,8 @@ def _compute(source: Features, shape: tuple[int, ...], runtime: RuntimeConfig, p
     batches = torch.arange(len(source)).split(BATCH)
     with writing(path), BlockFile(path, header.getvalue()) as file:
         left = batches[file.done :]
-        outputs = ENGINES.get(runtime.engine).map_batches(
-            BuildEncoder(source), iter(left), count=len(left), runtime=runtime, device=source.device, block=1
+        outputs = ENGINES.get(config.engine).map_batches(
+            BuildEncoder(source), iter(left), count=len(left), runtime=config, device=source.device, block=1
         )
         with closing(outputs):
             progress = tqdm(

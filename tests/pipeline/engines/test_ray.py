@@ -103,7 +103,7 @@ def test_features_are_the_same_bit_for_bit_and_resumed(
             cache=tmp_path / folder,
             limit_mb=100,
             device=CPU,
-            runtime=runtime,
+            config=runtime,
         )
         assert features.stored is not None
         assert np.isfinite(features.stored).all()
