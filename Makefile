@@ -11,6 +11,7 @@ SEEDS ?= 3
 ROUNDS ?=
 RUNS ?=
 IMAGES ?=
+ENGINE ?=
 FORMAT ?=
 SECONDS ?= 60
 ARGS ?=
@@ -55,11 +56,11 @@ ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the 
 rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3, each trained and aligned; REPLAY=1: train stored rounds again
 	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(REPLAY),--replay)
 
-infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk)
+infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk, ENGINE=ray)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(FORMAT),--format "$(FORMAT)") $(if $(TOP_K),--top-k "$(TOP_K)") \
 		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
-		$(if $(UI),--ui "$(UI)") $(if $(IMAGES),-- "$(IMAGES)")
+		$(if $(UI),--ui "$(UI)") $(if $(ENGINE),--engine "$(ENGINE)") $(if $(IMAGES),-- "$(IMAGES)")
 
 export: $(READY)  ## export the policy for other programs: FORMAT="onnx torch huggingface" or some of them
 	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")

@@ -48,6 +48,9 @@ ADDED: dict[str, Any] = {
     "rounds.questions": None,
     "rounds.reward_updates": "epochs",
     "rounds.stop_accuracy": None,
+    "runtime.engine": "local",
+    "runtime.ray_workers": None,
+    "infer.engine": None,
 }
 
 # Settings whose default changed without changing what stages learn from: present default -> the earlier one, also if the

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pipeline.config.base import Section
+from pipeline.config.base import Section, known
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -20,10 +20,27 @@ class RuntimeConfig(Section):
     decode_seconds: float = Field(
         30.0, gt=0, le=86_400, description="largest processor time in seconds to decode one image"
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; default: torch's default")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="CPU threads; default: torch's default; with ray, of each worker; default: 1"
+    )
+    engine: str = Field(
+        "local",
+        description="local or ray: where `infer` predicts and frozen prefixes are encoded; ray: on the cores of this "
+        "machine, or on the cluster that the environment variable RAY_ADDRESS names",
+    )
+    ray_workers: int | None = Field(
+        None, ge=1, le=100_000, description="processes of the engine ray; default: as many as cores or GPUs allow"
+    )
     checkpoint_seconds: float = Field(
         20.0,
         ge=0,
         le=1e9,
         description="shortest time between two checkpoints; a stopped stage always saves one",
     )
+
+    @field_validator("engine")
+    @classmethod
+    def _engine(cls, name: str) -> str:
+        from pipeline.engines import ENGINES  # its modules take settings as arguments
+
+        return known(ENGINES, name)

@@ -10,7 +10,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -80,6 +80,11 @@ class PixelCache:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass  # missing or damaged: everything is decoded again
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes, which read single images: without the index, whose rows `Pixels` has, and locks."""
+        kept = ("config", "transform", "limits", "shape", "_bytes")
+        return {name: self.__dict__[name] for name in kept} | {"folder": self.folder.absolute()}
+
     def __enter__(self) -> PixelCache:
         self._lock.acquire()
         self._load()  # another process may have added images meanwhile
@@ -148,10 +153,26 @@ class Pixels:
     def __init__(self, cache: PixelCache, source: ImageSource, ids: np.ndarray, keys: np.ndarray) -> None:
         self._cache, self._source, self._keys = cache, source, keys
         self._row = np.array([cache._rows.get(i, -1) for i in ids], dtype=np.int64)
-        stored = (cache.folder / "pixels.u8").stat().st_size // cache._bytes
-        self._map = (
-            np.memmap(cache.folder / "pixels.u8", np.uint8, "r", shape=(stored, *cache.shape)) if stored else None
-        )
+        self._map = self._open_map()
+
+    def _open_map(self) -> np.memmap[Any, Any] | None:
+        path, cache = self._cache.folder / "pixels.u8", self._cache
+        stored = path.stat().st_size // cache._bytes
+        return np.memmap(path, np.uint8, "r", shape=(stored, *cache.shape)) if stored else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: each opens the map itself."""
+        return self.__dict__ | {"_map": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        try:
+            self._map = self._open_map()
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename}: no such file; put the folder of runs (`runs`) into a file system that all nodes mount "
+                "at the same path, or use SET=runtime.engine=local"
+            ) from None
 
     def __len__(self) -> int:
         return len(self._row)

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,6 +136,21 @@ class Predictor:
             max_megabytes=max_megabytes,
             bf16=choose_bf16(settings, lambda: copy.deepcopy(network), header.size, name=header.network, device=device),
         )
+
+    def on(self, device: torch.device) -> Predictor:
+        """The same predictor on that device; itself if it is there already."""
+        if device == self.device:
+            return self
+        other = copy.copy(self)
+        other.device = device
+        other.network, other._computed = copy.deepcopy((self.network, self._computed))
+        other.network.to(device)
+        other._computed.to(device)
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, whose machine may lack this device: the networks are on the CPU."""
+        return self.on(torch.device("cpu")).__dict__
 
     def prepare(self, source: Source) -> np.ndarray:
         """The network's input from a file, a file's bytes or a Pillow image: uint8 [size, size, 3]; stack it for `log_probs`.

@@ -101,6 +101,7 @@ class Workspace:
             device=self.runtime.device,
             normalisation=_data_configuration(self.config).normalisation,
             bf16=self.bf16,
+            config=self.config.runtime,
         )
         return pieces, features
 

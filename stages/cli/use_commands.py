@@ -27,6 +27,7 @@ from stages.cli.options import configured
 @click.option("--abstain-below", type=click.FloatRange(0, 1), help="Give no label below this confidence.")
 @click.option("--reference/--no-reference", default=None, help="Add the reference's predictions.")
 @click.option("--sheet", type=click.IntRange(0), help="Draw a contact sheet with so many images.")
+@click.option("--engine", help="local: in this process; ray: by Ray Data, on all cores or a cluster.")
 @click.option("--ui", type=click.Choice(["tk"]), help="A window in which to choose images.")
 def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str | None, **changed: Any) -> None:
     """Predict labels with the aligned policy.

@@ -6,28 +6,28 @@ import csv
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import click
-import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pipeline.config import Config
+from pipeline.engines import ENGINES
 from pipeline.errors import Stopped, UserError
 from pipeline.models.predictor import Predictor
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable, writing
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.signals import exit_code, stoppable
+from pipeline.run.signals import defer_signals, exit_code, stoppable
+from stages.infer.classifier import NODE, BuildClassifier, Models
 from stages.infer.contact_sheet import contact_sheet
 from stages.infer.inputs import Source, open_source
-from stages.infer.journal import Journal, Line
-from stages.infer.prediction_formats import DIGITS, FORMATS, WRITERS, Columns
-from stages.infer.reader import Reader
+from stages.infer.journal import Journal, Line, stamp
+from stages.infer.prediction_formats import FORMATS, WRITERS, Columns
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +42,6 @@ class InferResult(NamedTuple):
     bad: int
     bad_path: Path
     sheet: Path | None
-
-
-class Models(NamedTuple):
-    """The aligned policy and, if its predictions are asked for, the reference."""
-
-    policy: Predictor
-    reference: Predictor | None
 
 
 def run(config: Config, images: str | Sequence[str], output: Path | None = None) -> InferResult:
@@ -73,7 +66,7 @@ def run(config: Config, images: str | Sequence[str], output: Path | None = None)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = _hidden(output, "partial")
     with writing(output), _locked(output), Journal(partial, _key(config, models), settings.batch_size) as journal:
-        _predict(source, models, journal, Reader(models.policy, config))
+        _predict(source, models, journal, config)
         good, bad, first = _count(journal.lines())
         if not good:
             journal.remove()
@@ -148,42 +141,59 @@ def _key(config: Config, models: Models) -> dict[str, object]:
     return key | ({"precision": "bf16"} if models.policy.bf16 else {})
 
 
-def _predict(source: Source, models: Models, journal: Journal, reader: Reader) -> None:
+def _predict(source: Source, models: Models, journal: Journal, config: Config) -> None:
     """Fill the journal with a line for every file of the source."""
     bar = tqdm(total=source.count, desc="infer", unit="image", leave=False, disable=None)
+    done = 0  # a bar that is not shown does not count
     try:
         with stoppable():
             paths = journal.resume(source.paths())
-            if journal.done:
-                _log.info(f"resuming after {journal.done} images that are already predicted")
-            bar.update(journal.done)
-            for lines, pixels in reader.decoded(_batches(paths, journal.batch), journal.batch):
-                _classify(lines, pixels, models)
-                journal.add(lines)
+            if done := journal.done:
+                _log.info(f"resuming after {done} images that are already predicted")
+            bar.update(done)
+            for lines in _classified(paths, source.count, models, config, journal):
+                with defer_signals():
+                    journal.add(lines)
+                    done += len(lines)
                 bar.update(len(lines))
     except KeyboardInterrupt as stop:
         of = f" of {source.count}" if source.count else ""
-        message = f"stopped after {bar.n}{of} images; the same command resumes from there"
+        message = f"stopped after {done}{of} images; the same command resumes from there"
         raise Stopped(message, exit_code(stop)) from None
     finally:
-        reader.close()
         bar.close()
+
+
+def _classified(
+    paths: Iterator[Path], count: int | None, models: Models, config: Config, journal: Journal
+) -> Iterator[list[Line]]:
+    """Lines of the files that are left, a batch at a time, by the engine that the configuration names."""
+    results = ENGINES.get(config.infer.engine or config.runtime.engine).map_batches(
+        BuildClassifier(models, config),
+        _batches(paths, journal.batch),
+        count=None if count is None else -(-(count - journal.done) // journal.batch),
+        runtime=config.runtime.model_copy(update={"precision": "bf16" if models.policy.bf16 else "fp32"}),
+        device=models.policy.device,
+    )
+    with closing(results):
+        for lines in results:
+            _require_visible(lines)
+            yield lines
+
+
+def _require_visible(lines: Iterable[Line]) -> None:
+    """Raise UserError for a file that is here, but not on the node that should have read it."""
+    for line in lines:
+        if (node := line.pop(NODE, None)) and stamp(Path(line["path"])):
+            raise UserError(
+                f"{printable(line['path'])}: it is here, but node {node} does not find it; put the images into a file "
+                "system that all nodes mount at the same path, or use SET=infer.engine=local"
+            )
 
 
 def _batches(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
     while batch := list(islice(paths, size)):
         yield batch
-
-
-def _classify(lines: list[Line], pixels: np.ndarray, models: Models) -> None:
-    """Put the probabilities into the lines of images that could be read."""
-    if not len(pixels):
-        return
-    good = [line for line in lines if "bad" not in line]
-    for name, model in (("p", models.policy), ("reference", models.reference)):
-        if model:
-            for line, row in zip(good, model.log_probs(pixels).exp().tolist(), strict=True):
-                line[name] = [round(p, DIGITS) for p in row]
 
 
 def _count(lines: Iterator[Line]) -> tuple[int, int, str]:

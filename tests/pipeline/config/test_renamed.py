@@ -95,6 +95,17 @@ def test_settings_of_rounds_change_no_hash() -> None:
     assert original_settings({"rounds": rounds})["rounds"] == rounds
 
 
+def test_a_configuration_without_engines_is_that_of_one_process() -> None:
+    """Earlier versions computed in one process; an engine changes no stage's hash, since the results are the same."""
+    earlier = with_added({"runtime": {"threads": 2}, "infer": {"top_k": 1}})
+    assert earlier["runtime"] == {"threads": 2, "engine": "local", "ray_workers": None}
+    assert earlier["infer"] == {"top_k": 1, "engine": None}
+    plain = parse_config({"images": {"source": "digits"}}, "test")
+    other = parse_config({"images": {"source": "digits"}, "runtime": {"engine": "ray", "ray_workers": 2}}, "test")
+    for stage in ("reference", "collect", "reward", "ppo"):
+        assert RunFolder(plain).stage(stage).settings == RunFolder(other).stage(stage).settings
+
+
 def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> None:
     """They are on now, and were not there before: neither changes the hash of the settings. Another speed does."""
 

@@ -28,7 +28,7 @@ def test_an_old_key_is_rejected_with_its_new_name(old: Path) -> None:
 
 def test_a_kept_configuration_is_translated(old: Path) -> None:
     assert load_saved_config(old).infer.contact_sheet == 7
-    assert read_saved_tree(old)["infer"] == {"contact_sheet": 7}
+    assert read_saved_tree(old)["infer"] == {"contact_sheet": 7, "engine": None}
     old.write_text("images: {source: digits}\ninfer: none\n")
     with pytest.raises(UserError, match="infer"):
         load_saved_config(old)
