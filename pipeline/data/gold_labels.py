@@ -78,5 +78,5 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
 def read_gold_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
     """Gold labels from the table's image source (for a folder: the names of its sub-folders); -1 if unknown."""
     index = {name: number for number, name in enumerate(classes)}
-    labels = [index.get(table.source.label(key) or "", -1) for key in table.paths]
-    return GoldLabels(classes, np.array(labels, dtype=np.int64))
+    labels = (index.get(table.source.label(key) or "", -1) for key in table.paths)
+    return GoldLabels(classes, np.fromiter(labels, np.int64, len(table)))

@@ -60,7 +60,10 @@ def printable(name: object) -> str:
 
     Bytes that are not UTF-8 and control characters are shown as Python writes them (`\\xe9`, `\\n`).
     """
-    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    text = str(name)
+    if text.isprintable():  # then it has no bytes that are not UTF-8 either
+        return text
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
