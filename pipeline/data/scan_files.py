@@ -6,23 +6,17 @@ that a first opening that is killed continues where it stopped.
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import ipc
 
+from pipeline.data.sources.arrow_file import info_of, read_arrow, with_info, write_arrow
 from pipeline.data.sources.listing import SCHEMA
-from pipeline.run.atomic_files import writing
-
-_log = logging.getLogger(__name__)
 
 UNREAD, READ, RETRY = 0, 1, 2  # states of an entry; RETRY: read, but limits may be higher next time
 BATCH = 65_536  # rows written at a time
@@ -36,7 +30,6 @@ RESULTS = pa.schema(
 )
 ROWS = pa.schema([*SCHEMA, *RESULTS])
 PART = pa.schema([SCHEMA.field(name) for name in ("key", "size", "time")] + list(RESULTS))
-_METADATA = b"image-rlhf"
 
 
 @dataclass(frozen=True)
@@ -58,44 +51,6 @@ class ScanInfo:
 
 def new_token() -> str:
     return secrets.token_hex(8)
-
-
-def with_info(schema: pa.Schema, info: dict[str, object]) -> pa.Schema:
-    """A schema that carries some values."""
-    return schema.with_metadata({_METADATA: json.dumps(info).encode()})
-
-
-def info_of(schema: pa.Schema) -> dict[str, object]:
-    """The values that `with_info` added."""
-    return dict(json.loads((schema.metadata or {}).get(_METADATA, b"{}")))
-
-
-def write_arrow(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    """Replace an Arrow file, so that a reader, or a power cut, sees the old content or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with writing(path), partial.open("wb") as file:
-            with ipc.new_file(file, schema) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_arrow(path: Path, schema: pa.Schema) -> pa.Table | None:
-    """A memory-mapped Arrow file; None if it is missing, damaged, or has other columns."""
-    try:
-        table = ipc.open_file(pa.memory_map(str(path))).read_all()
-    except FileNotFoundError:
-        return None
-    except (OSError, pa.ArrowInvalid) as error:
-        _log.warning("%s: %s; it is made again", path, str(error).splitlines()[0])
-        return None
-    return table if table.schema.equals(schema, check_metadata=False) else None
 
 
 def stored_scan(folder: Path) -> tuple[pa.Table, ScanInfo] | None:

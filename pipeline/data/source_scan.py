@@ -23,13 +23,12 @@ from pipeline.data.scan_files import (
     ScanInfo,
     new_token,
     parts_of,
-    read_arrow,
     stored_scan,
-    write_arrow,
     write_scan,
 )
 from pipeline.data.scan_threads import Outcome, read_entries
 from pipeline.data.sources import ImageSource
+from pipeline.data.sources.arrow_file import read_arrow, write_arrow
 from pipeline.data.sources.listing import SCHEMA
 from pipeline.run.atomic_files import short_hash
 

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from pipeline.config import ImagesConfig
 from pipeline.data.columns import IdColumn, KeyColumn, SplitColumn, decode_key
-from pipeline.data.scan_files import Results, info_of, read_arrow, with_info, write_arrow
+from pipeline.data.scan_files import Results
 from pipeline.data.sources import SPLITS
+from pipeline.data.sources.arrow_file import info_of, read_arrow, with_info, write_arrow
 from pipeline.run.atomic_files import short_hash
 
 BATCH = 2**20  # rows of a batch; a column of one batch is used where it lies in the file

@@ -145,3 +145,11 @@ def read_verified(source: ImageSource, key: str, image: str, max_bytes: int) -> 
     if identity(data) != image:
         raise BadImage("its content has changed since the images were listed; run the command again")
     return data
+
+
+def folder_label(key: str) -> str | None:
+    """The class: the first folder below the split's (or the root)."""
+    parts = key.split("/")[:-1]
+    if parts and parts[0] in SPLITS:
+        parts = parts[1:]
+    return parts[0] if parts else None

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.decode import read_file
-from pipeline.data.sources.base import SPLITS, Entry, ImageSource
+from pipeline.data.sources.base import SPLITS, Entry, ImageSource, folder_label
 from pipeline.data.sources.folder_listing import folder_batches
 from pipeline.data.sources.listing import entries_of
+from pipeline.data.sources.remote_folder import RemoteFolderSource
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ class FolderSource(ImageSource):
         self._prefix = os.path.join(os.path.abspath(root), "")  # noqa: PTH118  as texts: a Path for every file is slow
 
     @classmethod
-    def open(cls, config: ImagesConfig, cache: Path) -> FolderSource:
+    def open(cls, config: ImagesConfig, cache: Path) -> ImageSource:
         root = config.root
         assert root is not None
+        if isinstance(root, str):
+            return RemoteFolderSource.open(config, cache)
         if not root.is_dir():
             hint = "; `make data DATA=ants_bees` downloads the tutorial's" if "hymenoptera" in root.name else ""
             raise UserError(f"images.root: there is no folder {root}{hint}")
@@ -73,11 +76,3 @@ class FolderSource(ImageSource):
 
     def label(self, key: str) -> str | None:
         return folder_label(key)
-
-
-def folder_label(key: str) -> str | None:
-    """The class: the first folder below the split's (or the root)."""
-    parts = key.split("/")[:-1]
-    if parts and parts[0] in SPLITS:
-        parts = parts[1:]
-    return parts[0] if parts else None

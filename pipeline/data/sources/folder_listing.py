@@ -90,11 +90,25 @@ def _received(file: IO[bytes]) -> Iterator[_Columns]:
 
 
 def _batch(columns: _Columns, folders: set[str]) -> pa.RecordBatch:
-    """The split is the top folder's name; without val/ and test/ the content decides.
+    """The split is the top folder's name; without val/ and test/ the content decides."""
+    split, outside = split_columns(columns.keys, folders)
+    unknown = columns.sizes == UNKNOWN
+    return batch_of(
+        columns.keys,
+        split=split,
+        problem=_problems(columns.kinds),
+        outside=outside,
+        size=pa.array(columns.sizes, mask=unknown),
+        time=pa.array(columns.times, mask=unknown),
+    )
+
+
+def split_columns(keys: pa.Array, folders: set[str]) -> tuple[pa.Array, pa.Array | None]:
+    """The columns `split` and `outside` of files, by the folders of the splits that there are.
 
     Files outside val/ and test/ are training images if there is no train/; otherwise they are left out.
     """
-    keys, count = columns.keys, len(columns.keys)
+    count = len(keys)
     within = {name: _starts_with(keys, f"{name}/".encode()) for name in sorted(folders)}
     inside = np.logical_or.reduce([np.zeros(count, bool), *within.values()])
     split, none = np.full(count, SPLITS.index("train"), np.int8), np.zeros(count, bool)
@@ -109,15 +123,7 @@ def _batch(columns: _Columns, folders: set[str]) -> pa.RecordBatch:
         outside = pa.array(np.where(inside, None, reason), pa.string())
     elif not folders:
         none[:] = True
-    unknown = columns.sizes == UNKNOWN
-    return batch_of(
-        keys,
-        split=pa.array(split, mask=none),
-        problem=_problems(columns.kinds),
-        outside=outside,
-        size=pa.array(columns.sizes, mask=unknown),
-        time=pa.array(columns.times, mask=unknown),
-    )
+    return pa.array(split, mask=none), outside
 
 
 def _problems(kinds: np.ndarray) -> pa.Array:
