@@ -79,7 +79,10 @@ class Column(ABC):
                 raise IndexError(f"row {rows} of {len(self)}")
             return self.texts(row, row + 1)[0]
         if isinstance(rows, slice):
-            rows = np.arange(len(self))[rows]
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return np.array(self.texts(start, max(start, stop)), dtype=object)
+            rows = np.arange(start, stop, step)
         rows = np.asarray(rows)
         if rows.dtype == bool:
             rows = np.flatnonzero(rows)

@@ -61,7 +61,7 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     if configured:
         return tuple(configured)
     source, place = table.source, table.source.place
-    names = source.class_names() or sorted({name for key in table.paths if (name := source.label(key))})
+    names = source.class_names() or sorted(source.labels_of(table.paths))
     for name in names:
         if printable(name) != name:
             raise UserError(

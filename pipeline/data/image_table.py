@@ -27,7 +27,7 @@ from pipeline.data.sources import IMAGE_SOURCES, ImageSource
 from pipeline.data.sources.base import read_verified
 from pipeline.data.table_file import Choice, Columns, Exclusion, Skipped, TableFile
 from pipeline.errors import UserError
-from pipeline.run.atomic_files import printable
+from pipeline.run.atomic_files import copy_atomically, printable
 
 __all__ = ["ImageTable", "Skipped", "read_images"]
 
@@ -44,6 +44,7 @@ class ImageTable:
         paths: [N] keys of the source; relative POSIX paths where it is a folder.
         splits: [N] train, val or test.
         skipped: files left out, with reasons.
+        listed: images.csv of this table, if it was written before.
     """
 
     source: ImageSource
@@ -51,6 +52,7 @@ class ImageTable:
     paths: Column | np.ndarray
     splits: Column | np.ndarray
     skipped: Sequence[Skipped]
+    listed: Path | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,7 +97,12 @@ class ImageTable:
 
     def write(self, path: Path) -> None:
         """Write images.csv: every file, whether it is used, and the reason if not."""
-        write_images_csv(path, self.paths, self.ids, self.splits, self.skipped)
+        if self.listed is None:
+            write_images_csv(path, self.paths, self.ids, self.splits, self.skipped)
+            return
+        if not self.listed.is_file():
+            write_images_csv(self.listed, self.paths, self.ids, self.splits, self.skipped)
+        copy_atomically(self.listed, path)
 
 
 def read_images(
@@ -121,7 +128,7 @@ def read_images(
         cache, config, limit_mb=limit_mb, decode_seconds=decode_seconds, transform=transform
     ) as pixels:
         columns = _columns(source, pixels, config)
-    table = ImageTable(source, columns.ids, columns.keys, columns.splits, columns.skipped)
+    table = ImageTable(source, columns.ids, columns.keys, columns.splits, columns.skipped, columns.listed)
     _check(table, config)
     _report_missing_pixels(source, pixels, columns.rows)
     return table, pixels.reader(source, columns.ids, columns.keys, columns.rows)

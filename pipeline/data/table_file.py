@@ -57,13 +57,14 @@ class SkippedFiles(Sequence[Skipped]):
 
 
 class Columns(NamedTuple):
-    """The columns of a table; `rows` [N] are those of the pixel cache."""
+    """The columns of a table. `rows` [N] are those of the pixel cache; `listed` is where its images.csv may be kept."""
 
     ids: IdColumn
     keys: KeyColumn
     splits: SplitColumn
     rows: np.ndarray
     skipped: SkippedFiles
+    listed: Path
 
 
 class TableFile:
@@ -76,6 +77,7 @@ class TableFile:
     def __init__(self, folder: Path, config: ImagesConfig) -> None:
         settings = short_hash(json.dumps([config.exclude, config.heldout_fraction]))
         self._table, self._skipped = (folder / f"{settings}.{name}.arrow" for name in ("table", "skipped"))
+        self._listed = folder / f"{settings}.csv"
 
     def read(self, token: str) -> Columns | None:
         """The table that was made of the scan with this token; None if there is none."""
@@ -91,6 +93,7 @@ class TableFile:
             SplitColumn(_numbers(split)),
             _numbers(row),
             SkippedFiles(skipped),
+            self._listed,
         )
 
     def write(self, token: str, listing: pa.Table, choice: Choice) -> None:
@@ -107,6 +110,7 @@ class TableFile:
                 reasons = pa.array([choice.reason(entry) for entry in some.tolist()], pa.large_string())
                 yield pa.RecordBatch.from_arrays([_array(keys.take(some).combine_chunks()), reasons], schema=SKIPPED)
 
+        self._listed.unlink(missing_ok=True)
         write_arrow(self._skipped, with_info(SKIPPED, info), skipped())
         write_arrow(self._table, with_info(TABLE, info), table())
 

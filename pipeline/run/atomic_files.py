@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,17 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """Replace `path` by a copy of a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with writing(path):
+            shutil.copyfile(source, partial)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -130,6 +130,10 @@ class ImageSource(ABC):
     def label(self, key: str) -> str | None:
         """The true class; None if it is not known. Only pipeline.data.gold_labels calls this."""
 
+    def labels_of(self, keys: Iterable[str]) -> set[str]:
+        """The classes that occur. As `label`, only for pipeline.data.gold_labels."""
+        return {name for key in keys if (name := self.label(key))}
+
     def class_names(self) -> tuple[str, ...] | None:
         """All classes in the order of the models' outputs; None: the labels that occur, in alphabetical order."""
         return None

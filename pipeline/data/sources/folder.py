@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,3 +76,9 @@ class FolderSource(ImageSource):
 
     def label(self, key: str) -> str | None:
         return folder_label(key)
+
+    def labels_of(self, keys: Iterable[str]) -> set[str]:
+        if type(self).label is not FolderSource.label:  # a subclass has labels of its own
+            return super().labels_of(keys)
+        folders = {key.rpartition("/")[0] for key in keys}
+        return {name for folder in folders if (name := folder_label(f"{folder}/"))}

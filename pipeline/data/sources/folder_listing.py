@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.sources.base import SPLITS
-from pipeline.data.sources.folder_worker import LINKED_FOLDER, NO_FILE, UNKNOWN, list_files
+from pipeline.data.sources.folder_worker import LINKED_FOLDER, NO_FILE, UNKNOWN, encoded, list_files
 from pipeline.data.sources.listing import SCHEMA, batch_of
 from pipeline.errors import UserError
 
@@ -51,18 +51,22 @@ def folder_batches(root: str, expected: int, folders: set[str]) -> Iterator[pa.R
 
 def _here(root: str) -> Iterator[_Columns]:
     for files in list_files(root):
-        numbers = (np.frombuffer(column, np.int64) for column in (files.sizes, files.times))
-        yield _Columns(pa.array(files.keys, pa.large_binary()), *numbers, np.frombuffer(files.kinds, np.uint8))
+        data, lengths = encoded(files.keys)
+        numbers = [np.frombuffer(column, np.int64) for column in (lengths, files.sizes, files.times)]
+        yield _columns(data, *numbers, np.frombuffer(files.kinds, np.uint8))
 
 
 def _by_processes(root: str) -> Iterator[_Columns]:
     """As `_here`. Each process writes a temporary file, so that none waits for another to be read."""
     shares = min(8, os.cpu_count() or 1)
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
     script = str(Path(__file__).with_name("folder_worker.py"))
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(shares)]
         started = [
-            subprocess.Popen([sys.executable, "-S", script, root, str(share), str(shares)], stdout=output)
+            subprocess.Popen(
+                [sys.executable, "-S", script, root, str(share), str(shares)], stdout=output, env=environment
+            )
             for share, output in enumerate(outputs)
         ]
         try:
@@ -83,10 +87,15 @@ def _received(file: IO[bytes]) -> Iterator[_Columns]:
         count, size = struct.unpack("<qq", header)
         lengths, sizes, times = (np.frombuffer(read(8 * count), np.int64) for _ in range(3))
         kinds = np.frombuffer(read(count), np.uint8)
-        offsets = np.zeros(count + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(read(size))]
-        yield _Columns(pa.LargeBinaryArray.from_buffers(pa.large_binary(), count, buffers), sizes, times, kinds)
+        yield _columns(read(size), lengths, sizes, times, kinds)
+
+
+def _columns(data: bytes, lengths: np.ndarray, sizes: np.ndarray, times: np.ndarray, kinds: np.ndarray) -> _Columns:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    keys = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(lengths), buffers)
+    return _Columns(keys, sizes, times, kinds)
 
 
 def _batch(columns: _Columns, folders: set[str]) -> pa.RecordBatch:
