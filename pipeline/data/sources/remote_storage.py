@@ -58,7 +58,7 @@ class RemoteStorage(Storage):
     """
 
     def __init__(self, files: Any, protocol: str, cache: BlockCache) -> None:
-        self._files, self._protocol, self._cache = files, protocol, cache
+        self._files, self._cache, self.prefix = files, cache, f"{protocol}://"
 
     def stat(self, path: str) -> StoredFile | None:
         try:
@@ -97,7 +97,7 @@ class RemoteStorage(Storage):
             return self._ask(place, lambda: self._files.ls(place, detail=True, refresh=True))
         except FileNotFoundError:
             raise UserError(
-                f"images.root: there is no {self._protocol}://{place}; check the bucket's name and the path"
+                f"images.root: there is no {self.prefix}{place}; check the bucket's name and the path"
             ) from None
 
     def _file(self, found: dict[str, Any]) -> StoredFile:
@@ -129,7 +129,7 @@ class RemoteStorage(Storage):
             FileNotFoundError: there is no such file.
             UserError: no access, no credentials, or it failed ATTEMPTS times.
         """
-        address = f"{self._protocol}://{path}"
+        address = f"{self.prefix}{path}"
         for attempt in range(ATTEMPTS):
             try:
                 return call()

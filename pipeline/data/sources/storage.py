@@ -45,7 +45,13 @@ class StoredFile:
 
 
 class Storage(ABC):
-    """Files to list and to read in ranges. Thread-safe."""
+    """Files to list and to read in ranges. Thread-safe.
+
+    Attributes:
+        prefix: what an address has before the path, for messages.
+    """
+
+    prefix = ""
 
     @abstractmethod
     def stat(self, path: str) -> StoredFile | None:
@@ -196,13 +202,13 @@ def find_shards(storage: Storage, root: str, suffix: str) -> tuple[str, list[Sto
             found += storage.glob(path)
         elif len(paths) > 1:
             raise UserError(
-                f"images.root: {path} is missing, one of the {len(paths)} files of {root}; copy it there, or change the range"
+                f"images.root: {storage.prefix}{path} is missing, one of the {len(paths)} files of {storage.prefix}{root}; copy it there, or change the range"
             )
         else:
             found += [file for file in storage.below(path) if file.path.endswith(suffix)]
     if not found:
         raise UserError(
-            f"images.root: there is no file *{suffix} in {root}; name a file, a folder, or files with * or {{0..9}}"
+            f"images.root: there is no file *{suffix} in {storage.prefix}{root}; name a file, a folder, or files with * or {{0..9}}"
         )
     files = sorted({file.path: file for file in found}.values(), key=lambda file: file.path)
     folders = {file.path.rsplit("/", 1)[0] for file in files}
