@@ -14,7 +14,9 @@ from support.shards import sample_tar, striped, write_parquet
 from pipeline.config import ImagesConfig
 from pipeline.data.image_table import read_images
 from pipeline.data.sources import identity
-from pipeline.data.sources.remote_storage import ATTEMPTS
+from pipeline.data.sources.block_cache import BLOCK_BYTES, BlockCache
+from pipeline.data.sources.remote_storage import ATTEMPTS, RemoteStorage
+from pipeline.data.sources.storage import StoredFile
 from pipeline.errors import UserError
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed (extra `remote`)")
@@ -89,6 +91,7 @@ def test_every_image_is_whole_whatever_fails(bucket: FaultyProxy, tmp_path: Path
     assert torch.equal(pixels.batch(torch.arange(COUNT)), expected.batch(torch.arange(COUNT)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_failure_is_repeated(bucket: FaultyProxy, tmp_path: Path, fault: str) -> None:
     bucket.faults = (fault,)
@@ -119,9 +122,7 @@ def test_an_error_that_stays_ends_the_command_and_is_resumed_from(
 ) -> None:
     """Images that cannot be reached are not taken for bad ones."""
     bucket.faults, bucket.failures = ("short",), ATTEMPTS
-    message = (
-        r"s3://pictures/shards/train-00\d\.tar: failed 6 times, .* bytes instead of .*; run the same command again"
-    )
+    message = r"s3://pictures/shards/train-00\d\.tar: failed 6 times, the last time with .*; run the same command again"
     with pytest.raises(UserError, match=message):
         read_images(config("webdataset"), tmp_path / "cache")
     bucket.faults = ()
@@ -151,6 +152,27 @@ def test_what_the_user_can_fix(bucket: FaultyProxy, tmp_path: Path, monkeypatch:
         UserError, match=r"no credentials .*; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     ):
         opened("s3://pictures/shards/*.tar")
+
+
+class ShortAnswers:
+    """A file system that answers with too few bytes, some times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def cat_file(self, path: str, start: int, end: int) -> bytes:
+        self.times -= 1
+        return bytes(end - start - (self.times >= 0))
+
+
+def test_an_answer_of_another_length_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the storage sends no checksum."""
+    monkeypatch.setattr("pipeline.data.sources.remote_storage.FIRST_WAIT", 0)
+    file = StoredFile("bucket/a", 100, 1)
+    for cache in (BlockCache(tmp_path, 10 * BLOCK_BYTES), BlockCache(tmp_path / "none", 0)):
+        assert RemoteStorage(ShortAnswers(3), "s3", cache).read(file, 0, 100) == bytes(100)
+    with pytest.raises(UserError, match=r"s3://bucket/b: failed 6 times, .* has 99 bytes instead of 100; run the same"):
+        RemoteStorage(ShortAnswers(6), "s3", cache).read(StoredFile("bucket/b", 100, 1), 0, 100)
 
 
 def test_a_password_is_not_saved_with_the_run() -> None:
