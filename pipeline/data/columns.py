@@ -157,7 +157,7 @@ class SplitColumn(Column):
         return [SPLITS[code] for code in self.codes[rows].tolist()]
 
     def __eq__(self, name: object) -> np.ndarray:  # type: ignore[override]
-        return self.codes == (SPLITS.index(name) if name in SPLITS else -1)  # type: ignore[arg-type]
+        return self.codes == (SPLITS.index(name) if name in SPLITS else -1)
 
     __hash__ = None  # type: ignore[assignment]
 

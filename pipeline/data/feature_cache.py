@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ class Features:
 def load_features(
     split: Split,
     pixels: Pixels,
-    ids: np.ndarray,
+    ids: Iterable[str],
     transform: Transform,
     *,
     cache: Path,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.columns import Column
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable
@@ -43,7 +44,7 @@ class GoldLabels:
         """Those of some images."""
         return GoldLabels(self.classes, self.labels[rows])
 
-    def by_image(self, ids: np.ndarray) -> dict[str, str]:
+    def by_image(self, ids: Column | np.ndarray) -> dict[str, str]:
         """True class of every image whose class is known, by id.
 
         Args:

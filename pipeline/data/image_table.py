@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import ImagesConfig
-from pipeline.data.columns import STEP, Column, IdColumn, Positions
+from pipeline.data.columns import STEP, Column, IdColumn, Positions, SplitColumn
 from pipeline.data.decode_limits import DECODE_SECONDS
 from pipeline.data.images_csv import write_images_csv
 from pipeline.data.pixel_cache import NOT_STORED, PixelCache, Pixels
@@ -50,7 +50,7 @@ class ImageTable:
     source: ImageSource
     ids: Column | np.ndarray
     paths: Column | np.ndarray
-    splits: Column | np.ndarray
+    splits: SplitColumn | np.ndarray
     skipped: Sequence[Skipped]
     listed: Path | None = None
 

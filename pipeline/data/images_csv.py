@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,13 +32,13 @@ def write_images_csv(path: Path, paths: Any, ids: Any, splits: Any, skipped: Seq
         with writing(path), partial.open("wb") as file:
             file.write(b"path,image,split,used,reason\n")
             for rows in _steps(len(ids)):
-                used = [np.asarray(column[rows]) for column in (paths, ids, splits)]
-                file.write(_lines(*used, True, [""] * len(used[0])))
+                used = [column[rows].tolist() for column in (paths, ids, splits)]
+                file.write(_lines(used[0], used[1], used[2], used=True, reasons=[""] * len(used[0])))
             for rows in _steps(len(skipped)):
                 some = skipped[rows]
                 empty = [""] * len(some)
                 names, reasons = [s.path for s in some], [printable(s.reason) for s in some]
-                file.write(_lines(names, empty, empty, False, reasons))
+                file.write(_lines(names, empty, empty, used=False, reasons=reasons))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -52,7 +51,7 @@ def _steps(count: int) -> Iterator[slice]:
 
 
 def _lines(
-    paths: Sequence[str], ids: Sequence[str], splits: Sequence[str], used: bool, reasons: Sequence[str]
+    paths: Sequence[str], ids: Sequence[str], splits: Sequence[str], *, used: bool, reasons: Sequence[str]
 ) -> bytes:
     """Some rows as pandas writes them, of which Arrow's faster writer is used where no cell needs quotes."""
     columns = {"path": [printable(path) for path in paths], "image": ids, "split": splits}

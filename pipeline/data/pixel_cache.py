@@ -16,6 +16,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from pipeline.config import ImagesConfig
+from pipeline.data.columns import IdColumn, KeyColumn
 from pipeline.data.decode import BadImage
 from pipeline.data.decode_limits import DECODE_SECONDS, Limits
 from pipeline.data.decoder_pool import shared_decoders
@@ -144,7 +145,7 @@ class PixelCache:
         self._sorted = (ids[order], rows[order])
         self._recent = {}
 
-    def reader(self, source: ImageSource, ids: np.ndarray, keys: object, rows: np.ndarray) -> Pixels:
+    def reader(self, source: ImageSource, ids: IdColumn, keys: KeyColumn, rows: np.ndarray) -> Pixels:
         """Pixels of the images with these ids [N], keys [N] and rows [N] of the cache, by row number of the table."""
         return Pixels(self, source, ids, keys, rows)
 
@@ -152,7 +153,9 @@ class PixelCache:
 class Pixels:
     """uint8 images [N, size, size, 3] of a table, by row number; images that did not fit into the cache are decoded again."""
 
-    def __init__(self, cache: PixelCache, source: ImageSource, ids: np.ndarray, keys: object, rows: np.ndarray) -> None:
+    def __init__(
+        self, cache: PixelCache, source: ImageSource, ids: IdColumn, keys: KeyColumn, rows: np.ndarray
+    ) -> None:
         self._cache, self._source, self._ids, self._keys, self._row = cache, source, ids, keys, rows
         stored = (cache.folder / "images.u8").stat().st_size // cache.image_bytes
         self._map = (
@@ -176,7 +179,7 @@ class Pixels:
     def _one(self, row: int) -> np.ndarray:
         if self._row[row] >= 0 and self._map is not None:
             return np.asarray(self._map[self._row[row]])
-        cache, key = self._cache, self._keys[row]  # type: ignore[index]
+        cache, key = self._cache, self._keys[row]
         try:
             data = read_verified(self._source, key, self._ids[row], cache.config.max_megabytes * 2**20)
             return shared_decoders().pixels(data, cache.transform, cache.limits)

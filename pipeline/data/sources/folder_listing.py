@@ -52,8 +52,8 @@ def folder_batches(root: str, expected: int, folders: set[str]) -> Iterator[pa.R
 def _here(root: str) -> Iterator[_Columns]:
     for files in list_files(root):
         data, lengths = encoded(files.keys)
-        numbers = [np.frombuffer(column, np.int64) for column in (lengths, files.sizes, files.times)]
-        yield _columns(data, *numbers, np.frombuffer(files.kinds, np.uint8))
+        sizes, times, kinds = np.frombuffer(files.sizes, np.int64), np.frombuffer(files.times, np.int64), files.kinds
+        yield _columns(data, np.frombuffer(lengths, np.int64), sizes, times, np.frombuffer(kinds, np.uint8))
 
 
 def _by_processes(root: str) -> Iterator[_Columns]:
@@ -129,7 +129,7 @@ def split_columns(keys: pa.Array, folders: set[str]) -> tuple[pa.Array, pa.Array
     if "train" in folders:
         none[~inside] = True
         reason = f"not in {', '.join(f'{folder}/' for folder in sorted(folders))}"
-        outside = pa.array(np.where(inside, None, reason), pa.string())
+        outside = pc.if_else(pa.array(inside), pa.scalar(None, pa.string()), reason)
     elif not folders:
         none[:] = True
     return pa.array(split, mask=none), outside

@@ -179,7 +179,7 @@ class ShardSource(ImageSource):
         for number in range(len(self.files)):
             found.update(self.catalog(number)[1]["labels"])
         numbers = all(label.isascii() and label.isdigit() for label in found)
-        return tuple(sorted(found, key=int if numbers else None)) or None  # type: ignore[arg-type]
+        return tuple(sorted(found, key=int if numbers else None)) or None
 
     def shard_of(self, key: str, separator: str) -> tuple[int, str]:
         """The number of a key's shard, and the rest of the key.

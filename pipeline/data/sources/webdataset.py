@@ -134,7 +134,7 @@ def _members(stream: IO[bytes], file: StoredFile) -> tuple[list[bytes], array[in
     offsets, sizes, classes = array("q"), array("q"), {}
     with tarfile.open(fileobj=stream, mode="r:", errors="surrogateescape") as tar:
         while (member := tar.next()) is not None:
-            tar.members = []  # they would be kept
+            tar.members = []  # type: ignore[attr-defined]  # they would be kept
             name = member.name.removeprefix("./")
             if not member.isreg() or member.sparse is not None or any(p.startswith(".") for p in name.split("/")):
                 continue
