@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from click.testing import CliRunner
 from support.shards import sample_tar, striped, write_parquet, write_tar
 
 from pipeline.config import ImagesConfig
@@ -19,6 +20,7 @@ from pipeline.data.pixel_cache import Pixels
 from pipeline.data.sources import identity
 from pipeline.data.sources.braces import expand_braces
 from pipeline.errors import UserError
+from stages.cli import main
 
 NUMBERS = range(24)
 
@@ -167,6 +169,26 @@ def test_damaged_parquet_files_are_refused(shards: Path, tmp_path: Path) -> None
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"not a readable Parquet file: .*; copy it again, or leave it out"):
         opened(tmp_path, "parquet", shards)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("{source: webdataset, root: 'shards/train-{000..009}.tar'}", "train-002.tar is missing, one of the 10 files"),
+        ("{source: parquet, root: shards, image_column: photo}", "there is no column 'photo'"),
+        ("{source: webdataset, root: shards/data/train-00000-of-00001.parquet}", "not a readable tar file"),
+        ("{source: parquet, root: nowhere}", "there is no file *.parquet in"),
+    ],
+)
+def test_the_command_ends_with_one_sentence(shards: Path, tmp_path: Path, images: str, message: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"images: {images}\nmodel: {{backbone: shufflenet_v2_x0_5, weights: none}}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        result = CliRunner().invoke(main, ["reference", "--config", "c.yaml"])
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
 
 
 def test_roots_that_name_nothing(shards: Path, tmp_path: Path) -> None:
