@@ -122,6 +122,8 @@ def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> N
     assert with_added(tree)["collect"]["simulated"]["seconds"] is False, "as that version behaved"
     for name in ("store", "strategy", "audit_fraction", "audit_width", "grid_tiles", "first_rows"):
         del tree["collect"][name]
+    for name in ("image_column", "label_column", "remote_cache_mb"):
+        del tree["images"][name]
     tree["images"]["size"] = 224
     before = {name: tree[name] for name in ("seed", "images", "collect")}
     assert settings() == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
