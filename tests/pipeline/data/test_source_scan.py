@@ -117,6 +117,22 @@ def test_a_part_of_the_cache_that_is_gone_is_made_again(root: Path, tmp_path: Pa
     assert torch.equal(after.batch(torch.arange(COUNT)), expected)
 
 
+def test_rows_of_a_cache_that_was_filled_anew_are_not_mixed_up(root: Path, tmp_path: Path) -> None:
+    config = ImagesConfig(root=root, size=16)
+    _, before = read_images(config, tmp_path / "cache")
+    expected = before.batch(torch.arange(COUNT))
+    for name in ("images.u8", "ids.u64"):
+        (path,) = (tmp_path / "cache").rglob(name)
+        path.unlink()
+    other = tmp_path / "other"
+    for number in range(COUNT + 10):
+        (other / "train").mkdir(parents=True, exist_ok=True)
+        (other / "train" / f"{number}.png").write_bytes(striped(200 + number))
+    read_images(ImagesConfig(root=other, size=16), tmp_path / "cache")
+    _, after = read_images(config, tmp_path / "cache")
+    assert torch.equal(after.batch(torch.arange(COUNT)), expected)
+
+
 def test_a_damaged_file_is_made_again(root: Path, tmp_path: Path) -> None:
     config = ImagesConfig(root=root, size=16)
     first = read_images(config, tmp_path / "cache")[0].fingerprint
