@@ -104,7 +104,8 @@ def check_names(
     """Raise FeedbackError for the first row with an unknown image or class."""
     if images is not None:
         for column in frame.columns.intersection(["image_a", "image_b", "image"]):
-            _check_valid(frame, frame[column].isin(images), path, column, "there is no such image")
+            known = [image for image in frame[column].unique() if image in images]
+            _check_valid(frame, frame[column].isin(known), path, column, "there is no such image")
     if classes is not None:
         among = f"it is not one of the classes {', '.join(classes)}"
         for schema in schemas_of("pairwise" if "choice" in frame else "per_image"):

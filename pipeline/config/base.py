@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,8 @@ MAX_IMAGE_SIZE = 4096  # pixels; a square of that side is 48 MiB as a uint8 imag
 MAX_CLASSES = 50_000  # ImageNet-21k has 21,841
 MAX_TEXT = 4096  # characters of a setting; the longest path of Linux
 MAX_MEMBERS = 100  # of an ensemble of reward networks
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 Trainable = Literal["head", "last_block", "all", "lora"]
 
@@ -33,6 +36,22 @@ def expand_path(path: str | Path | None) -> str | Path | None:
         return path
     plain_text(path)
     return plain_text(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111
+
+
+def expand_address(text: str) -> Path | str:
+    """A path with ~ and environment variables replaced, or an address (s3://...), which stays a text.
+
+    Raises:
+        ValueError: it is neither, or has a password, which would be saved with every run.
+    """
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    expanded = str(expand_path(text))
+    if not _ADDRESS.match(text):
+        return Path(expanded)
+    if re.match(r"[^/]+://[^/]*:[^/]*@", expanded):
+        raise ValueError("has a password, which would be saved with the run; give it in the environment")
+    return expanded
 
 
 def plain_text(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from feedback_store.errors import FeedbackError
-from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE, Fraction, Section, expand_path
+from pipeline.config.base import MAX_CLASSES, MAX_IMAGE_SIZE, Fraction, Section, expand_address
 
 
 class AugmentConfig(Section):
@@ -20,9 +20,24 @@ class AugmentConfig(Section):
 
 class ImagesConfig(Section):
     source: str = Field(
-        "folder", description="where images come from: digits (embedded), folder, or a source that a package adds"
+        "folder",
+        description="where images come from: digits (embedded), folder, webdataset (tar files), parquet, or a source that "
+        "a package adds",
     )
-    root: Path | None = Field(None, description="the folder; for digits, where to write them (runs/.cache/digits)")
+    root: Path | str | None = Field(
+        None,
+        description="the folder, or the tar or Parquet files: a file, a folder, or a pattern such as train-{000..099}.tar; "
+        "a path or an address (s3://, gs://, hf://); for digits, where to write them (runs/.cache/digits)",
+    )
+    image_column: str = Field("image", min_length=1, description="with parquet: the column of image files")
+    label_column: str = Field("label", min_length=1, description="with parquet: the column of classes, if there is one")
+    remote_cache_mb: float = Field(
+        10_240,
+        ge=0,
+        le=1_000_000_000,
+        description="MiB of images from an address that are kept on this machine (runs/.cache/remote); the least recently "
+        "used are removed",
+    )
     classes: list[str] | None = Field(
         None,
         max_length=MAX_CLASSES,
@@ -52,7 +67,10 @@ class ImagesConfig(Section):
     max_megabytes: int = Field(100, ge=1, le=16_384, description="MiB of a file; a larger one is left out unread")
     augment: AugmentConfig = AugmentConfig()
 
-    _paths = field_validator("root", mode="before")(expand_path)
+    @field_validator("root", mode="before")
+    @classmethod
+    def _root(cls, value: object) -> object:
+        return expand_address(value) if isinstance(value, str) else value
 
     @field_validator("source")
     @classmethod

@@ -22,6 +22,8 @@ RENAMED_VALUES: dict[str, dict[str, str]] = {
 }
 # Settings that earlier versions did not have, with the value that corresponds to those versions.
 ADDED: dict[str, Any] = {
+    "images.image_column": "image",
+    "images.label_column": "label",
     "collect.store": "csv",
     "collect.strategy": "uniform",
     "collect.audit_fraction": 0.0,
@@ -60,6 +62,9 @@ EARLIER_DEFAULTS: dict[str, tuple[Any, Any]] = {
     "images.size": (None, 224),
     "collect.simulated.seconds": (True, False),
 }
+
+# Settings that change no result, and are in no hash.
+WITHOUT_EFFECT = ("images.remote_cache_mb",)
 
 Tree = dict[str, Any]
 
@@ -109,6 +114,9 @@ def original_settings(tree: Tree) -> Tree:
         for section, leaf in _places(tree, key):
             if section[leaf] == value:
                 del section[leaf]
+    for key in WITHOUT_EFFECT:
+        for section, leaf in _places(tree, key):
+            del section[leaf]
     return tree
 
 

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -110,7 +110,7 @@ class Features:
 def load_features(
     split: Split,
     pixels: Pixels,
-    ids: np.ndarray,
+    ids: Iterable[str],
     transform: Transform,
     *,
     cache: Path,

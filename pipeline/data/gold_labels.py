@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.columns import Column
 from pipeline.data.image_table import ImageTable
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import printable
@@ -43,7 +44,7 @@ class GoldLabels:
         """Those of some images."""
         return GoldLabels(self.classes, self.labels[rows])
 
-    def by_image(self, ids: np.ndarray) -> dict[str, str]:
+    def by_image(self, ids: Column | np.ndarray) -> dict[str, str]:
         """True class of every image whose class is known, by id.
 
         Args:
@@ -61,7 +62,7 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
     if configured:
         return tuple(configured)
     source, place = table.source, table.source.place
-    names = source.class_names() or sorted({name for key in table.paths if (name := source.label(key))})
+    names = source.class_names() or sorted(source.labels_of(table.paths))
     for name in names:
         if printable(name) != name:
             raise UserError(
@@ -78,5 +79,5 @@ def class_names(table: ImageTable, configured: list[str] | None) -> tuple[str, .
 def read_gold_labels(table: ImageTable, classes: tuple[str, ...]) -> GoldLabels:
     """Gold labels from the table's image source (for a folder: the names of its sub-folders); -1 if unknown."""
     index = {name: number for number, name in enumerate(classes)}
-    labels = [index.get(table.source.label(key) or "", -1) for key in table.paths]
-    return GoldLabels(classes, np.array(labels, dtype=np.int64))
+    labels = (index.get(table.source.label(key) or "", -1) for key in table.paths)
+    return GoldLabels(classes, np.fromiter(labels, np.int64, len(table)))

@@ -1,42 +1,42 @@
 """ImageTable: the usable images of a source, verified and hashed; unusable files are listed with the reason.
 
 An image is identified by its content, so that a renamed or moved file keeps its judgments. The table is sorted by that
-id. Classes are separate, in `pipeline.data.gold_labels`, so that training cannot use them by accident.
+id, and lies in a memory-mapped file. Classes are separate, in `pipeline.data.gold_labels`, so that training cannot use
+them by accident.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from tqdm import tqdm
 
 from pipeline.config import ImagesConfig
+from pipeline.data.columns import STEP, Column, IdColumn, Positions, SplitColumn
 from pipeline.data.decode_limits import DECODE_SECONDS
-from pipeline.data.pixel_cache import PixelCache, Pixels, ScanResult
+from pipeline.data.images_csv import write_images_csv
+from pipeline.data.pixel_cache import NOT_STORED, PixelCache, Pixels
 from pipeline.data.resize import Transform
-from pipeline.data.sources import IMAGE_SOURCES, SPLITS, Entry, ImageSource
+from pipeline.data.source_scan import SourceScan
+from pipeline.data.sources import IMAGE_SOURCES, ImageSource
+from pipeline.data.sources.base import read_verified
+from pipeline.data.table_file import Choice, Columns, Exclusion, Skipped, TableFile
 from pipeline.errors import UserError
-from pipeline.run.atomic_files import printable, write_atomically
+from pipeline.run.atomic_files import copy_atomically, printable
 
-SCAN_CHUNK = 32  # files that a thread looks at in turn
+__all__ = ["ImageTable", "Skipped", "read_images"]
 
-
-@dataclass(frozen=True)
-class Skipped:
-    path: str
-    reason: str
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
-    """Usable images, sorted by id.
+    """Usable images, sorted by id. Columns are indexed as NumPy arrays of texts are.
 
     Attributes:
         source: where the images come from.
@@ -44,13 +44,15 @@ class ImageTable:
         paths: [N] keys of the source; relative POSIX paths where it is a folder.
         splits: [N] train, val or test.
         skipped: files left out, with reasons.
+        listed: images.csv of this table, if it was written before.
     """
 
     source: ImageSource
-    ids: np.ndarray
-    paths: np.ndarray
-    splits: np.ndarray
-    skipped: tuple[Skipped, ...]
+    ids: Column | np.ndarray
+    paths: Column | np.ndarray
+    splits: SplitColumn | np.ndarray
+    skipped: Sequence[Skipped]
+    listed: Path | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,15 +63,21 @@ class ImageTable:
         return Path(self.source.place)
 
     @cached_property
-    def position(self) -> dict[str, int]:
+    def position(self) -> Mapping[str, int]:
         """Row number of each id."""
+        if isinstance(self.ids, IdColumn):
+            return Positions(self.ids)
         return {image: row for row, image in enumerate(self.ids)}
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the images' contents and splits; file names are ignored."""
-        text = "\n".join(f"{image} {split}" for image, split in zip(self.ids, self.splits, strict=True))
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, len(self), STEP):
+            ids, splits = self.ids[start : start + STEP], self.splits[start : start + STEP]
+            lines = "\n".join(f"{image} {split}" for image, split in zip(ids, splits, strict=True))
+            digest.update((("\n" if start else "") + lines).encode())
+        return digest.hexdigest()
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split; `heldout` is val (else test), `evaluation` is test (else val)."""
@@ -83,50 +91,18 @@ class ImageTable:
         """The bytes of the image with this id, from its source.
 
         Raises:
-            BadImage: it is missing, cannot be read, or has more than `max_bytes` bytes.
+            BadImage: it is missing, has changed, cannot be read, or has more than `max_bytes` bytes.
         """
-        return self.source.read(self.paths[self.position[image]], max_bytes)
+        return read_verified(self.source, self.paths[self.position[image]], image, max_bytes)
 
     def write(self, path: Path) -> None:
         """Write images.csv: every file, whether it is used, and the reason if not."""
-        paths = [printable(path) for path in self.paths]
-        used = pd.DataFrame({"path": paths, "image": self.ids, "split": self.splits, "used": True, "reason": ""})
-        left = pd.DataFrame(
-            [
-                {"path": printable(s.path), "image": "", "split": "", "used": False, "reason": printable(s.reason)}
-                for s in self.skipped
-            ]
-        )
-        write_atomically(path, pd.concat([used, left]).to_csv(index=False).encode())
-
-
-def _is_excluded(relative: str, globs: list[str]) -> str | None:
-    name = relative.rsplit("/", 1)[-1]
-    return next((g for g in globs if fnmatch.fnmatchcase(relative, g) or fnmatch.fnmatchcase(name, g)), None)
-
-
-def _split_of(entry: Entry, image: str, config: ImagesConfig) -> str:
-    """The split from the source; by the content hash if the source has none."""
-    if entry.split is not None:
-        return entry.split
-    return "val" if int(image[-8:], 16) < config.heldout_fraction * 2**32 else "train"
-
-
-def _priority(entry: Entry) -> tuple[int, str]:
-    """Sort key: of several images with the same content the first is kept, test images before training images."""
-    return (SPLITS.index(entry.split) if entry.split else len(SPLITS), entry.key)
-
-
-def _scan(source: ImageSource, entries: list[Entry], pixels: PixelCache) -> list[ScanResult]:
-    """The result for each entry. Threads take many at a time: most are only looked up, faster than a thread wakes up."""
-    chunks = [entries[start : start + SCAN_CHUNK] for start in range(0, len(entries), SCAN_CHUNK)]
-    bar = tqdm(desc="images", total=len(entries), unit="file", leave=False, disable=None, delay=2)
-    results: list[ScanResult] = []
-    with ThreadPoolExecutor() as pool, bar:
-        for scanned in pool.map(lambda chunk: [pixels.scan(source, entry.key) for entry in chunk], chunks):
-            results += scanned
-            bar.update(len(scanned))
-    return results
+        if self.listed is None:
+            write_images_csv(path, self.paths, self.ids, self.splits, self.skipped)
+            return
+        if not self.listed.is_file():
+            write_images_csv(self.listed, self.paths, self.ids, self.splits, self.skipped)
+        copy_atomically(self.listed, path)
 
 
 def read_images(
@@ -148,39 +124,40 @@ def read_images(
         UserError: no such source or place, no usable image, no training image, or no held-out image.
     """
     source = IMAGE_SOURCES.get(config.source).open(config, cache)
-    listed, skipped = [], []
-    for entry in source.entries():
-        if glob := _is_excluded(entry.key, config.exclude):
-            skipped.append(Skipped(entry.key, f"excluded by images.exclude: {glob}"))
-        elif entry.problem:
-            skipped.append(Skipped(entry.key, entry.problem))
-        else:
-            listed.append(entry)
     with PixelCache.open(
         cache, config, limit_mb=limit_mb, decode_seconds=decode_seconds, transform=transform
     ) as pixels:
-        scanned = dict(zip(listed, _scan(source, listed, pixels), strict=True))
-    used: dict[str, tuple[str, str]] = {}
-    for entry in sorted(scanned, key=_priority):
-        image, reason = scanned[entry]
-        if image is None:
-            skipped.append(Skipped(entry.key, reason))
-        elif image in used:
-            skipped.append(Skipped(entry.key, f"duplicate: same content as {used[image][0]}"))
-        elif entry.outside:
-            skipped.append(Skipped(entry.key, entry.outside))
-        else:
-            used[image] = (entry.key, _split_of(entry, image, config))
-    ids = sorted(used)
-    table = ImageTable(
-        source,
-        np.array(ids, dtype=object),
-        np.array([used[image][0] for image in ids], dtype=object),
-        np.array([used[image][1] for image in ids], dtype=object),
-        tuple(sorted(skipped, key=lambda s: s.path)),
-    )
+        columns = _columns(source, pixels, config)
+    table = ImageTable(source, columns.ids, columns.keys, columns.splits, columns.skipped, columns.listed)
     _check(table, config)
-    return table, pixels.reader(source, table.ids, table.paths)
+    _report_missing_pixels(source, pixels, columns.rows)
+    return table, pixels.reader(source, columns.ids, columns.keys, columns.rows)
+
+
+def _columns(source: ImageSource, pixels: PixelCache, config: ImagesConfig) -> Columns:
+    """The table of a source, from its file if nothing has changed."""
+    scan = SourceScan(source, pixels)
+    file = TableFile(scan.folder, config)
+    if scan.info and scan.is_complete and (columns := file.read(scan.info.token)):
+        return columns
+    excluded = Exclusion(scan.listing, config.exclude)
+    results, info = scan.results(excluded.skip)
+    if (columns := file.read(info.token)) is None:
+        file.write(info.token, scan.listing, Choice(scan.listing, results, excluded, config.heldout_fraction))
+        columns = file.read(info.token)
+    assert columns
+    return columns
+
+
+def _report_missing_pixels(source: ImageSource, pixels: PixelCache, rows: np.ndarray) -> None:
+    """Log how many images do not fit into the pixel cache, and what would be enough."""
+    missing = int((rows == NOT_STORED).sum())
+    if missing:
+        enough = -(-(len(pixels) + missing) * pixels.image_bytes // 2**20)
+        _log.warning(
+            f"{missing} of {len(rows)} decoded images do not fit into the cache and are read from {source.place} and decoded "
+            f"again for every batch; set model.cache_limit_mb to {enough} or more"
+        )
 
 
 def _check(table: ImageTable, config: ImagesConfig) -> None:

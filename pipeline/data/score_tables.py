@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def cached_scores(
     suffix: nn.Module,
     features: Features,
     *,
-    ids: np.ndarray,
+    ids: Iterable[str],
     transform: Transform,
     cache: Path,
 ) -> Tensor:

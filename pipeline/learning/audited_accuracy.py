@@ -43,7 +43,9 @@ def audit_answers(ws: Workspace) -> AuditAnswers:
     """All current audit answers of a run."""
     store = ws.run.open_store()
     answers, number = class_answers(store), {name: n for n, name in enumerate(ws.classes)}
-    answers = answers[answers["image"].isin(ws.table.position) & answers["answer"].isin(number)]
+    answers = answers[
+        answers["image"].map(ws.table.position.__contains__).astype(bool) & answers["answer"].isin(number)
+    ]
     known = labelled_rows(ws.run.require("reference", "labelled.csv"), ws.table.position, ws.classes)
     images = {row for image in audit_images(store) if (row := ws.table.position.get(image)) is not None} - known.keys()
     people: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)  # row -> annotator -> answers

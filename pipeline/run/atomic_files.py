@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,17 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise
 
 
+def copy_atomically(source: Path, path: Path) -> None:
+    """Replace `path` by a copy of a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with writing(path):
+            shutil.copyfile(source, partial)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -60,7 +72,10 @@ def printable(name: object) -> str:
 
     Bytes that are not UTF-8 and control characters are shown as Python writes them (`\\xe9`, `\\n`).
     """
-    text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    text = str(name)
+    if text.isprintable():  # then it has no bytes that are not UTF-8 either
+        return text
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 

@@ -128,7 +128,7 @@ def _nothing_to_train_on(store: FeedbackStore, objective: Objective) -> str:
 
 def read_judgments(
     store: FeedbackStore,
-    position: dict[str, int],
+    position: Mapping[str, int],
     classes: tuple[str, ...],
     objective: Objective,
     known: Mapping[str, str] | None = None,
@@ -191,10 +191,10 @@ def read_judgments(
 
 
 def _with_images(
-    frame: pd.DataFrame, columns: Sequence[str], position: dict[str, int], where: Where
+    frame: pd.DataFrame, columns: Sequence[str], position: Mapping[str, int], where: Where
 ) -> tuple[pd.DataFrame, int]:
     """Rows whose images are all in the table, and the number of other rows; warns about these."""
-    known = np.logical_and.reduce([frame[column].isin(position) for column in columns])
+    known = np.logical_and.reduce([frame[column].isin(_rows_of(frame[column], position)) for column in columns])
     gone = int((~known).sum())
     if gone:
         warnings.warn(
@@ -205,7 +205,7 @@ def _with_images(
     return frame[known], gone
 
 
-def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, ...], where: Where) -> Columns:
+def _columns(frame: pd.DataFrame, position: Mapping[str, int], classes: tuple[str, ...], where: Where) -> Columns:
     number = {name: n for n, name in enumerate(classes)}
 
     def class_numbers(column: str, names: pd.Series) -> Tensor:
@@ -218,7 +218,12 @@ def _columns(frame: pd.DataFrame, position: dict[str, int], classes: tuple[str, 
             )
         return _tensor(numbers)
 
-    return Columns(frame, lambda column: _tensor(column.map(position.__getitem__)), class_numbers)
+    return Columns(frame, lambda column: _tensor(column.map(_rows_of(column, position))), class_numbers)
+
+
+def _rows_of(images: pd.Series, position: Mapping[str, int]) -> dict[str, int]:
+    """Rows of these images; each is looked up once, however many judgments it has."""
+    return {image: position[image] for image in images.unique() if image in position}
 
 
 def _tensor(column: pd.Series) -> Tensor:

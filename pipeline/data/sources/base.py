@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.data.decode import BadImage
+
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.config import ImagesConfig
 
 # Of two copies of an image the first in this order is kept, so that no test image is trained on.
@@ -42,13 +46,16 @@ class ImageSource(ABC):
     """Images by key: the bytes of image files, their splits and their classes.
 
     Keys need not be paths: an image may be a file, a member of an archive, a cell of a table or an object in a bucket.
-    `read` and `stamp` are called from several threads at once.
+    `read` and `stamp` are called from several threads at once. `version`, `listing` and `read_many` need not be
+    implemented: they make sources of millions of images fast.
 
     Attributes:
         place: the folder or address of the images, for messages.
+        readers: threads that read at the same time; None: a few more than there are cores.
     """
 
     place: str
+    readers: int | None = None
 
     @classmethod
     @abstractmethod
@@ -91,14 +98,62 @@ class ImageSource(ABC):
         """
         return None
 
-    def address(self, key: str) -> str:
-        """A name that is unique over all sources, for the pixel cache."""
-        return f"{type(self).__module__}.{type(self).__qualname__}:{self.place}:{key}"
+    def version(self) -> str | None:
+        """A text that changes whenever any entry or any image changes; if it is the same, nothing is listed again. None
+        if there is no such text; then entries are listed, and their stamps compared, each time a stage starts.
+        """
+        return None
+
+    def listing(self, expected: int) -> Iterator[pa.RecordBatch]:
+        """All entries with their stamps, in batches of the columns of `pipeline.data.sources.listing.SCHEMA`.
+
+        Args:
+            expected: number of entries when they were last listed; 0 the first time.
+        """
+        from pipeline.data.sources.listing import listed_entries  # pyarrow is needed only when images are opened
+
+        return listed_entries(self)
+
+    def read_many(self, keys: Sequence[str], max_bytes: int) -> Iterator[bytes | BadImage]:
+        """The bytes of several images in the order of their keys; a BadImage, not raised, for what `read` would refuse."""
+        for key in keys:
+            try:
+                yield self.read(key, max_bytes)
+            except BadImage as bad:
+                yield bad
+
+    def identifier(self) -> str:
+        """A name that is unique over all sources, for the cache of their listings."""
+        return f"{type(self).__module__}.{type(self).__qualname__}:{self.place}"
 
     @abstractmethod
     def label(self, key: str) -> str | None:
         """The true class; None if it is not known. Only pipeline.data.gold_labels calls this."""
 
+    def labels_of(self, keys: Iterable[str]) -> set[str]:
+        """The classes that occur. As `label`, only for pipeline.data.gold_labels."""
+        return {name for key in keys if (name := self.label(key))}
+
     def class_names(self) -> tuple[str, ...] | None:
         """All classes in the order of the models' outputs; None: the labels that occur, in alphabetical order."""
         return None
+
+
+def read_verified(source: ImageSource, key: str, image: str, max_bytes: int) -> bytes:
+    """The bytes of an image that was listed under this id.
+
+    Raises:
+        BadImage: as `ImageSource.read`, or the bytes are not those that were listed.
+    """
+    data = source.read(key, max_bytes)
+    if identity(data) != image:
+        raise BadImage("its content has changed since the images were listed; run the command again")
+    return data
+
+
+def folder_label(key: str) -> str | None:
+    """The class: the first folder below the split's (or the root)."""
+    parts = key.split("/")[:-1]
+    if parts and parts[0] in SPLITS:
+        parts = parts[1:]
+    return parts[0] if parts else None

@@ -28,11 +28,12 @@ class DigitsSource(FolderSource):
 
     @classmethod
     def open(cls, config: ImagesConfig, cache: Path) -> DigitsSource:
-        return cls(write_digits(config.root or cache / "digits"))
+        return cls(write_digits(Path(config.root) if config.root else cache / "digits"))
 
     @classmethod
     def check(cls, config: ImagesConfig) -> None:
-        """No setting is needed."""
+        if isinstance(config.root, str):
+            raise ValueError("images.root: digits are written to a local folder; leave it out, or name one")
 
 
 def _split(name: str) -> str:

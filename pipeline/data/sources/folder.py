@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.decode import read_file
-from pipeline.data.sources.base import SPLITS, Entry, ImageSource
+from pipeline.data.sources.base import SPLITS, Entry, ImageSource, folder_label
+from pipeline.data.sources.folder_listing import folder_batches
+from pipeline.data.sources.listing import entries_of
+from pipeline.data.sources.remote_folder import RemoteFolderSource
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.config import ImagesConfig
 
 
@@ -27,9 +32,11 @@ class FolderSource(ImageSource):
         self._prefix = os.path.join(os.path.abspath(root), "")  # noqa: PTH118  as texts: a Path for every file is slow
 
     @classmethod
-    def open(cls, config: ImagesConfig, cache: Path) -> FolderSource:
+    def open(cls, config: ImagesConfig, cache: Path) -> ImageSource:
         root = config.root
         assert root is not None
+        if isinstance(root, str):
+            return RemoteFolderSource.open(config, cache)
         if not root.is_dir():
             hint = "; `make data DATA=ants_bees` downloads the tutorial's" if "hymenoptera" in root.name else ""
             raise UserError(f"images.root: there is no folder {root}{hint}")
@@ -41,20 +48,21 @@ class FolderSource(ImageSource):
             raise ValueError("images.root is needed: the folder that holds the images")
 
     def entries(self) -> Iterator[Entry]:
-        """Files below the root. The split is the top folder's name; without val/ and test/ the content decides.
+        """Files below the root, by name. The split is the top folder's name; without val/ and test/ the content decides.
 
         Files outside val/ and test/ are training images if there is no train/; otherwise they are left out.
         """
+        found = [entry for batch in self._batches(0) for entry in entries_of(batch)]
+        yield from sorted(found, key=lambda entry: entry.key.split("/"))
+
+    def listing(self, expected: int) -> Iterator[pa.RecordBatch]:
+        if type(self).entries is not FolderSource.entries:  # a subclass lists files of its own
+            return super().listing(expected)
+        return self._batches(expected)
+
+    def _batches(self, expected: int) -> Iterator[pa.RecordBatch]:
         folders = {split for split in SPLITS if (self.root / split).is_dir()}
-        outside = f"not in {', '.join(f'{f}/' for f in sorted(folders))}"
-        for key, problem in _files(self._prefix):
-            top = key.split("/", 1)[0]
-            if top in folders:
-                yield Entry(key, top if folders & {"val", "test"} else None, problem)
-            elif "train" in folders:
-                yield Entry(key, None, problem, outside)
-            else:
-                yield Entry(key, "train" if folders else None, problem)
+        return folder_batches(self._prefix, expected, folders)
 
     def read(self, key: str, max_bytes: int) -> bytes:
         return read_file(self.root / key, max_bytes)
@@ -63,35 +71,14 @@ class FolderSource(ImageSource):
         status = os.stat(self._prefix + key)  # noqa: PTH116
         return status.st_size, status.st_mtime_ns
 
-    def address(self, key: str) -> str:
-        return self._prefix + key.replace("/", os.sep)
+    def identifier(self) -> str:
+        return self._prefix
 
     def label(self, key: str) -> str | None:
-        """The class: the first folder below the split's (or the root)."""
-        parts = key.split("/")[:-1]
-        if parts and parts[0] in SPLITS:
-            parts = parts[1:]
-        return parts[0] if parts else None
+        return folder_label(key)
 
-
-def _files(root: str, folder: str = "") -> Iterator[tuple[str, str]]:
-    """Keys of all files below a folder, each with the reason why it cannot be an image, if known without reading it.
-
-    Hidden files and folders are ignored. Links to folders are not followed, since they may form a cycle.
-
-    Args:
-        root: its absolute path, with a separator at the end.
-        folder: the key of a folder below it, with a slash at the end; the root itself by default.
-    """
-    with os.scandir(root + folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in entries:
-        key = folder + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(root, f"{key}/")
-        elif entry.is_dir():
-            yield key, "a link to a folder, which is not followed; replace it by the folder"
-        elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110
-            yield key, ""
-        else:
-            yield key, "not a regular file"
+    def labels_of(self, keys: Iterable[str]) -> set[str]:
+        if type(self).label is not FolderSource.label:  # a subclass has labels of its own
+            return super().labels_of(keys)
+        folders = {key.rpartition("/")[0] for key in keys}
+        return {name for folder in folders if (name := folder_label(f"{folder}/"))}

@@ -54,11 +54,12 @@ def _image_rows(names: pd.Series, table: ImageTable, root: Path) -> np.ndarray:
 
     Moved files and copies are recognised by their content.
     """
-    by_name = {path: row for row, path in enumerate(table.paths)} | table.position
+    wanted = set(names.unique())
     same_root = root.resolve() == table.root.resolve()
+    by_path = {path: row for row, path in enumerate(table.paths) if path in wanted} if same_root else {}
     rows: dict[str, int] = {}
     for name in names.unique():
-        row = by_name.get(name, -1) if same_root or name in table.position else -1
+        row = table.position.get(name, by_path.get(name, -1))
         if row < 0 and (root / name).is_file():
             row = table.position.get(identity((root / name).read_bytes()), -1)
         rows[name] = row

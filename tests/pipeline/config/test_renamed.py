@@ -41,6 +41,8 @@ def test_a_renaming_does_not_invalidate_finished_stages() -> None:
     tree["ppo"]["penalty"] = "learning"
     tree["images"]["size"] = 224  # a default that is now the network's
     del tree["model"]["lora_rank"]  # added
+    for name in ("image_column", "label_column", "remote_cache_mb"):
+        del tree["images"][name]  # added
     before = {name: tree[name] for name in ("seed", "images", "model", "ppo")}
     expected = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
     assert RunFolder(config).stage("ppo").settings == expected
@@ -65,6 +67,17 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     assert (saved.reward.scale, saved.ppo.start, saved.ppo.beta) == ("unit", "reference", 0.3)
     fresh = parse_config({"images": {"source": "digits"}}, "test")
     assert (fresh.reward.scale, fresh.ppo.start, fresh.ppo.beta) == ("nats", "auto", "auto")
+
+
+def test_the_local_copy_of_remote_images_changes_no_hash() -> None:
+    """A finished stage stays up to date when the limit of the cache is changed."""
+    plain, other = (
+        parse_config({"images": {"source": "digits", **images}}, "test")
+        for images in ({}, {"remote_cache_mb": 5, "image_column": "image"})
+    )
+    assert RunFolder(plain).stage("ppo").settings == RunFolder(other).stage("ppo").settings
+    column = parse_config({"images": {"source": "digits", "image_column": "photo"}}, "test")
+    assert RunFolder(plain).stage("ppo").settings != RunFolder(column).stage("ppo").settings
 
 
 def test_settings_of_rounds_change_no_hash() -> None:
@@ -120,6 +133,8 @@ def test_simulated_response_times_do_not_invalidate_a_finished_collection() -> N
     assert with_added(tree)["collect"]["simulated"]["seconds"] is False, "as that version behaved"
     for name in ("store", "strategy", "audit_fraction", "audit_width", "grid_tiles", "first_rows"):
         del tree["collect"][name]
+    for name in ("image_column", "label_column", "remote_cache_mb"):
+        del tree["images"][name]
     tree["images"]["size"] = 224
     before = {name: tree[name] for name in ("seed", "images", "collect")}
     assert settings() == hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -215,12 +216,10 @@ def test_what_may_be_different_next_time_is_not_remembered(tmp_path: Path, monke
         (root / split / "a").mkdir(parents=True)
         picture(1 if split == "val" else 0).save(root / split / "a" / "some.png")
     config = ImagesConfig(root=root, size=16)
+    ended: Future[object] = Future()
+    ended.set_exception(TooCostly("ended the decoding process (code -9)"))
     with monkeypatch.context() as patch:
-
-        def killed(*_: object) -> None:
-            raise TooCostly("ended the decoding process (code -9)")
-
-        patch.setattr(Decoders, "pixels", killed)
+        patch.setattr(Decoders, "submit_pixels", lambda *_: ended)
         with pytest.raises(
             UserError, match=r"no usable image among 2 files; .* ended the decoding process \(code -9\)"
         ):

@@ -144,7 +144,7 @@ def test_second_reading_decodes_nothing(
 ) -> None:
     config = ImagesConfig(root=image_folder(), size=16)
     first, _ = read_images(config, tmp_path / "cache")
-    monkeypatch.setattr(Decoders, "pixels", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(Decoders, "submit_pixels", lambda *_: pytest.fail("decoded again"))
     second, pixels = read_images(config, tmp_path / "cache")
     assert first.fingerprint == second.fingerprint
     assert pixels.batch(torch.arange(len(second))).float().std() > 0
