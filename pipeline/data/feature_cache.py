@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.config import AugmentConfig
-from pipeline.data.cached_array import cached_array, stored_shape
+from pipeline.data.cached_array import stored_shape
+from pipeline.data.divided_array import cached_together
 from pipeline.data.pixel_cache import Pixels
 from pipeline.data.resize import Transform
 from pipeline.data.transforms import IMAGENET, Normalisation, augment, normalise
@@ -26,7 +28,9 @@ from pipeline.models.fold_batchnorm import fold_batchnorm
 from pipeline.models.policy import is_linear
 from pipeline.models.precision import autocast
 from pipeline.models.serialization import weights_hash
-from pipeline.run.atomic_files import short_hash, writing
+from pipeline.run.atomic_files import short_hash
+from pipeline.run.processes import Share
+from pipeline.run.runtime import Runtime
 
 BATCH = 128
 
@@ -42,6 +46,7 @@ class Features:
         normalisation: of the pixels, as the network expects it.
         bf16: the prefix, and a suffix of more than one layer, compute in bfloat16.
         linear: the suffix is a single linear layer, which computes in float32.
+        runtime: of the processes among which passes over many images are divided; default: this one alone.
     """
 
     def __init__(
@@ -54,9 +59,11 @@ class Features:
         normalisation: Normalisation = IMAGENET,
         bf16: bool = False,
         linear: bool = False,
+        runtime: Runtime | None = None,
     ) -> None:
         self.pixels, self.prefix, self.stored, self.device = pixels, prefix, stored, device
         self.normalisation, self.bf16, self.linear = normalisation, bf16, linear
+        self.runtime = runtime or Runtime(device)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -72,11 +79,19 @@ class Features:
             return features.contiguous(memory_format=torch.channels_last) if features.dim() == 4 else features
         return self.encode(self.pixels.batch(rows))
 
-    def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
-        """As `batch`, with augmented images; with a prefix, its outputs come unaugmented."""
+    def augmented(
+        self, rows: Tensor, config: AugmentConfig, random: torch.Generator, share: Share | None = None
+    ) -> Tensor:
+        """As `batch`, with augmented images; with a prefix, its outputs come unaugmented.
+
+        Args:
+            rows: of a whole minibatch.
+            share: the part of it to return; views are drawn for all of it.
+        """
+        own = rows[share.positions] if share else rows
         if self.prefix is not None or not (config.shift or config.flip):
-            return self.batch(rows)
-        return self.encode(augment(self.pixels.batch(rows), config, random))
+            return self.batch(own)
+        return self.encode(augment(self.pixels.batch(own), config, random, share))
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -99,14 +114,19 @@ def load_features(
     device: torch.device,
     normalisation: Normalisation = IMAGENET,
     bf16: bool = False,
+    runtime: Runtime | None = None,
 ) -> Features:
     """Features of all images of a table, from the cache if possible.
 
     The cache key covers the prefix's weights, the images' content in order, the transform and the normalisation. Outputs
-    that would take more than `limit_mb` are not stored but computed again for each batch.
+    that would take more than `limit_mb` are not stored but computed again for each batch. All processes of `runtime` must
+    call it; each computes a share of the images.
     """
+    runtime = runtime or Runtime(device)
     linear = is_linear(split.suffix)
-    make = partial(Features, pixels, device=device, normalisation=normalisation, bf16=bf16, linear=linear)
+    make = partial(
+        Features, pixels, device=device, normalisation=normalisation, bf16=bf16, linear=linear, runtime=runtime
+    )
     if split.prefix is None:
         return make(None, None)
     source = make(fold_batchnorm(split.prefix), None)
@@ -114,20 +134,27 @@ def load_features(
     key = short_hash(weights_hash(split.prefix), images, transform.key, *normalisation.key, "folded", *["bf16"] * bf16)
     path = cache / "features" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    shape = stored_shape(path) or (len(source), *source.batch(torch.tensor([0])).shape[1:])
+    shape = runtime.of_main(
+        lambda: stored_shape(path) or (len(source), *source.batch(torch.tensor([0])).shape[1:]),
+    )
     if 4 * math.prod(shape) > limit_mb * 2**20:
         return source
-    stored = cached_array(path, shape, lambda file: _compute(source, shape, file), mapped=True)
+    stored = cached_together(path, shape, lambda: _blocks(source), runtime, mapped=True)
     return make(source.prefix, stored)
 
 
-def _compute(source: Features, shape: tuple[int, ...], path: Path) -> None:
-    """Write the outputs for every image to a .npy file of that shape.
+def _blocks(source: Features) -> Iterator[np.ndarray]:
+    count = -(-len(source) // (BATCH * source.runtime.world))
+    for block in tqdm(divided_rows(source), "features", count, unit="batch", leave=False, disable=None):
+        yield block.cpu().numpy()
 
-    Written sequentially, since a memory map on a full disk would end the process with SIGBUS.
+
+def divided_rows(features: Features) -> Iterator[Tensor]:
+    """The features of all images in order, in parts of BATCH images per process; each process computes its share of a part.
+
+    All processes must call it.
     """
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with writing(path), path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for rows in tqdm(torch.arange(len(source)).split(BATCH), "features", unit="batch", leave=False, disable=None):
-            file.write(source.batch(rows).cpu().numpy().astype("<f4", copy=False).tobytes())
+    runtime = features.runtime
+    for rows in torch.arange(len(features)).split(BATCH * runtime.world):
+        share = runtime.share(len(rows))
+        yield runtime.gather(features.batch(rows[share.positions]), share)

@@ -92,29 +92,34 @@ class Learner:
 
     @property
     def closed_form(self) -> bool:
-        """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head, in one process."""
-        one = self.runtime.world == 1 and self.config.estimator == "expected" and not self.config.ptx
-        return one and is_linear(self.suffix)
+        """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head."""
+        return self.config.estimator == "expected" and not self.config.ptx and is_linear(self.suffix)
 
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
         """A rollout of images [B] under the current policy; log_ref, reward [B, C]."""
         self.suffix.eval()
-        logits, values = [], []
-        for part in torch.arange(len(inputs)).split(BATCH):
-            with inputs.features.autocast():
-                logits.append(self.suffix(inputs.batch(part)).float().cpu())
-            if self.critic:
-                values.append(self.critic.value().cpu())
+        classes = log_ref.shape[1]
+
+        def outputs(own: Tensor) -> Tensor:
+            parts = []
+            for part in own.split(BATCH):
+                with inputs.features.autocast():
+                    parts.append(self.suffix(inputs.batch(part)).float().cpu())
+                if self.critic:
+                    parts[-1] = torch.cat([parts[-1], self.critic.value()[:, None].cpu()], 1)
+            return torch.cat(parts)
+
+        both = self.runtime.divided(len(inputs), outputs)  # logits [B, C], and the critic's values
         return make_rollout(
             inputs,
-            log_policy(torch.cat(logits)),
+            log_policy(both[:, :classes].contiguous()),
             log_ref,
             reward,
             beta=self.controller.beta,
             random=self.random,
             baseline=self.config.baseline,
-            values=torch.cat(values) if self.critic else None,
+            values=both[:, classes].contiguous() if self.critic else None,
             temperature=self.config.temperature,
         )
 

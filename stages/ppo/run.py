@@ -84,13 +84,13 @@ def run(config: Config, force: bool = False, *, chance_allowed: bool = False) ->
     with stage.metrics(inputs, ws.runtime) as metrics, checkpoints:
         ended = optimise(environment, start.pieces, start.features, metrics=metrics, checkpoints=checkpoints)
     environment.check_frozen()
-    log_pi = log_policy(ws.scores(start.pieces, start.features))  # by every process: none waits for the first
+    log_pi = log_policy(ws.scores(start.pieces, start.features))
+    update_estimate(ws, log_pi)
     if ws.runtime.is_main:
         saved = save_trained(stage.path, start.pieces.network, ws.header("policy"))
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
         result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
         result |= {"start": start.name, "J_start": start.J}
-        update_estimate(ws, log_pi)
         outputs = [*saved, "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()

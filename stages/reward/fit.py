@@ -86,7 +86,7 @@ class Learner:
             adamw(pieces.suffix.parameters(), config.lr),
             adamw(latent.parameters(), LATENT_LR),
             generator(seed, Stream.REWARD_ORDER, member),
-            generator(seed, Stream.REWARD_VIEWS, member, ws.runtime.rank),
+            generator(seed, Stream.REWARD_VIEWS, member, 0),
             teaching=teaching.of_member(member) if teaching else None,
         )
 
@@ -107,20 +107,16 @@ class Learner:
         state |= {"teaching": self.teaching.state_dict() if self.teaching else None}
         return copy.deepcopy(state) | {"kept": self.best_weights}
 
-    def restore(self, state: State, *, views: bool) -> None:
-        """Resume from what `state` returned.
-
-        Args:
-            views: also restore the stream of views; it belongs to the process that wrote the state.
-        """
+    def restore(self, state: State) -> None:
+        """Resume from what `state` returned, with any number of processes: their streams are the same."""
         self.pieces.suffix.load_state_dict(state["suffix"])
         for key, name in STATE_DICTS.items():
             getattr(self, name).load_state_dict(state[key])
-        for name in ("random", "views") if views else ("random",):
+        for name in ("random", "views"):
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
             setattr(self, name, state[name])
-        if self.teaching and views and state.get("teaching"):
+        if self.teaching and state.get("teaching"):
             self.teaching.load_state_dict(state["teaching"])
         self.best_weights = state["kept"]
 
@@ -155,7 +151,7 @@ def fit(
     start = [p.detach().clone() for p in pieces.trained()]
     learner = Learner.start(ws, pieces, train, member, teaching)
     if saved := checkpoints.latest() if checkpoints else None:
-        learner.restore(saved, views=ws.runtime.is_main)
+        learner.restore(saved)
     metrics.resume(learner.rows)
     label = f"reward model{note}"
     bar = tqdm(total=config.epochs, initial=learner.epoch, desc=label, unit="epoch", leave=False, disable=None)
@@ -167,7 +163,6 @@ def fit(
             )
         utilities = score(pieces.suffix, features, heldout.images)
         log_loss = heldout_log_loss(utilities, heldout, learner.latent, config, mistakes=teaching is not None)
-        log_loss = ws.runtime.agree(log_loss)  # all processes must stop at the same epoch
         row: Row = {
             "member": member,
             "epoch": learner.epoch + 1,
@@ -214,32 +209,28 @@ def train_epoch(
         set_lr(learner.latent_optimiser, LATENT_LR * factor)
         learner.step += 1
         count = len(batch) + (len(batch_rows) if taught else 0)
-        part, more = batch.share(runtime.rank, runtime.world), batch_rows[runtime.rank :: runtime.world][:taught]
-        weight = runtime.world
-        if not len(part) + len(more):  # a placeholder with weight 0: all processes must run the same operations
-            part, more, weight = batch.share(0, runtime.world), batch_rows[:taught], 0
-        images = torch.unique(torch.cat([part.images, more]))
+        images = torch.unique(torch.cat([batch.images, batch_rows[:taught]]))
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
-        inputs = features.augmented(images, ws.config.images.augment, learner.views)
-        with features.autocast():
+        share = runtime.share(len(images))
+        inputs = features.augmented(images, ws.config.images.augment, learner.views, share)
+        with features.autocast(), runtime.minibatch(share):
             utilities = suffix(inputs).float()
+        utilities = runtime.gather(utilities, share)
         loss = -latent.log_prior() / (len(train) + taught)
-        if len(part):
-            log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
-            loss = loss - log_p.sum() * weight / count
-        if teaching and len(more):
-            loss = loss + teaching.loss(suffix, utilities, images, more).sum() * weight / count
+        if len(batch):
+            log_p = log_likelihood(utilities, images, batch, latent, smoothing=config.label_smoothing)
+            loss = loss - log_p.sum() / count
+        if teaching:
+            loss = loss + teaching.loss(suffix, utilities, images, batch_rows).sum() / count
         learner.optimiser.zero_grad()
         learner.latent_optimiser.zero_grad()
         loss.backward()
-        runtime.average_gradients(latent)
         learner.optimiser.step()
         learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
         _decay_toward(learner.pieces.trained(), start, decay)
         loss_sum += float(loss.detach()) * count
-    runtime.copy_buffers(learner.pieces.suffix)
-    return runtime.agree(loss_sum) / (len(train) + taught)
+    return loss_sum / (len(train) + taught)
 
 
 @torch.no_grad()
