@@ -1,63 +1,42 @@
-"""Several processes on one stage: more of them than a batch has images."""
+"""Several processes on all stages, more of them than a batch has images: the metrics are those of one."""
 
 from __future__ import annotations
 
 import importlib
-import math
-import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from support.command_process import start_command
+from support.process_group import run_ranks
 
 from pipeline.config import Config, dump_config
+from pipeline.run.atomic_files import read_json
 from pipeline.run.runtime import Runtime
 from pipeline.run.workspace import Workspace, open_workspace
 
 STAGES = ("reference", "collect", "reward", "ppo")
 
 
-def run_ranks(processes: int, *arguments: str) -> None:
-    """Run the command line in several processes with what torchrun sets in their environment; all must end well."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [
-        start_command(
-            ["-m", "stages.cli", *arguments],
-            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(processes)
-    ]
-    errors = [rank.communicate(timeout=280)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * processes, errors
-
-
 @pytest.fixture
 def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Callable[..., Config]) -> Config:
-    """Two labelled images, batches of two images, and every part of the loss."""
+    """Batches of three images, views, dropout, and every part of the loss."""
     config = stripes_config(
-        image_folder(train=6, test=2),
+        image_folder(train=12, test=4),
         tmp_path / "runs",
-        model={"backbone": "shufflenet_v2_x0_5", "trainable": "last_block"},  # its last block sees one pixel
-        reference={"labelled_per_class": 1, "epochs": 2, "batch_size": 2},
+        images={"augment": {"shift": 1, "flip": True}},
+        reference={"labelled_per_class": 3, "epochs": 2, "batch_size": 3},
         collect={"count": 20},
-        reward={"epochs": 2, "batch_size": 2, "reliability": True},
+        reward={"epochs": 2, "batch_size": 3, "reliability": True},
         ppo={
             "estimator": "critic",
             "iterations": 3,
-            "batch_size": 2,
-            "minibatch_size": 2,
+            "batch_size": 6,
+            "minibatch_size": 3,
+            "augment": True,
             "epochs": 2,
             "ptx": 0.2,
             "entropy_bonus": 0.01,
@@ -67,23 +46,45 @@ def tiny(image_folder: Callable[..., Path], tmp_path: Path, stripes_config: Call
     return config.model_copy(update={"name": "three"})
 
 
+METRICS = {"reference": ("loss",), "reward": ("train_log_loss", "heldout_log_loss")} | {
+    "ppo": ("J", "kl", "approx_kl", "grad_norm", "value_loss", "clip_fraction", "J_heldout")
+}
+
+
+def assert_same_metrics(one: Path, several: Path) -> None:
+    """All columns of metrics.csv, and every figure of summary.json, to 1e-4."""
+    for stage, columns in METRICS.items():
+        frames = [pd.read_csv(folder / stage / "metrics.csv") for folder in (one, several)]
+        for column in columns:
+            expected, found = (frame[column].dropna().to_numpy() for frame in frames)
+            assert len(expected)
+            assert found == pytest.approx(expected, abs=1e-4), f"{stage}: {column}"
+    expected, found = (flat(read_json(folder / "summary.json")) for folder in (one, several))
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a tree, without those that differ between any two runs."""
+    found: dict[str, float] = {}
+    for name, value in tree.items():
+        if name in ("seconds", "peak_rss_mb"):
+            continue
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            found[prefix + name] = value
+    return found
+
+
 @pytest.mark.long
-def test_more_processes_than_images_in_a_batch(tiny: Config, tmp_path: Path) -> None:
-    """All stages, also BatchNorm in train mode on one image or none; PPO's metrics are those of one process."""
-    (tmp_path / "c.yaml").write_text(dump_config(tiny))
-    run_ranks(3, "run", "--config", str(tmp_path / "c.yaml"))
-    for stage, column in {"reference": "loss", "reward": "train_log_loss"}.items():
-        values = pd.read_csv(tiny.runs / "three" / stage / "metrics.csv")[column].dropna()
-        assert len(values)
-        assert all(math.isfinite(value) for value in values)
-    for folder in (*STAGES[:3], "feedback"):
-        shutil.copytree(tiny.runs / "three" / folder, tiny.runs / "one" / folder)
-    importlib.import_module("stages.ppo.run").run(tiny.model_copy(update={"name": "one"}), force=True)
-    frames = [pd.read_csv(tiny.runs / name / "ppo" / "metrics.csv") for name in ("one", "three")]
-    for column in ("J", "kl", "approx_kl", "grad_norm", "value_loss", "clip_fraction", "J_heldout"):
-        one, three = (frame[column].dropna().to_numpy() for frame in frames)
-        assert len(one)
-        assert three == pytest.approx(one, rel=0.02, abs=1e-4), column
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_give_the_metrics_of_one(tiny: Config, tmp_path: Path, processes: int) -> None:
+    """All stages; minibatches of three images leave the fourth process none."""
+    for name, count in (("one", 1), ("several", processes)):
+        config = tiny.model_copy(update={"name": name, "runs": tmp_path / name})
+        (tmp_path / f"{name}.yaml").write_text(dump_config(config))
+        run_ranks(count, "-m", "support.tiny_network", "run", "--config", str(tmp_path / f"{name}.yaml"))
+    assert_same_metrics(tmp_path / "one" / "one", tmp_path / "several" / "several")
 
 
 class Second(Runtime):
@@ -108,12 +109,3 @@ def test_processes_that_write_nothing_score_too(tiny: Config, monkeypatch: pytes
 
 def opened_by_second_process(config: Config) -> Workspace:
     return replace(open_workspace(config), runtime=Second(torch.device("cpu")))
-
-
-def test_a_share_is_never_empty() -> None:
-    rows = torch.tensor([7, 3])
-    shares = [Runtime(torch.device("cpu"), rank, 3).share(rows) for rank in range(3)]
-    assert [share.rows.tolist() for share in shares] == [[7], [3], [7]]
-    assert [share.weight for share in shares] == [3, 3, 0]
-    assert Runtime(torch.device("cpu")).share(rows).rows.tolist() == [7, 3]
-    assert Runtime(torch.device("cpu")).share(rows).weight == 1

@@ -1,20 +1,20 @@
-"""Functions that several processes run together, joined by gloo as torchrun's are.
-
-A fork server imports torch once, so that a group starts in a fraction of a second.
-"""
+"""Commands and functions that several processes run together, joined by gloo, with what torchrun sets in their environment."""
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
+import pickle
 import socket
-from collections.abc import Callable
-from multiprocessing.queues import Queue
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pipeline.config import RuntimeConfig
+from support.command_process import start_command
 
-TIMEOUT = 60
+TIMEOUT = 280
 
 
 def free_port() -> int:
@@ -24,51 +24,29 @@ def free_port() -> int:
     return port
 
 
-def environment(world: int, rank: int, port: int) -> dict[str, str]:
-    """What torchrun sets for one of the processes."""
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return place | {"WORLD_SIZE": str(world), "RANK": str(rank), "LOCAL_RANK": str(rank)}
-
-
-def in_processes(world: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `function(runtime, *arguments)` returns in each of `world` processes; it is a function of a module in support."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.distributed", "pytest", "support.process_jobs"])
-    results: Queue[tuple[int, Any]] = context.Queue()
-    port = free_port()
-    started = [
-        context.Process(target=_work, args=(results, environment(world, rank, port), rank, function, arguments))
-        for rank in range(world)
+def start_ranks(processes: int, arguments: Sequence[str]) -> list[subprocess.Popen[Any]]:
+    """`python` with these arguments, once per rank; standard error can be read."""
+    group = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [
+        start_command(
+            list(arguments),
+            env=os.environ | group | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(processes)
     ]
-    for process in started:
-        process.start()
-    returned = dict(results.get(timeout=TIMEOUT) for _ in started)
-    for process in started:
-        process.join(TIMEOUT)
-        process.close()
-    results.close()
-    results.join_thread()
-    for value in returned.values():
-        if isinstance(value, BaseException):
-            raise value
-    return [returned[rank] for rank in range(world)]
 
 
-def _work(
-    results: Queue[tuple[int, Any]],
-    variables: dict[str, str],
-    rank: int,
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-) -> None:
-    import torch
+def run_ranks(processes: int, *arguments: str) -> None:
+    """The same, until all have ended, which they must do well."""
+    ranks = start_ranks(processes, arguments)
+    errors = [rank.communicate(timeout=TIMEOUT)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * processes, errors
 
-    from pipeline.run.runtime import start
 
-    os.environ.update(variables)
-    torch.set_num_threads(1)
-    try:
-        results.put((rank, function(start(RuntimeConfig(device="cpu", process_timeout=TIMEOUT)), *arguments)))
-    except Exception as error:
-        results.put((rank, error))
-    torch.distributed.destroy_process_group()
+def in_processes(processes: int, job: str, **arguments: Any) -> list[Any]:
+    """What a function of `support.process_jobs` returns in each process."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_ranks(processes, "-m", "support.process_jobs", job, json.dumps(arguments), folder)
+        return [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(processes)]  # noqa: S301

@@ -1,7 +1,11 @@
-"""What tests run in several processes (`process_group`): each takes its share of a minibatch and returns plain arrays."""
+"""What tests run in several processes (`process_group.in_processes`): each returns what it found, as plain arrays."""
 
 from __future__ import annotations
 
+import json
+import pickle
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
-from pipeline.run.runtime import Runtime
+from pipeline.config import RuntimeConfig
+from pipeline.run.runtime import Runtime, start
 
 Arrays = dict[str, np.ndarray]
 
@@ -100,3 +105,13 @@ def gathered(runtime: Runtime, size: int) -> dict[str, Any]:
         "gradient": own.grad.tolist(),
         "of_main": runtime.of_main(lambda: f"rank {runtime.rank}"),
     }
+
+
+if __name__ == "__main__":
+    job, arguments, folder = sys.argv[1:]
+    torch.set_num_threads(1)
+    runtime = start(RuntimeConfig(device="cpu", process_timeout=60))
+    returned = {"steps": steps, "batchnorm_gradient": batchnorm_gradient, "gathered": gathered}[job](
+        runtime, **json.loads(arguments)
+    )
+    (Path(folder) / str(runtime.rank)).write_bytes(pickle.dumps(returned))

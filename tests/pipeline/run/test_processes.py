@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.process_group import in_processes
-from support.process_jobs import Arrays, batchnorm_gradient, gathered, steps
+from support.process_jobs import Arrays, steps
 
 from pipeline.run.runtime import Runtime
 
@@ -42,11 +42,11 @@ def test_one_process_shares_nothing() -> None:
 
 def test_outputs_are_gathered_in_order() -> None:
     """Three processes, five rows and then two; each has the gradient of its own rows, times three, which is averaged."""
-    found = in_processes(3, gathered, 5)
+    found = in_processes(3, "gathered", size=5)
     assert [one["doubled"] for one in found] == [[0.0, 2.0, 4.0, 6.0, 8.0]] * 3
     assert [one["gradient"] for one in found] == [[3.0, 6.0], [9.0, 12.0], [15.0]]
     assert [one["of_main"] for one in found] == ["rank 0"] * 3
-    found = in_processes(3, gathered, 2)
+    found = in_processes(3, "gathered", size=2)
     assert [one["doubled"] for one in found] == [[0.0, 2.0]] * 3
     assert [one["gradient"] for one in found] == [[3.0], [6.0], [0.0]]
 
@@ -55,7 +55,7 @@ def test_outputs_are_gathered_in_order() -> None:
 def test_batchnorm_is_that_of_one_process(world: int, size: int) -> None:
     """Uneven shares, and an empty one: losses, gradients, weights after two steps and running statistics."""
     expected = steps(ONE, "batchnorm", size)
-    for found in in_processes(world, steps, "batchnorm", size):
+    for found in in_processes(world, "steps", kind="batchnorm", size=size):
         assert_same(found, expected)
 
 
@@ -63,11 +63,11 @@ def test_batchnorm_is_that_of_one_process(world: int, size: int) -> None:
 def test_dropout_is_that_of_one_process(world: int, size: int) -> None:
     """Dropout of values and of channels, and stochastic depth; the random stream ends at the same place in all processes."""
     expected = steps(ONE, "dropout", size)
-    for found in in_processes(world, steps, "dropout", size):
+    for found in in_processes(world, "steps", kind="dropout", size=size):
         assert_same(found, expected)
     assert len(np.unique(expected["logits0"], axis=0)) > 1
 
 
 @pytest.mark.parametrize(("world", "size"), [(2, 3), (3, 2)])
 def test_batchnorm_gradient_is_that_of_finite_differences(world: int, size: int) -> None:
-    assert max(max(worst) for worst in in_processes(world, batchnorm_gradient, size)) < 1e-6
+    assert max(max(worst) for worst in in_processes(world, "batchnorm_gradient", size=size)) < 1e-6
