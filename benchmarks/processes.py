@@ -134,7 +134,9 @@ def killed_and_resumed(config: str, runs: Path, changes: str, stage: str) -> Run
     second.send_signal(signal.SIGKILL)
     began = time.monotonic()
     code = launcher.wait()
-    click.echo(f"    killed while {stage} trained: the launcher ended after {time.monotonic() - began:.1f} s with {code}")
+    click.echo(
+        f"    killed while {stage} trained: the launcher ended after {time.monotonic() - began:.1f} s with {code}"
+    )
     return finish(config, runs, changes, 4)
 
 
@@ -162,7 +164,9 @@ def compare(name: str, folder: Path, changes: str, *, speed: bool, kill: bool) -
     config, failed = CASES[name], False
     one = finish(config, folder / "1", changes, 1)
     threads = finish(config, folder / "threads", changes, 1, threads=2)
-    click.echo(f"{name}: {sum(one.images)} images through {len(one.images)} networks; {changes.strip() or 'as configured'}")
+    click.echo(
+        f"{name}: {sum(one.images)} images through {len(one.images)} networks; {changes.strip() or 'as configured'}"
+    )
     click.echo(f"    1 process, 1 thread: {one.seconds:.1f} s; 1 process, 2 threads: {threads.seconds:.1f} s")
     several = [(f"{count} processes", finish(config, folder / str(count), changes, count)) for count in (2, 4)]
     if kill:

@@ -156,6 +156,8 @@ class Checkpoints:
             KeyboardInterrupt: a signal was received, and its exception was lost.
         """
         if not self.writes:
+            if self.runtime.shard:
+                state()  # it gathers what is divided
             return
         self._offered = (position, {"state": state(), "streams": _streams()})
         if stop := received_stop():

@@ -44,10 +44,15 @@ class Runtime:
     def prepare(self, module: Module) -> Module:
         """Wrap the trained module for several processes; with one process, the module itself.
 
-        Gradients are averaged over processes, which those of `gather` expect.
+        Gradients are averaged over processes, which those of `gather` expect. With `runtime.shard` what is trained is a
+        copy: the optimiser must have its parameters (pipeline/run/sharded.py).
         """
         if self.world == 1:
             return module
+        if self.shard:
+            from pipeline.run.sharded import ShardedModule
+
+            return ShardedModule(module, self.device, self.world)  # type: ignore[return-value]
         return distributed_data_parallel(module)  # type: ignore[return-value]
 
     def share(self, size: int) -> Share:

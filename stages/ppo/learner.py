@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH
+from pipeline.errors import UserError
 from pipeline.learning.batches import Batches
 from pipeline.learning.environment import Inputs
 from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import is_linear, log_policy
 from pipeline.run.runtime import Runtime, Stream, generator
+from pipeline.run.sharded import load_whole_state, spread, whole_state
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
 from stages.ppo.rollout import Rollout, make_rollout
@@ -64,15 +66,22 @@ class Learner:
         Args:
             rows: images to draw rollouts from.
             beta: initial weight of the KL penalty.
+
+        Raises:
+            UserError: a critic with `runtime.shard`.
         """
+        if runtime.shard and config.estimator == "critic":
+            raise UserError(
+                "runtime.shard: the critic reads the whole policy; set ppo.estimator to expected, or shard to false"
+            )
         critic = Critic(pieces.suffix) if config.estimator == "critic" else None
-        random = generator(seed, Stream.PPO)
+        random, policy = generator(seed, Stream.PPO), runtime.prepare(pieces.suffix)
         return cls(
             config,
             runtime,
             pieces.suffix,
-            runtime.prepare(pieces.suffix),
-            adamw(pieces.suffix.parameters(), config.lr, eps=1e-5),
+            policy,
+            adamw(policy.parameters(), config.lr, eps=1e-5),
             critic,
             adamw(critic.parameters(), config.value_lr, eps=1e-5) if critic else None,
             random,
@@ -93,7 +102,8 @@ class Learner:
     @property
     def closed_form(self) -> bool:
         """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head."""
-        return self.config.estimator == "expected" and not self.config.ptx and is_linear(self.suffix)
+        plain = self.config.estimator == "expected" and not self.config.ptx and not self.runtime.shard
+        return plain and is_linear(self.suffix)
 
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
@@ -128,10 +138,10 @@ class Learner:
         return copy.deepcopy(self.suffix.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that `restore` needs to resume with the same results."""
+        """A copy of all that `restore` needs to resume with the same results; all processes must call it."""
         changing = {
             "policy": self.suffix.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": whole_state(self.optimiser),
             "critic": self.critic.state_dict() if self.critic else None,
             "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
             "random": self.random.get_state(),
@@ -143,7 +153,8 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from what `state` returned."""
         self.suffix.load_state_dict(state["policy"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        spread(self.policy)
+        load_whole_state(self.optimiser, state["optimiser"])
         if self.critic and self.critic_optimiser:
             self.critic.load_state_dict(state["critic"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])

@@ -30,6 +30,7 @@ from pipeline.models.policy import log_policy
 from pipeline.run.atomic_files import sha256_of, write_atomically
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.run_folder import RunFolder
+from pipeline.run.sharded import spread
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
@@ -144,6 +145,7 @@ def optimise(
         )
         if config.refresh_batchnorm:
             refresh_batchnorm(pieces.suffix, inputs)
+            spread(learner.policy)
         row: dict[str, float | None] = {"iteration": iteration, "images": images, "beta": beta, "lr": lr}
         measured: dict[str, float] = {}
         try:

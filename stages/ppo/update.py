@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 from pipeline.models.policy import final_linear, log_policy
 from pipeline.run.processes import Share
 from pipeline.run.runtime import minibatches
+from pipeline.run.sharded import collect, norm_of
 from stages.ppo.guards import Diverged
 from stages.ppo.learner import Learner
 from stages.ppo.loss import Minibatch, approx_kl, clip_fraction, logits_gradient, ppo_loss
@@ -46,6 +47,7 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
                 check_ratio(batch.log_new.detach(), batch.log_old)
             kl, clipped = measure_step(learner, batch)
             if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
+                collect(learner.policy)
                 return _means(sums, steps, images)
             norm = step(learner, passes.backward(batch, beta))
             measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
@@ -53,6 +55,7 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
                 measured["value_loss"] = fit_value(learner, rollout, positions, share)
             sums = {name: sums.get(name, 0.0) + value for name, value in measured.items()}
             steps, images = steps + 1, images + len(positions)
+    collect(learner.policy)
     return _means(sums, steps, images)
 
 
@@ -142,7 +145,7 @@ def step(learner: Learner, loss: Tensor | None) -> float:
         Diverged: loss or gradient is not finite.
     """
     trained = [p for p in learner.policy.parameters() if p.requires_grad]
-    norm = float(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
+    norm = norm_of(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
     mean_loss = norm if loss is None else float(loss)
     if not (norm < float("inf") and math.isfinite(mean_loss)):
         raise Diverged(f"the loss is {mean_loss:.3g} and its gradient's norm {norm:.3g}")

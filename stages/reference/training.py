@@ -18,6 +18,7 @@ from pipeline.models.known_classes import KnownClasses
 from pipeline.models.policy import final_linear
 from pipeline.models.sources import find_backbone
 from pipeline.run.runtime import Stream, generator, minibatches
+from pipeline.run.sharded import collect
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 
@@ -86,7 +87,7 @@ def fit_labels(
     random = generator(ws.config.seed, Stream.REFERENCE_ORDER)
     augment_random = generator(ws.config.seed, Stream.REFERENCE_VIEWS, 0)
     runtime, suffix = ws.runtime, ws.runtime.prepare(pieces.suffix)
-    optimiser = adamw(pieces.suffix.parameters(), config.lr, config.weight_decay)
+    optimiser = adamw(suffix.parameters(), config.lr, config.weight_decay)
     dropout = generator(ws.config.seed, Stream.REFERENCE_DROPOUT)
     torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
     total, step = config.epochs * -(-len(rows) // config.batch_size), 0
@@ -111,4 +112,5 @@ def fit_labels(
                 f"reference.lr: training diverged in epoch {epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
         metrics.add(epoch=epoch + 1, loss=loss_sum / len(rows), lr=optimiser.param_groups[0]["lr"])
+    collect(suffix)
     pieces.suffix.eval()

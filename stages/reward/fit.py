@@ -17,6 +17,7 @@ from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints, State
 from pipeline.run.runtime import Stream, generator
+from pipeline.run.sharded import collect, load_whole_state, spread, whole_state
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.heldout import heldout_log_loss
@@ -50,6 +51,7 @@ class Learner:
 
     Attributes:
         pieces: the network, whose suffix is trained.
+        suffix: the trained part, as prepared for one process or several.
         latent: the likelihood parameters.
         optimiser, latent_optimiser: of the suffix, and of the likelihood parameters.
         random, views: streams of the order of images, and of their views.
@@ -61,6 +63,7 @@ class Learner:
     """
 
     pieces: Split
+    suffix: nn.Module
     latent: LikelihoodParameters
     optimiser: torch.optim.Optimizer
     latent_optimiser: torch.optim.Optimizer
@@ -80,15 +83,21 @@ class Learner:
         dropout = generator(seed, Stream.REWARD_DROPOUT, member)
         torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
         latent = LikelihoodParameters(train, config).to(ws.runtime.device)
+        suffix = ws.runtime.prepare(pieces.suffix)
         return cls(
             pieces,
+            suffix,
             latent,
-            adamw(pieces.suffix.parameters(), config.lr),
+            adamw(suffix.parameters(), config.lr),
             adamw(latent.parameters(), LATENT_LR),
             generator(seed, Stream.REWARD_ORDER, member),
             generator(seed, Stream.REWARD_VIEWS, member, 0),
             teaching=teaching.of_member(member) if teaching else None,
         )
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return [p for p in self.suffix.parameters() if p.requires_grad]
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:
         """Count an epoch, and keep its weights if its held-out log loss is the lowest so far."""
@@ -99,8 +108,9 @@ class Learner:
             self.best_weights = copy.deepcopy((self.pieces.suffix.state_dict(), self.latent.state_dict()))
 
     def state(self) -> State:
-        """A copy of all that `restore` needs to resume with the same results."""
+        """A copy of all that `restore` needs to resume with the same results; all processes must call it."""
         state = {key: getattr(self, name).state_dict() for key, name in STATE_DICTS.items()}
+        state |= {"optimiser": whole_state(self.optimiser)}
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
@@ -110,8 +120,12 @@ class Learner:
     def restore(self, state: State) -> None:
         """Resume from what `state` returned, with any number of processes: their streams are the same."""
         self.pieces.suffix.load_state_dict(state["suffix"])
+        spread(self.suffix)
         for key, name in STATE_DICTS.items():
-            getattr(self, name).load_state_dict(state[key])
+            if key == "optimiser":
+                load_whole_state(self.optimiser, state[key])
+            else:
+                getattr(self, name).load_state_dict(state[key])
         for name in ("random", "views"):
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
@@ -147,16 +161,15 @@ def fit(
         UserError: training diverged.
     """
     config = ws.config.reward
-    suffix = ws.runtime.prepare(pieces.suffix)
-    start = [p.detach().clone() for p in pieces.trained()]
     learner = Learner.start(ws, pieces, train, member, teaching)
+    start = [p.detach().clone() for p in learner.trained()]
     if saved := checkpoints.latest() if checkpoints else None:
         learner.restore(saved)
     metrics.resume(learner.rows)
     label = f"reward model{note}"
     bar = tqdm(total=config.epochs, initial=learner.epoch, desc=label, unit="epoch", leave=False, disable=None)
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
-        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start)
+        train_loss = train_epoch(ws, learner, features, train=train, start=start)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
@@ -186,7 +199,6 @@ def fit(
 def train_epoch(
     ws: Workspace,
     learner: Learner,
-    suffix: nn.Module,
     features: Features,
     *,
     train: JudgmentSet,
@@ -195,10 +207,10 @@ def train_epoch(
     """Train on every judgment once; returns the mean log loss before each step, in nats per judgment.
 
     Args:
-        suffix: the trained part, as prepared for one process or several.
-        start: its initial parameters, toward which they decay.
+        start: the network's initial parameters, toward which they decay.
     """
     config, runtime, latent, teaching = ws.config.reward, ws.runtime, learner.latent, learner.teaching
+    suffix = learner.suffix
     rows = teaching.rows if teaching else torch.unique(train.rows_a)
     taught = len(rows) if teaching else 0  # each of these counts as one judgment more
     total = config.epochs * -(-len(rows) // config.batch_size)
@@ -228,8 +240,9 @@ def train_epoch(
         learner.optimiser.step()
         learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
-        _decay_toward(learner.pieces.trained(), start, decay)
+        _decay_toward(learner.trained(), start, decay)
         loss_sum += float(loss.detach()) * count
+    collect(suffix)
     return loss_sum / (len(train) + taught)
 
 

@@ -49,4 +49,4 @@ def in_processes(processes: int, job: str, **arguments: Any) -> list[Any]:
     """What a function of `support.process_jobs` returns in each process."""
     with tempfile.TemporaryDirectory() as folder:
         run_ranks(processes, "-m", "support.process_jobs", job, json.dumps(arguments), folder)
-        return [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(processes)]  # noqa: S301
+        return [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(processes)]
