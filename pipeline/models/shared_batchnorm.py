@@ -101,9 +101,9 @@ def batch_norm(
     dtype = x.dtype
     if dtype in (torch.bfloat16, torch.half):
         x = x.float()
-    out, mean, var, count = _Normalise.apply(x, weight, bias, eps, counted)  # type: ignore[no-untyped-call]
+    out, mean, var, count = _Normalise.apply(x, weight, bias, eps, counted)
     if running:
         with torch.no_grad():
             running[0].mul_(1 - momentum).add_(momentum * mean)
             running[1].mul_(1 - momentum).add_(momentum * (var * (count / (count - 1))).to(var.dtype))
-    return out.to(dtype)  # type: ignore[no-any-return]
+    return out.to(dtype)

@@ -12,21 +12,19 @@ import io
 import logging
 import os
 import pickle
-import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import writing
 from pipeline.run.processes import lost_process
+from pipeline.run.random_streams import random_streams, restore_random_streams
 from pipeline.run.runtime import Runtime
 from pipeline.run.signals import defer_signals, exit_code, received_stop, stoppable
 
@@ -122,13 +120,13 @@ class Checkpoints:
         another key are deleted.
         """
         saved = self._newest() if self.runtime.is_main else None
-        name = self.runtime.of_main(lambda: saved and saved["name"])
+        name: str | None = self.runtime.of_main(lambda: saved["name"] if saved else None)
         if name is None:
             return None
         if saved is None:
             assert self.folder is not None
             saved = _load(self.folder / name)
-        _restore_streams(saved["streams"], several=self.runtime.world > 1)
+        restore_random_streams(saved["streams"], several=self.runtime.world > 1)
         self._written = saved["position"]
         return saved["state"]
 
@@ -159,7 +157,7 @@ class Checkpoints:
             if self.runtime.shard:
                 state()  # it gathers what is divided
             return
-        self._offered = (position, {"state": state(), "streams": _streams()})
+        self._offered = (position, {"state": state(), "streams": random_streams()})
         if stop := received_stop():
             raise stop
         if time.monotonic() - self._last >= self.seconds:
@@ -222,33 +220,3 @@ class Checkpoints:
         if stop:
             done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
             raise Stopped(f"stopped{done}; the same command resumes from there", exit_code(stop)) from None
-
-
-def _streams() -> State:
-    """The state of every global random stream, in types that `torch.load(weights_only=True)` accepts."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global stream is the one that libraries use
-    numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy_state, "python": random.getstate()}
-
-
-@contextmanager
-def preserve_random_streams() -> Iterator[None]:
-    """Restore every global random stream at the end of the block."""
-    before = _streams()
-    try:
-        yield
-    finally:
-        _restore_streams(before)
-
-
-def _restore_streams(saved: State, *, several: bool = False) -> None:
-    """Args: several: the streams are those of the first of several processes, which uses the first GPU."""
-    torch.set_rng_state(saved["torch"])
-    if several and saved["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved["cuda"][0])
-    elif saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
-    kind, keys, *rest = saved["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    random.setstate(saved["python"])

@@ -61,7 +61,7 @@ class _GatherRows(torch.autograd.Function):
 
 def gather_rows(own: Tensor, share: Share) -> Tensor:
     """Outputs [size, ...] of a whole minibatch, in order, from this process's [b, ...]; see `Runtime.gather`."""
-    return _GatherRows.apply(own, share)  # type: ignore[no-any-return, no-untyped-call]
+    return _GatherRows.apply(own, share)
 
 
 def distributed_data_parallel(module: nn.Module) -> nn.Module:
@@ -70,7 +70,7 @@ def distributed_data_parallel(module: nn.Module) -> nn.Module:
     name = "forward_sync_buffers"  # of newer versions, which warn of the other
     if name not in inspect.signature(wrapper.__init__).parameters:
         name = "broadcast_buffers"
-    return wrapper(module, **{name: False})
+    return wrapper(module, **{name: False})  # type: ignore[arg-type]
 
 
 def lost_process(error: BaseException) -> bool:

@@ -34,7 +34,7 @@ class ShardedModule(nn.Module):
         self._whole = [module]  # in a list, so that its parameters are not this module's
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.divided(*inputs)  # type: ignore[no-any-return]
+        return self.divided(*inputs)
 
     @torch.no_grad()
     def collect(self) -> None:

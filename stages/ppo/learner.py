@@ -19,6 +19,7 @@ from pipeline.models.backbone import Split
 from pipeline.models.policy import is_linear, log_policy
 from pipeline.run.runtime import Runtime, Stream, generator
 from pipeline.run.sharded import load_whole_state, spread, whole_state
+from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
 from stages.ppo.rollout import Rollout, make_rollout
@@ -104,6 +105,11 @@ class Learner:
         """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head."""
         plain = self.config.estimator == "expected" and not self.config.ptx and not self.runtime.shard
         return plain and is_linear(self.suffix)
+
+    def refresh_batchnorm(self, inputs: Inputs) -> None:
+        """Estimate BatchNorm's statistics on a rollout's images."""
+        refresh_batchnorm(self.suffix, inputs)
+        spread(self.policy)
 
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:

@@ -30,12 +30,10 @@ from pipeline.models.policy import log_policy
 from pipeline.run.atomic_files import sha256_of, write_atomically
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.run_folder import RunFolder
-from pipeline.run.sharded import spread
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.ppo.audit import update_estimate
-from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.evaluate import Evaluator, evaluate
 from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence, refuse_chance
 from stages.ppo.learner import Learner
@@ -144,8 +142,7 @@ def optimise(
             features, learner.batches.next(), learner.random, views=config.augment
         )
         if config.refresh_batchnorm:
-            refresh_batchnorm(pieces.suffix, inputs)
-            spread(learner.policy)
+            learner.refresh_batchnorm(inputs)
         row: dict[str, float | None] = {"iteration": iteration, "images": images, "beta": beta, "lr": lr}
         measured: dict[str, float] = {}
         try:

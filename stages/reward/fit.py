@@ -25,8 +25,6 @@ from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 from stages.reward.teaching import Teaching
 
-# Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
-STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
 LATENT_LR = 0.2  # large: these are few parameters with much data each
 
 
@@ -109,8 +107,8 @@ class Learner:
 
     def state(self) -> State:
         """A copy of all that `restore` needs to resume with the same results; all processes must call it."""
-        state = {key: getattr(self, name).state_dict() for key, name in STATE_DICTS.items()}
-        state |= {"optimiser": whole_state(self.optimiser)}
+        state: State = {"latent": self.latent.state_dict(), "optimiser": whole_state(self.optimiser)}
+        state |= {"beside": self.latent_optimiser.state_dict()}  # keys of earlier versions, whose files stay readable
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
@@ -121,11 +119,9 @@ class Learner:
         """Resume from what `state` returned, with any number of processes: their streams are the same."""
         self.pieces.suffix.load_state_dict(state["suffix"])
         spread(self.suffix)
-        for key, name in STATE_DICTS.items():
-            if key == "optimiser":
-                load_whole_state(self.optimiser, state[key])
-            else:
-                getattr(self, name).load_state_dict(state[key])
+        load_whole_state(self.optimiser, state["optimiser"])
+        self.latent.load_state_dict(state["latent"])
+        self.latent_optimiser.load_state_dict(state["beside"])
         for name in ("random", "views"):
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
