@@ -37,6 +37,16 @@ class RuntimeConfig(Section):
         le=1e9,
         description="shortest time between two checkpoints; a stopped stage always saves one",
     )
+    process_timeout: float = Field(
+        3600.0,
+        gt=0,
+        le=1e9,
+        description="seconds that a process waits for the others (torchrun) before it ends with an error",
+    )
+    shard: bool = Field(
+        False,
+        description="divide the trained weights and their optimiser over the processes (FSDP), for large backbones",
+    )
 
     @field_validator("engine")
     @classmethod

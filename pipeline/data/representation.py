@@ -12,12 +12,19 @@ PIXEL_SIDE = 16  # without a frozen prefix, images are compared at this side
 
 
 def representation(features: Features) -> np.ndarray:
-    """Vectors [N, D] of all images, float32: outputs of the frozen prefix, pooled and of length 1; or else small pixels."""
-    parts = torch.arange(len(features)).split(BATCH)
-    if features.prefix is None:
-        return np.concatenate([_pixels(features.pixels.batch(part).numpy()) for part in parts])
-    pooled = [_pooled(features.batch(part).cpu()) for part in parts]
-    return torch.nn.functional.normalize(torch.cat(pooled), dim=1).numpy()
+    """Vectors [N, D] of all images, float32: outputs of the frozen prefix, pooled and of length 1; or else small pixels.
+
+    All processes must call it; each computes a share.
+    """
+
+    def vectors(own: torch.Tensor) -> torch.Tensor:
+        parts = own.split(BATCH)
+        if features.prefix is None:
+            return torch.cat([torch.from_numpy(_pixels(features.pixels.batch(part).numpy())) for part in parts])
+        return torch.cat([_pooled(features.batch(part).cpu()) for part in parts])
+
+    every = features.runtime.divided(len(features), vectors)
+    return (every if features.prefix is None else torch.nn.functional.normalize(every, dim=1)).numpy()
 
 
 def _pooled(outputs: torch.Tensor) -> torch.Tensor:

@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.cached_array import cached_array
+from pipeline.data.divided_array import cached_together
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.data.resize import Transform
 from pipeline.models.policy import final_linear
@@ -20,15 +19,22 @@ from pipeline.run.atomic_files import short_hash
 
 @torch.no_grad()
 def score(suffix: nn.Module, features: Features, rows: Tensor | None = None) -> Tensor:
-    """Outputs [len(rows), C], float32 on the CPU, of a network in eval mode; of every image if no rows are given."""
+    """Outputs [len(rows), C], float32 on the CPU, of a network in eval mode; of every image if no rows are given.
+
+    All processes must call it; each computes a share.
+    """
     was_training = suffix.training
     suffix.eval()
     chunk = BATCH if features.stored is None or features.stored.ndim > 2 else 65_536
-    rows = torch.arange(len(features)) if rows is None else rows
+    every = torch.arange(len(features)) if rows is None else rows
+
+    def outputs(own: Tensor) -> Tensor:
+        return torch.cat([suffix(features.batch(part)).float().cpu() for part in every[own].split(chunk)])
+
     with features.autocast():
-        outputs = [suffix(features.batch(part)).float().cpu() for part in rows.split(chunk)]
+        table = features.runtime.divided(len(every), outputs)
     suffix.train(was_training)
-    return torch.cat(outputs)
+    return table
 
 
 def cached_scores(
@@ -40,15 +46,16 @@ def cached_scores(
     transform: Transform,
     cache: Path,
 ) -> Tensor:
-    """`score` of every image, [N, C], cached on disk under the hash of the weights, the images and the transform."""
+    """`score` of every image, [N, C], cached on disk under the hash of the weights, the images and the transform.
+
+    All processes must call it.
+    """
     images = hashlib.sha256("".join(ids).encode()).hexdigest()
     key = short_hash(
         weights_hash(network), images, transform.key, *features.normalisation.key, *["bf16"] * features.bf16
     )
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, score(suffix, features).numpy())
-
-    shape = (len(features), final_linear(network).out_features)
-    return torch.from_numpy(cached_array(cache / "scores" / f"{key}.npy", shape, write, mapped=False))
+    shape, path = (len(features), final_linear(network).out_features), cache / "scores" / f"{key}.npy"
+    table = cached_together(
+        path, shape, lambda: iter([score(suffix, features).numpy()]), features.runtime, mapped=False
+    )
+    return torch.from_numpy(table)

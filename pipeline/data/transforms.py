@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import AugmentConfig
+from pipeline.run.processes import Share
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,22 @@ def normalise(pixels: Tensor, normalisation: Normalisation = IMAGENET) -> Tensor
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Random translation (edges repeated) and mirroring, drawn for each image of uint8 [B, H, W, 3]."""
+def augment(pixels: Tensor, config: AugmentConfig, generator: torch.Generator, share: Share | None = None) -> Tensor:
+    """Random translation (edges repeated) and mirroring, drawn for each image of uint8 [B, H, W, 3].
+
+    Args:
+        share: of a minibatch that these images are; random numbers are drawn for all of it.
+    """
     batch, height, width, _ = pixels.shape
+    drawn = share.size if share else batch
+    own = share.positions if share else slice(None)
     rows = torch.arange(height).expand(batch, height)
     columns = torch.arange(width).expand(batch, width)
     if config.shift:
-        offsets = torch.randint(-config.shift, config.shift + 1, (2, batch, 1), generator=generator)
+        offsets = torch.randint(-config.shift, config.shift + 1, (2, drawn, 1), generator=generator)[:, own]
         rows = (rows + offsets[0]).clamp(0, height - 1)
         columns = (columns + offsets[1]).clamp(0, width - 1)
     if config.flip:
-        mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+        mirrored = torch.rand(drawn, 1, generator=generator)[own] < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     return pixels[torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -136,8 +136,11 @@ def configured_beta(ws: Workspace) -> float:
 
 @torch.no_grad()
 def forward(network: nn.Module, inputs: Inputs) -> Tensor:
-    """Outputs [B, C], on the CPU, of a network in eval mode."""
+    """Outputs [B, C], on the CPU, of a network in eval mode. All processes must call it; each computes a share."""
     network.eval()
-    parts = torch.arange(len(inputs)).split(BATCH)
+
+    def outputs(own: Tensor) -> Tensor:
+        return torch.cat([network(inputs.batch(part)).float().cpu() for part in own.split(BATCH)])
+
     with autocast(inputs.features.device, inputs.features.bf16):
-        return torch.cat([network(inputs.batch(part)).float().cpu() for part in parts])
+        return inputs.features.runtime.divided(len(inputs), outputs)

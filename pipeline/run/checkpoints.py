@@ -12,20 +12,20 @@ import io
 import logging
 import os
 import pickle
-import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from pipeline.errors import Stopped
 from pipeline.run.atomic_files import writing
+from pipeline.run.processes import lost_process
+from pipeline.run.random_streams import random_streams, restore_random_streams
+from pipeline.run.runtime import Runtime
 from pipeline.run.signals import defer_signals, exit_code, received_stop, stoppable
 
 _log = logging.getLogger(__name__)
@@ -71,6 +71,15 @@ def _save(state: State, path: Path) -> str:
     return hashed.digest.hexdigest()
 
 
+def _load(path: Path) -> State:
+    """Read a file of `_save`; raises one of several errors if it is damaged."""
+    payload = path.read_bytes()
+    if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
+        raise ValueError("wrong hash")
+    saved: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return saved
+
+
 class Checkpoints:
     """States of one loop; used as a context manager around it.
 
@@ -81,14 +90,15 @@ class Checkpoints:
         key: hash of inputs and settings; files of another key are deleted.
         seconds: minimum time between two writes.
         what: a step of the loop, for messages.
-        writes: whether this process writes.
+        runtime: of the processes that run the loop; the first one writes. Default: this one alone.
     """
 
     def __init__(
-        self, folder: Path | None, key: str, *, seconds: float = 0.0, what: str = "", writes: bool = True
+        self, folder: Path | None, key: str, *, seconds: float = 0.0, what: str = "", runtime: Runtime | None = None
     ) -> None:
         self.folder, self.key, self.seconds, self.what = folder, key, seconds, what
-        self.writes = writes and folder is not None
+        self.runtime = runtime or Runtime(torch.device("cpu"))
+        self.writes = self.runtime.is_main and folder is not None
         self.one_of_several = False
         self._offered: tuple[int, State] | None = None
         self._written = -1
@@ -98,7 +108,7 @@ class Checkpoints:
         """The checkpoints of one loop of several in the stage; `clear` of the parent deletes them, too."""
         folder = self.folder / part if self.folder else None
         checkpoints = Checkpoints(
-            folder, self.key, seconds=self.seconds, what=f"{part} {self.what}", writes=self.writes
+            folder, self.key, seconds=self.seconds, what=f"{part} {self.what}", runtime=self.runtime
         )
         checkpoints.one_of_several = True  # its final state is needed until the stage ends
         return checkpoints
@@ -106,25 +116,32 @@ class Checkpoints:
     def latest(self) -> State | None:
         """The newest valid state, or None; this process's random streams are restored with it.
 
-        Damaged files are logged and renamed, those of another key are deleted.
+        All processes must call it, and have the same state afterwards. Damaged files are logged and renamed, those of
+        another key are deleted.
         """
+        saved = self._newest() if self.runtime.is_main else None
+        name: str | None = self.runtime.of_main(lambda: saved["name"] if saved else None)
+        if name is None:
+            return None
+        if saved is None:
+            assert self.folder is not None
+            saved = _load(self.folder / name)
+        restore_random_streams(saved["streams"], several=self.runtime.world > 1)
+        self._written = saved["position"]
+        return saved["state"]
+
+    def _newest(self) -> State | None:
+        """The newest valid file's content, with its name; damaged files are renamed, those of another key deleted."""
         for path in reversed(self._files()):
             try:
-                payload = path.read_bytes()
-                if hashlib.sha256(payload).hexdigest()[:16] != path.stem.split("-")[1]:
-                    raise ValueError("wrong hash")
-                saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+                saved = _load(path)
             except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                if self.writes:
-                    _log.warning(f"{path}: damaged ({error}); the stage resumes from the checkpoint before")
-                    path.rename(path.with_suffix(".damaged"))
+                _log.warning(f"{path}: damaged ({error}); the stage resumes from the checkpoint before")
+                path.rename(path.with_suffix(".damaged"))
                 continue
             if saved["key"] == self.key:
-                _restore_streams(saved["streams"])
-                self._written = saved["position"]
-                return saved["state"]
-            if self.writes:
-                path.unlink()
+                return {**saved, "name": path.name}
+            path.unlink()
         return None
 
     def _files(self) -> list[Path]:
@@ -137,8 +154,10 @@ class Checkpoints:
             KeyboardInterrupt: a signal was received, and its exception was lost.
         """
         if not self.writes:
+            if self.runtime.shard:
+                state()  # it gathers what is divided
             return
-        self._offered = (position, {"state": state(), "streams": _streams()})
+        self._offered = (position, {"state": state(), "streams": random_streams()})
         if stop := received_stop():
             raise stop
         if time.monotonic() - self._last >= self.seconds:
@@ -190,6 +209,8 @@ class Checkpoints:
             if stop and self.writes:
                 with defer_signals(then_stop=False):
                     self._write()
+            elif error is not None and self.writes and lost_process(error):
+                self._write()
             elif error is None and self.one_of_several:
                 self.write()
         except KeyboardInterrupt as late:  # received while the last state was written, which is on disk now
@@ -199,30 +220,3 @@ class Checkpoints:
         if stop:
             done = f" after {self.what} {self._written}" if self._written > 0 else f" in the first {self.what}"
             raise Stopped(f"stopped{done}; the same command resumes from there", exit_code(stop)) from None
-
-
-def _streams() -> State:
-    """The state of every global random stream, in types that `torch.load(weights_only=True)` accepts."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global stream is the one that libraries use
-    numpy_state = [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "numpy": numpy_state, "python": random.getstate()}
-
-
-@contextmanager
-def preserve_random_streams() -> Iterator[None]:
-    """Restore every global random stream at the end of the block."""
-    before = _streams()
-    try:
-        yield
-    finally:
-        _restore_streams(before)
-
-
-def _restore_streams(saved: State) -> None:
-    torch.set_rng_state(saved["torch"])
-    if saved["cuda"] and len(saved["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(saved["cuda"])
-    kind, keys, *rest = saved["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
-    random.setstate(saved["python"])

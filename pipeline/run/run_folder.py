@@ -204,7 +204,7 @@ class StageFolder:
         """
         seconds = self.run.config.runtime.checkpoint_seconds
         checkpoints = Checkpoints(
-            self.path / "checkpoints", self._key(inputs), seconds=seconds, what=what, writes=runtime.is_main
+            self.path / "checkpoints", self._key(inputs), seconds=seconds, what=what, runtime=runtime
         )
         if force and (self.path / NAME).is_file():  # a forced stage that was stopped resumes
             checkpoints.clear()

@@ -2,69 +2,87 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.config import RuntimeConfig
 from pipeline.errors import UserError
+from pipeline.run.processes import Share, distributed_data_parallel, gather_rows
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-# How long a process waits for the others. Long, because they wait while the first one writes files and reports; the
-# launcher notices a process that dies.
-PROCESS_TIMEOUT = timedelta(hours=12)
-
-
-@dataclass(frozen=True, eq=False)
-class Share:
-    """One process's part of a minibatch, never empty, so that all processes run the same collective operations.
-
-    Attributes:
-        rows: [b >= 1] rows or positions.
-        weight: factor for a sum over `rows`, so that its mean over processes is the sum over the minibatch: the number of
-            processes; 0 if the part is empty and `rows` is a placeholder.
-    """
-
-    rows: Tensor
-    weight: int
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
 class Runtime:
     """A process among those that run the stage together (one, unless started by torchrun or accelerate).
 
-    Every process draws the same minibatches from the same generators and works on its `share` of each; gradients are
-    averaged over processes by DistributedDataParallel. Only the first process writes files. All of them do the expensive
-    computations, so that none waits for the first.
+    Every process draws the same minibatches and the same random numbers from the same streams, computes its share of
+    each minibatch, and gathers the outputs of all: losses are those of one process. Only the first process writes files.
+    With one process, no method does anything. All processes must call the methods in the same order.
     """
 
     device: torch.device
     rank: int = 0
     world: int = 1
+    shard: bool = False
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
 
     def prepare(self, module: Module) -> Module:
-        """Wrap the trained module for several processes; with one process, the module itself."""
+        """Wrap the trained module for several processes; with one process, the module itself.
+
+        Gradients are averaged over processes, which those of `gather` expect. With `runtime.shard` what is trained is a
+        copy: the optimiser must have its parameters (pipeline/run/sharded.py).
+        """
         if self.world == 1:
             return module
-        return torch.nn.parallel.DistributedDataParallel(module)  # type: ignore[return-value]
+        if self.shard:
+            from pipeline.run.sharded import ShardedModule
 
-    def share(self, rows: Tensor) -> Share:
-        """This process's part of a minibatch of at least one row; its first row, with weight 0, if the part is empty."""
-        own = rows[self.rank :: self.world]
-        return Share(own, self.world) if len(own) else Share(rows[:1], 0)
+            return ShardedModule(module, self.device, self.world)  # type: ignore[return-value]
+        return distributed_data_parallel(module)  # type: ignore[return-value]
+
+    def share(self, size: int) -> Share:
+        """This process's part of a minibatch of `size` >= 1 images; its first image, not counted, if the part is empty."""
+        if self.world == 1:
+            return Share(torch.arange(size), (size,))
+        parts = torch.arange(size).tensor_split(self.world)
+        own = parts[self.rank]
+        return Share(own if len(own) else torch.tensor([0]), tuple(map(len, parts)), self.rank)
+
+    def minibatch(self, share: Share) -> AbstractContextManager[object]:
+        """The context of a forward pass in train mode: BatchNorm and dropout are those of the whole minibatch."""
+        if self.world == 1:
+            return nullcontext()
+        from pipeline.models.whole_minibatch import WholeMinibatch
+
+        return WholeMinibatch(share)
+
+    def gather(self, own: Tensor, share: Share) -> Tensor:
+        """Outputs [size, ...] of the whole minibatch, in order, from every process's own [b, ...]; differentiable.
+
+        A loss of all outputs, computed by every process, has the gradients of one process once those of the parameters
+        are averaged over processes.
+        """
+        return own if self.world == 1 else gather_rows(own, share)
+
+    def divided(self, size: int, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """`compute` of the positions 0 .. size - 1, of which each process takes a part; [size, ...], in order."""
+        share = self.share(size)
+        return self.gather(compute(share.positions), share)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over processes of a tensor that each computed on its share."""
@@ -81,22 +99,18 @@ class Runtime:
                 grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self.total(grad) / self.world
 
-    def copy_buffers(self, module: nn.Module) -> None:
-        """Copy buffers (BatchNorm's statistics) from the first process, so that all have the same network."""
-        if self.world > 1:
-            for buffer in module.buffers():
-                torch.distributed.broadcast(buffer, 0)
-
-    def agree(self, value: float) -> float:
-        """Mean over processes of a number, so that all processes have the same one."""
+    def of_main(self, compute: Callable[[], Value]) -> Value:
+        """What the first process computes, in all processes."""
         if self.world == 1:
-            return value
-        return float(self.total(torch.tensor(value, dtype=torch.float64, device=self.device))) / self.world
+            return compute()
+        values: list[Any] = [compute() if self.is_main else None]
+        torch.distributed.broadcast_object_list(values, 0, device=torch.device("cpu"))
+        return values[0]
 
     def wait(self) -> None:
         """Wait until every process has called this."""
         if self.world > 1:
-            torch.distributed.barrier()
+            torch.distributed.all_reduce(torch.zeros(1))
 
 
 def start(config: RuntimeConfig) -> Runtime:
@@ -118,11 +132,22 @@ def start(config: RuntimeConfig) -> Runtime:
 
 
 def _join(config: RuntimeConfig) -> Runtime:
-    from accelerate import Accelerator, InitProcessGroupKwargs  # slow to import, and only needed here
+    """Join the processes that a launcher started; torchrun and accelerate describe them by the same variables."""
+    device, distributed = _device(config.device), torch.distributed
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        # Tables are gathered on the CPU, gradients on the device.
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(seconds=config.process_timeout))
+        atexit.register(_leave)
+    return Runtime(device, distributed.get_rank(), distributed.get_world_size(), config.shard)
 
-    group = InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT)
-    accelerator = Accelerator(cpu=_device(config.device).type == "cpu", kwargs_handlers=[group])
-    return Runtime(accelerator.device, accelerator.process_index, accelerator.num_processes)
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _device(name: str) -> torch.device:

@@ -102,6 +102,7 @@ class Workspace:
             normalisation=_data_configuration(self.config).normalisation,
             bf16=self.bf16,
             config=self.config.runtime,
+            runtime=self.runtime,
         )
         return pieces, features
 
@@ -109,12 +110,14 @@ class Workspace:
     def bf16(self) -> bool:
         """Whether networks compute in bfloat16 under autocast."""
         model = self.config.model.model_copy(update={"weights": "none"})
-        return choose_bf16(
-            self.config.runtime,
-            lambda: build_network(model, len(self.classes), 0, self.architecture),
-            self.transform.size,
-            name=model.backbone,
-            device=self.runtime.device,
+        return self.runtime.of_main(
+            lambda: choose_bf16(
+                self.config.runtime,
+                lambda: build_network(model, len(self.classes), 0, self.architecture),
+                self.transform.size,
+                name=model.backbone,
+                device=self.runtime.device,
+            )
         )
 
     def scores(self, pieces: Split, features: Features) -> Tensor:

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
-from pipeline.run.checkpoints import preserve_random_streams
 from pipeline.run.optional_packages import missing
+from pipeline.run.random_streams import preserve_random_streams
 
 _log = logging.getLogger(__name__)
 

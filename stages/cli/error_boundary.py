@@ -7,6 +7,7 @@ Exit codes: 2 for what the user can fix, 70 for an error of the program itself, 
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 import warnings
 from collections.abc import Callable
@@ -103,6 +104,12 @@ def _error_message(error: Exception, ctx: click.Context) -> tuple[str, int]:
     command = ctx.invoked_subcommand or ""
     if isinstance(error, UserError | FeedbackError):
         return str(error), USER_ERROR_CODE
+    if _lost_process(error):
+        return (
+            "another process of this run ended, or did not answer within runtime.process_timeout; see its message. The same "
+            "command resumes from the last checkpoint, with any number of processes",
+            USER_ERROR_CODE,
+        )
     if _is_memory(error):
         settings = MEMORY_SETTINGS.get(command, "images.size")
         return (
@@ -119,6 +126,14 @@ def _error_message(error: Exception, ctx: click.Context) -> tuple[str, int]:
         f"unexpected error: {type(error).__name__}: {_first_line(error)}; {write_log(error)}; please report them",
         INTERNAL_ERROR_CODE,
     )
+
+
+def _lost_process(error: Exception) -> bool:
+    if "RANK" not in os.environ:
+        return False
+    from pipeline.run.processes import lost_process  # torch is slow to import, and has been here
+
+    return lost_process(error)
 
 
 def _is_memory(error: Exception) -> bool:

@@ -85,6 +85,9 @@ def replay_rounds(config: Config) -> None:
     """Train every finished round again, and end with exit code 1 if any weight differs."""
     from stages.rounds.replay import replay
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("rounds --replay runs in one process; start it without torchrun")
+
     different = replay(config, click.echo)
     if different:
         numbers = ", ".join(map(str, different))

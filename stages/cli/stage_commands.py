@@ -116,7 +116,8 @@ def rounds(config: Config, count: int | None, replay: bool) -> None:
         live_commands.replay_rounds(config)
         return
     _in_rounds(config, count)
-    click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
+    if _is_main_process():
+        click.echo(f"the table of all rounds is {config.runs / config.name / 'rounds' / 'rounds.csv'}")
 
 
 @click.command()

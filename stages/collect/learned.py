@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.data.feature_cache import BATCH
+from pipeline.data.encoding import divided_rows
 from pipeline.learning.laplace import USUAL_SD, last_layer_samples, log_mean_probability
 from pipeline.models.reward_model import RewardModel
 from pipeline.run.atomic_files import read_json
@@ -47,7 +47,7 @@ def last_features(ws: Workspace, network: torch.nn.Module) -> Tensor:
     model = ws.config.model.model_copy(update={"trainable": "head"})
     config: Config = ws.config.model_copy(update={"model": model})
     _, features = replace(ws, config=config).cut(network)
-    return torch.cat([features.batch(part).cpu() for part in torch.arange(len(features)).split(BATCH)])
+    return torch.cat([part.cpu() for part in divided_rows(features)])
 
 
 def prior_sd_of(archive: Path) -> float:

@@ -24,7 +24,7 @@ from stages.collect.round_teachers import ROUND_TEACHERS, RoundTeacher
 
 
 def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
-    """Append the answers of a round, of which some may be stored already.
+    """Append the answers of a round, of which some may be stored already. All processes must call it; the first writes.
 
     Args:
         before: archive of the round before; what is asked depends on it alone, so that an interrupted round asks the same.
@@ -53,7 +53,9 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     if audits:
         audited = teacher.answers(audit_queries(audits), number, audit=True)
         answers = interleaved_answers(answers, audited, settings.audit_fraction)
-    store.append(answers)
+    if ws.runtime.is_main:
+        store.append(answers)
+    ws.runtime.wait()
 
 
 def round_audits(store: FeedbackStore, split: AuditSplit, number: int, count: int, fraction: float) -> list[int]:

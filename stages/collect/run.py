@@ -65,13 +65,17 @@ def run(
         inputs["replay"] = sha256_of(config.collect.replay.csv)
     store = ws.run.open_store()
     people = config.collect.teacher == "people"
+    if people and ws.runtime.world > 1:
+        raise UserError("collect: people answer in one process; start it without torchrun")
     if not people and stage.is_current(inputs) and not force and not store.is_empty():
         return False
     if ws.runtime.is_main:
         stage.begin()
         if (config.collect.count or 0) >= SLOW_COUNT:
             _log.info(f"drawing {config.collect.count:,} questions; this takes some seconds per million")
-        added = _ask_people(ws, store, announce, training) if people else _append_all(store, teacher_judgments(ws))
+    judgments = None if people else teacher_judgments(ws)  # by all processes, which divide passes over images
+    if ws.runtime.is_main:
+        added = _ask_people(ws, store, announce, training) if judgments is None else _append_all(store, judgments)
         tables = [store.comparisons(), store.per_image_judgments()]
         result = {"judgments": sum(map(len, tables)), "collect": {"added": added, "folder": store.location}}
         result |= _seconds(tables, len(ws.classes))

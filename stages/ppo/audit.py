@@ -18,23 +18,21 @@ _log = logging.getLogger(__name__)
 
 
 def update_estimate(ws: Workspace, log_pi: Tensor | None = None) -> None:
-    """Write the estimate of the run's policy, and of a finished stage also into summary.json.
+    """Write the estimate of the run's policy, and of a finished stage also into summary.json; all processes must call it.
 
     Args:
         log_pi: [N, C] of the policy; None: of the finished stage's, from the cached scores if possible.
     """
-    if not ws.runtime.is_main:
-        return
-    finished = log_pi is None
-    if not _has_audits(ws):
-        write_estimate(ws.run.path, None)
-    else:
+    finished, estimate = log_pi is None, None
+    if ws.runtime.of_main(lambda: _has_audits(ws)):
         if log_pi is None:
             log_pi = log_policy(ws.scores(*ws.cut(ws.load_policy(ws.run.require("ppo", "model.safetensors")))))
-        gold = read_gold_labels(ws.table, ws.classes)
-        write_estimate(ws.run.path, audited_accuracy(ws, log_pi.argmax(-1), gold))
-    if finished:
-        ws.run.write_summary()
+        if ws.runtime.is_main:
+            estimate = audited_accuracy(ws, log_pi.argmax(-1), read_gold_labels(ws.table, ws.classes))
+    if ws.runtime.is_main:
+        write_estimate(ws.run.path, estimate)
+        if finished:
+            ws.run.write_summary()
 
 
 def _has_audits(ws: Workspace) -> bool:

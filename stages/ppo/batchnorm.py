@@ -18,7 +18,10 @@ from pipeline.learning.environment import Inputs
 
 @torch.no_grad()
 def refresh_batchnorm(policy: nn.Module, inputs: Inputs) -> None:
-    """Replace all running statistics by the mean over the rollout's images; no weight changes. Back in eval mode."""
+    """Replace all running statistics by the mean over the rollout's images; no weight changes. Back in eval mode.
+
+    All processes must call it; each computes a share.
+    """
     layers = [module for module in policy.modules() if isinstance(module, _BatchNorm)]
     if not layers:
         return
@@ -27,10 +30,11 @@ def refresh_batchnorm(policy: nn.Module, inputs: Inputs) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative mean
         layer.train()
-    parts = torch.arange(len(inputs)).tensor_split(max(1, len(inputs) // BATCH))
-    with inputs.features.autocast():
-        for part in parts:
-            policy(inputs.batch(part))
+    parts, runtime = torch.arange(len(inputs)).tensor_split(max(1, len(inputs) // BATCH)), inputs.features.runtime
+    for part in parts:
+        share = runtime.share(len(part))
+        with inputs.features.autocast(), runtime.minibatch(share):
+            policy(inputs.batch(part[share.positions]))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
         layer.eval()

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH
+from pipeline.errors import UserError
 from pipeline.learning.batches import Batches
 from pipeline.learning.environment import Inputs
 from pipeline.learning.optimisers import adamw, set_lr, warmup_linear
 from pipeline.models.backbone import Split
 from pipeline.models.policy import is_linear, log_policy
 from pipeline.run.runtime import Runtime, Stream, generator
+from pipeline.run.sharded import load_whole_state, spread, whole_state
+from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.critic import Critic
 from stages.ppo.kl_controller import KLController
 from stages.ppo.rollout import Rollout, make_rollout
@@ -64,15 +67,22 @@ class Learner:
         Args:
             rows: images to draw rollouts from.
             beta: initial weight of the KL penalty.
+
+        Raises:
+            UserError: a critic with `runtime.shard`.
         """
+        if runtime.shard and config.estimator == "critic":
+            raise UserError(
+                "runtime.shard: the critic reads the whole policy; set ppo.estimator to expected, or shard to false"
+            )
         critic = Critic(pieces.suffix) if config.estimator == "critic" else None
-        random = generator(seed, Stream.PPO)
+        random, policy = generator(seed, Stream.PPO), runtime.prepare(pieces.suffix)
         return cls(
             config,
             runtime,
             pieces.suffix,
-            runtime.prepare(pieces.suffix),
-            adamw(pieces.suffix.parameters(), config.lr, eps=1e-5),
+            policy,
+            adamw(policy.parameters(), config.lr, eps=1e-5),
             critic,
             adamw(critic.parameters(), config.value_lr, eps=1e-5) if critic else None,
             random,
@@ -92,29 +102,40 @@ class Learner:
 
     @property
     def closed_form(self) -> bool:
-        """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head, in one process."""
-        one = self.runtime.world == 1 and self.config.estimator == "expected" and not self.config.ptx
-        return one and is_linear(self.suffix)
+        """Whether the gradient is computed in closed form: of the expected surrogate, for a linear head."""
+        plain = self.config.estimator == "expected" and not self.config.ptx and not self.runtime.shard
+        return plain and is_linear(self.suffix)
+
+    def refresh_batchnorm(self, inputs: Inputs) -> None:
+        """Estimate BatchNorm's statistics on a rollout's images."""
+        refresh_batchnorm(self.suffix, inputs)
+        spread(self.policy)
 
     @torch.no_grad()
     def act(self, inputs: Inputs, log_ref: Tensor, reward: Tensor) -> Rollout:
         """A rollout of images [B] under the current policy; log_ref, reward [B, C]."""
         self.suffix.eval()
-        logits, values = [], []
-        for part in torch.arange(len(inputs)).split(BATCH):
-            with inputs.features.autocast():
-                logits.append(self.suffix(inputs.batch(part)).float().cpu())
-            if self.critic:
-                values.append(self.critic.value().cpu())
+        classes = log_ref.shape[1]
+
+        def outputs(own: Tensor) -> Tensor:
+            parts = []
+            for part in own.split(BATCH):
+                with inputs.features.autocast():
+                    parts.append(self.suffix(inputs.batch(part)).float().cpu())
+                if self.critic:
+                    parts[-1] = torch.cat([parts[-1], self.critic.value()[:, None].cpu()], 1)
+            return torch.cat(parts)
+
+        both = self.runtime.divided(len(inputs), outputs)  # logits [B, C], and the critic's values
         return make_rollout(
             inputs,
-            log_policy(torch.cat(logits)),
+            log_policy(both[:, :classes].contiguous()),
             log_ref,
             reward,
             beta=self.controller.beta,
             random=self.random,
             baseline=self.config.baseline,
-            values=torch.cat(values) if self.critic else None,
+            values=both[:, classes].contiguous() if self.critic else None,
             temperature=self.config.temperature,
         )
 
@@ -123,10 +144,10 @@ class Learner:
         return copy.deepcopy(self.suffix.state_dict())
 
     def state(self) -> dict[str, Any]:
-        """A copy of all that `restore` needs to resume with the same results."""
+        """A copy of all that `restore` needs to resume with the same results; all processes must call it."""
         changing = {
             "policy": self.suffix.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": whole_state(self.optimiser),
             "critic": self.critic.state_dict() if self.critic else None,
             "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
             "random": self.random.get_state(),
@@ -138,7 +159,8 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Resume from what `state` returned."""
         self.suffix.load_state_dict(state["policy"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        spread(self.policy)
+        load_whole_state(self.optimiser, state["optimiser"])
         if self.critic and self.critic_optimiser:
             self.critic.load_state_dict(state["critic"])
             self.critic_optimiser.load_state_dict(state["critic_optimiser"])

@@ -19,7 +19,7 @@ MAX_LOG_RATIO = 80.0  # ratios are cut off at e^80, since e^89 overflows float32
 
 @dataclass(frozen=True, eq=False)
 class Minibatch:
-    """What the loss of one step is computed from: one process's share of a minibatch, on one device.
+    """What the loss of one step is computed from: a whole minibatch, on one device.
 
     Attributes:
         log_new: [b, C] log pi of the current policy; the only one with a gradient, beside log_labelled.
@@ -30,8 +30,6 @@ class Minibatch:
         importance: [b] pi_old / the policy that sampled, of the actions: 1 at temperature 1.
         baseline: [b, 1] what is subtracted from the penalised reward; None: its exact expectation.
         log_labelled: [m] log pi(y|x) of labelled images (PPO-ptx); None without PPO-ptx.
-        size: images of the whole minibatch, all processes together.
-        weight: number of processes, whose gradients are averaged; 0 if these images are a placeholder.
     """
 
     log_new: Tensor
@@ -42,12 +40,13 @@ class Minibatch:
     importance: Tensor
     baseline: Tensor | None
     log_labelled: Tensor | None
-    size: int
-    weight: int = 1
+
+    def __len__(self) -> int:
+        return len(self.log_new)
 
 
 def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
-    """The scalar that one step minimises; its mean over processes is the loss of the whole minibatch.
+    """The scalar that one step minimises.
 
     Args:
         beta: weight of the KL penalty now in force.
@@ -72,9 +71,9 @@ def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
 
     if config.entropy_bonus:
         gain = gain + config.entropy_bonus * entropy(new)
-    loss = -gain.sum() * batch.weight / batch.size  # minus: optimisers minimise
+    loss = -gain.sum() / len(batch)  # minus: optimisers minimise
     if batch.log_labelled is not None:
-        loss = loss - config.ptx * (batch.log_labelled.sum() * batch.weight / batch.size)
+        loss = loss - config.ptx * (batch.log_labelled.sum() / len(batch))
     return loss
 
 
@@ -97,7 +96,7 @@ def logits_gradient(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
     gain = p * (advantage - (p * advantage).sum(-1, keepdim=True))
     if config.entropy_bonus:
         gain = gain - config.entropy_bonus * p * (new + entropy(new)[:, None])
-    return gain * (-batch.weight / batch.size)
+    return gain * (-1 / len(batch))
 
 
 def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pipeline.learning.environment import Inputs
-from pipeline.run.runtime import Share
 from stages.ppo.guards import Diverged
 from stages.ppo.loss import Minibatch, penalised_reward
 
@@ -36,16 +35,15 @@ class Rollout:
     returns: Tensor
     baseline: Tensor | None
 
-    def minibatch(self, share: Share, size: int, log_new: Tensor, log_labelled: Tensor | None = None) -> Minibatch:
-        """The images at positions `share.rows`, on the device of the current policy's log_new [b, C].
+    def minibatch(self, positions: Tensor, log_new: Tensor, log_labelled: Tensor | None = None) -> Minibatch:
+        """The images at `positions` [b], on the device of the current policy's log_new [b, C].
 
         Args:
-            size: images of the whole minibatch.
             log_labelled: [m] log pi(y|x) of labelled images.
         """
         tables = (self.log_old, self.log_ref, self.reward, self.actions, self.importance)
-        log_old, log_ref, reward, actions, importance = (of[share.rows].to(log_new.device) for of in tables)
-        baseline = None if self.baseline is None else self.baseline[share.rows].to(log_new.device)
+        log_old, log_ref, reward, actions, importance = (of[positions].to(log_new.device) for of in tables)
+        baseline = None if self.baseline is None else self.baseline[positions].to(log_new.device)
         return Minibatch(
             log_new=log_new,
             log_old=log_old,
@@ -55,8 +53,6 @@ class Rollout:
             importance=importance,
             baseline=baseline,
             log_labelled=log_labelled,
-            size=size,
-            weight=share.weight,
         )
 
 

@@ -34,7 +34,6 @@ from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.ppo.audit import update_estimate
-from stages.ppo.batchnorm import refresh_batchnorm
 from stages.ppo.evaluate import Evaluator, evaluate
 from stages.ppo.guards import Diverged, IterateSelection, OverOptimisationCheck, check_divergence, refuse_chance
 from stages.ppo.learner import Learner
@@ -84,13 +83,13 @@ def run(config: Config, force: bool = False, *, chance_allowed: bool = False) ->
     with stage.metrics(inputs, ws.runtime) as metrics, checkpoints:
         ended = optimise(environment, start.pieces, start.features, metrics=metrics, checkpoints=checkpoints)
     environment.check_frozen()
-    log_pi = log_policy(ws.scores(start.pieces, start.features))  # by every process: none waits for the first
+    log_pi = log_policy(ws.scores(start.pieces, start.features))
+    update_estimate(ws, log_pi)
     if ws.runtime.is_main:
         saved = save_trained(stage.path, start.pieces.network, ws.header("policy"))
         write_atomically(stage.path / "over_optimisation.svg", over_optimisation(metrics.rows).encode())
         result = evaluate(environment, log_pi, ended.beta) | {"estimator": config.ppo.estimator, **asdict(ended)}
         result |= {"start": start.name, "J_start": start.J}
-        update_estimate(ws, log_pi)
         outputs = [*saved, "metrics.csv", "over_optimisation.svg"]
         stage.finish(inputs, outputs, {"policy": result})
         checkpoints.clear()
@@ -143,7 +142,7 @@ def optimise(
             features, learner.batches.next(), learner.random, views=config.augment
         )
         if config.refresh_batchnorm:
-            refresh_batchnorm(pieces.suffix, inputs)
+            learner.refresh_batchnorm(inputs)
         row: dict[str, float | None] = {"iteration": iteration, "images": images, "beta": beta, "lr": lr}
         measured: dict[str, float] = {}
         try:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from pipeline.data.feature_cache import BATCH
 from pipeline.errors import UserError
 from pipeline.models.policy import final_linear, log_policy
-from pipeline.run.runtime import Share, minibatches
+from pipeline.run.processes import Share
+from pipeline.run.runtime import minibatches
+from pipeline.run.sharded import collect, norm_of
 from stages.ppo.guards import Diverged
 from stages.ppo.learner import Learner
 from stages.ppo.loss import Minibatch, approx_kl, clip_fraction, logits_gradient, ppo_loss
@@ -39,19 +41,21 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     steps = images = 0
     for _ in range(config.epochs):
         for positions in minibatches(position, config.minibatch_size, learner.random):
-            share = runtime.share(positions)
-            batch = rollout.minibatch(share, len(positions), *passes.forward(share.rows, len(positions)))
+            share = runtime.share(len(positions))
+            batch = rollout.minibatch(positions, *passes.forward(positions, share))
             if not steps:
                 check_ratio(batch.log_new.detach(), batch.log_old)
             kl, clipped = measure_step(learner, batch)
             if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
+                collect(learner.policy)
                 return _means(sums, steps, images)
             norm = step(learner, passes.backward(batch, beta))
             measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
             if learner.critic:
-                measured["value_loss"] = fit_value(learner, rollout, share, len(positions))
+                measured["value_loss"] = fit_value(learner, rollout, positions, share)
             sums = {name: sums.get(name, 0.0) + value for name, value in measured.items()}
             steps, images = steps + 1, images + len(positions)
+    collect(learner.policy)
     return _means(sums, steps, images)
 
 
@@ -61,25 +65,25 @@ class NetworkPasses:
     def __init__(self, learner: Learner, rollout: Rollout) -> None:
         self.learner, self.rollout = learner, rollout
 
-    def forward(self, part: Tensor, size: int) -> tuple[Tensor, Tensor | None]:
+    def forward(self, positions: Tensor, share: Share) -> tuple[Tensor, Tensor | None]:
         """log pi [b, C] of the minibatch and, with PPO-ptx, log pi(y|x) of as many labelled images, in one pass.
 
         Args:
-            part: [b] positions of this process's share of the minibatch.
-            size: of the whole minibatch; every process draws for all, so that their streams stay together.
+            positions: [b] of the whole minibatch, of which the network sees this process's share.
         """
         learner, inputs = self.learner, self.rollout.inputs
-        features, autocast = inputs.batch(part), inputs.features.autocast
+        own, gather = positions[share.positions], learner.runtime.gather
+        features, autocast = inputs.batch(own), inputs.features.autocast
         if not (learner.config.ptx and learner.labelled):
             with autocast():
                 logits = learner.policy(features)
-            return log_policy(logits), None
+            return gather(log_policy(logits), share), None
         rows, classes = learner.labelled
-        drawn = learner.runtime.share(torch.randint(len(rows), (size,), generator=learner.random)).rows
-        both = torch.cat([features, inputs.features.batch(rows[drawn])])
+        drawn = torch.randint(len(rows), (len(positions),), generator=learner.random)
+        both = torch.cat([features, inputs.features.batch(rows[drawn[share.positions]])])
         with autocast():
             logits = learner.policy(both)
-        log_new, log_labelled = log_policy(logits).split([len(part), len(drawn)])
+        log_new, log_labelled = (gather(part, share) for part in log_policy(logits).split(len(own)))
         chosen = classes[drawn].to(log_labelled.device)
         return log_new, log_labelled.gather(-1, chosen[:, None])[:, 0]
 
@@ -95,23 +99,30 @@ class HeadPasses:
     """The same for a linear head: its gradients in closed form, without autograd, from inputs that are read once."""
 
     def __init__(self, learner: Learner, rollout: Rollout) -> None:
-        self.config, self.head = learner.config, final_linear(learner.suffix)
+        self.config, self.head, self.runtime = learner.config, final_linear(learner.suffix), learner.runtime
+
         # In parts: where they are not cached, the frozen prefix computes them, with its memory for every image at once.
-        parts = torch.arange(len(rollout.inputs)).split(BATCH)
-        self.inputs = torch.cat([rollout.inputs.batch(part) for part in parts])
-        self.own = self.inputs
+        def inputs(own: Tensor) -> Tensor:
+            return torch.cat([rollout.inputs.batch(part) for part in own.split(BATCH)])
+
+        self.inputs = learner.runtime.divided(len(rollout.inputs), inputs)
+        self.own, self.share = self.inputs, learner.runtime.share(len(rollout.inputs))
 
     @torch.no_grad()
-    def forward(self, part: Tensor, size: int) -> tuple[Tensor, None]:
+    def forward(self, positions: Tensor, share: Share) -> tuple[Tensor, None]:
         """log pi [b, C] of the minibatch."""
-        self.own = self.inputs[part.to(self.inputs.device)]
-        return torch.log_softmax(torch.addmm(self.head.bias, self.own, self.head.weight.T), -1), None
+        self.own, self.share = self.inputs[positions[share.positions].to(self.inputs.device)], share
+        log_own = torch.log_softmax(torch.addmm(self.head.bias, self.own, self.head.weight.T), -1)
+        return self.runtime.gather(log_own, share), None
 
     @torch.no_grad()
     def backward(self, batch: Minibatch, beta: float) -> Tensor | None:
         """Compute both gradients; the loss itself is not needed: it is finite if they are."""
         gradient = logits_gradient(batch, self.config, beta).to(self.head.weight.dtype)
-        self.head.weight.grad, self.head.bias.grad = gradient.T @ self.own, gradient.sum(0)
+        self.head.bias.grad = gradient.sum(0)
+        if self.runtime.world > 1:
+            gradient = gradient[self.share.positions.to(gradient.device)] * (not self.share.empty)
+        self.head.weight.grad = self.runtime.total(gradient.T @ self.own)
         return None
 
 
@@ -120,9 +131,7 @@ def measure_step(learner: Learner, batch: Minibatch) -> tuple[float, float]:
     """approx_kl and clip_fraction, means over the whole minibatch, before a step is made."""
     log_new, log_old = batch.log_new, batch.log_old
     sums = torch.stack([approx_kl(log_new, log_old).sum(), clip_fraction(log_new, log_old, learner.config.clip).sum()])
-    if not batch.weight:
-        sums.zero_()
-    kl, clipped = (learner.runtime.total(sums) / batch.size).tolist()
+    kl, clipped = (sums / len(batch)).tolist()
     return kl, clipped
 
 
@@ -133,34 +142,34 @@ def step(learner: Learner, loss: Tensor | None) -> float:
         loss: a scalar that must be finite, too.
 
     Raises:
-        Diverged: loss or gradient is not finite, in any process.
+        Diverged: loss or gradient is not finite.
     """
     trained = [p for p in learner.policy.parameters() if p.requires_grad]
-    norm = float(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
-    mean_loss = norm if loss is None else learner.runtime.agree(float(loss))  # so that all processes stop together
+    norm = norm_of(nn.utils.clip_grad_norm_(trained, learner.config.max_grad_norm))
+    mean_loss = norm if loss is None else float(loss)
     if not (norm < float("inf") and math.isfinite(mean_loss)):
         raise Diverged(f"the loss is {mean_loss:.3g} and its gradient's norm {norm:.3g}")
     learner.optimiser.step()
     return norm
 
 
-def fit_value(learner: Learner, rollout: Rollout, share: Share, size: int) -> float:
+def fit_value(learner: Learner, rollout: Rollout, positions: Tensor, share: Share) -> float:
     """One step of the critic toward the returns of the sampled classes; returns the mean squared error before it.
 
     Args:
-        size: images of the whole minibatch.
+        positions: [b] of the whole minibatch, of whose share the policy was called last.
     """
     critic, optimiser, runtime = learner.critic, learner.critic_optimiser, learner.runtime
     assert critic is not None
     assert optimiser is not None
-    value = critic.value()[: len(share.rows)]
-    importance, returns = (of[share.rows].to(value.device) for of in (rollout.importance, rollout.returns))
-    loss = (importance * (value - returns).square()).sum() * share.weight / size
+    value = runtime.gather(critic.value()[: len(share.positions)], share)
+    importance, returns = (of[positions].to(value.device) for of in (rollout.importance, rollout.returns))
+    loss = (importance * (value - returns).square()).sum() / len(positions)
     optimiser.zero_grad()
     loss.backward()
     runtime.average_gradients(critic)
     optimiser.step()
-    return runtime.agree(float(loss.detach()))
+    return float(loss.detach())
 
 
 def check_ratio(log_new: Tensor, log_old: Tensor) -> None:

@@ -54,7 +54,7 @@ def run(config: Config, force: bool = False) -> bool:
             if len(rows):
                 fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
                 divide_logits(pieces, temperature)
-    log_pi = log_policy(ws.scores(pieces, features))  # by every process, so that none waits for the first
+    log_pi = log_policy(ws.scores(pieces, features))
     if ws.runtime.is_main:
         saved = save_trained(stage.path, pieces.network, ws.header("policy"))
         listed = pd.DataFrame(

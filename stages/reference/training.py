@@ -18,6 +18,7 @@ from pipeline.models.known_classes import KnownClasses
 from pipeline.models.policy import final_linear
 from pipeline.models.sources import find_backbone
 from pipeline.run.runtime import Stream, generator, minibatches
+from pipeline.run.sharded import collect
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 
@@ -84,9 +85,9 @@ def fit_labels(
     label_of_row = torch.zeros(len(features), dtype=torch.long)
     label_of_row[rows] = labels
     random = generator(ws.config.seed, Stream.REFERENCE_ORDER)
-    augment_random = generator(ws.config.seed, Stream.REFERENCE_VIEWS, ws.runtime.rank)
+    augment_random = generator(ws.config.seed, Stream.REFERENCE_VIEWS, 0)
     runtime, suffix = ws.runtime, ws.runtime.prepare(pieces.suffix)
-    optimiser = adamw(pieces.suffix.parameters(), config.lr, config.weight_decay)
+    optimiser = adamw(suffix.parameters(), config.lr, config.weight_decay)
     dropout = generator(ws.config.seed, Stream.REFERENCE_DROPOUT)
     torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
     total, step = config.epochs * -(-len(rows) // config.batch_size), 0
@@ -94,23 +95,22 @@ def fit_labels(
         loss_sum = 0.0
         for batch in minibatches(rows, config.batch_size, random):
             set_lr(optimiser, config.lr * warmup_cosine(step, total, config.warmup_fraction))
-            share = runtime.share(batch)
-            suffix.train(runtime.world == 1 or len(share.rows) > 1)  # BatchNorm cannot train on one image
-            inputs = features.augmented(share.rows, ws.config.images.augment, augment_random)
-            with features.autocast():
+            share = runtime.share(len(batch))
+            suffix.train()
+            inputs = features.augmented(batch, ws.config.images.augment, augment_random, share)
+            with features.autocast(), runtime.minibatch(share):
                 logits = suffix(inputs).float()
-            share_labels = label_of_row[share.rows].to(logits.device)
-            loss = cross_entropy(logits, share_labels, reduction="sum") * share.weight / len(batch)
+            logits = runtime.gather(logits, share)
+            loss = cross_entropy(logits, label_of_row[batch].to(logits.device), reduction="sum") / len(batch)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             loss_sum += float(loss.detach()) * len(batch)
             step += 1
-        loss_sum = runtime.agree(loss_sum)
         if not math.isfinite(loss_sum):
             raise UserError(
                 f"reference.lr: training diverged in epoch {epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
         metrics.add(epoch=epoch + 1, loss=loss_sum / len(rows), lr=optimiser.param_groups[0]["lr"])
-    runtime.copy_buffers(pieces.suffix)
+    collect(suffix)
     pieces.suffix.eval()

@@ -17,6 +17,7 @@ from pipeline.learning.optimisers import adamw, set_lr, warmup_cosine
 from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints, State
 from pipeline.run.runtime import Stream, generator
+from pipeline.run.sharded import collect, load_whole_state, spread, whole_state
 from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics, Row
 from stages.reward.heldout import heldout_log_loss
@@ -24,8 +25,6 @@ from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 from stages.reward.teaching import Teaching
 
-# Key in a checkpoint -> attribute of `Learner`. The keys are those of earlier versions, whose checkpoints stay readable.
-STATE_DICTS = {"latent": "latent", "optimiser": "optimiser", "beside": "latent_optimiser"}
 LATENT_LR = 0.2  # large: these are few parameters with much data each
 
 
@@ -50,6 +49,7 @@ class Learner:
 
     Attributes:
         pieces: the network, whose suffix is trained.
+        suffix: the trained part, as prepared for one process or several.
         latent: the likelihood parameters.
         optimiser, latent_optimiser: of the suffix, and of the likelihood parameters.
         random, views: streams of the order of images, and of their views.
@@ -61,6 +61,7 @@ class Learner:
     """
 
     pieces: Split
+    suffix: nn.Module
     latent: LikelihoodParameters
     optimiser: torch.optim.Optimizer
     latent_optimiser: torch.optim.Optimizer
@@ -80,15 +81,21 @@ class Learner:
         dropout = generator(seed, Stream.REWARD_DROPOUT, member)
         torch.manual_seed(dropout.initial_seed())  # dropout draws from the global stream
         latent = LikelihoodParameters(train, config).to(ws.runtime.device)
+        suffix = ws.runtime.prepare(pieces.suffix)
         return cls(
             pieces,
+            suffix,
             latent,
-            adamw(pieces.suffix.parameters(), config.lr),
+            adamw(suffix.parameters(), config.lr),
             adamw(latent.parameters(), LATENT_LR),
             generator(seed, Stream.REWARD_ORDER, member),
-            generator(seed, Stream.REWARD_VIEWS, member, ws.runtime.rank),
+            generator(seed, Stream.REWARD_VIEWS, member, 0),
             teaching=teaching.of_member(member) if teaching else None,
         )
+
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return [p for p in self.suffix.parameters() if p.requires_grad]
 
     def finish_epoch(self, row: Row, log_loss: float) -> None:
         """Count an epoch, and keep its weights if its held-out log loss is the lowest so far."""
@@ -99,28 +106,27 @@ class Learner:
             self.best_weights = copy.deepcopy((self.pieces.suffix.state_dict(), self.latent.state_dict()))
 
     def state(self) -> State:
-        """A copy of all that `restore` needs to resume with the same results."""
-        state = {key: getattr(self, name).state_dict() for key, name in STATE_DICTS.items()}
+        """A copy of all that `restore` needs to resume with the same results; all processes must call it."""
+        state: State = {"latent": self.latent.state_dict(), "optimiser": whole_state(self.optimiser)}
+        state |= {"beside": self.latent_optimiser.state_dict()}  # keys of earlier versions, whose files stay readable
         state |= {"suffix": self.pieces.suffix.state_dict()}
         state |= {name: getattr(self, name).get_state() for name in ("random", "views")}
         state |= {name: getattr(self, name) for name in ("step", "epoch", "best", "rows")}
         state |= {"teaching": self.teaching.state_dict() if self.teaching else None}
         return copy.deepcopy(state) | {"kept": self.best_weights}
 
-    def restore(self, state: State, *, views: bool) -> None:
-        """Resume from what `state` returned.
-
-        Args:
-            views: also restore the stream of views; it belongs to the process that wrote the state.
-        """
+    def restore(self, state: State) -> None:
+        """Resume from what `state` returned, with any number of processes: their streams are the same."""
         self.pieces.suffix.load_state_dict(state["suffix"])
-        for key, name in STATE_DICTS.items():
-            getattr(self, name).load_state_dict(state[key])
-        for name in ("random", "views") if views else ("random",):
+        spread(self.suffix)
+        load_whole_state(self.optimiser, state["optimiser"])
+        self.latent.load_state_dict(state["latent"])
+        self.latent_optimiser.load_state_dict(state["beside"])
+        for name in ("random", "views"):
             getattr(self, name).set_state(state[name])
         for name in ("step", "epoch", "best", "rows"):
             setattr(self, name, state[name])
-        if self.teaching and views and state.get("teaching"):
+        if self.teaching and state.get("teaching"):
             self.teaching.load_state_dict(state["teaching"])
         self.best_weights = state["kept"]
 
@@ -151,23 +157,21 @@ def fit(
         UserError: training diverged.
     """
     config = ws.config.reward
-    suffix = ws.runtime.prepare(pieces.suffix)
-    start = [p.detach().clone() for p in pieces.trained()]
     learner = Learner.start(ws, pieces, train, member, teaching)
+    start = [p.detach().clone() for p in learner.trained()]
     if saved := checkpoints.latest() if checkpoints else None:
-        learner.restore(saved, views=ws.runtime.is_main)
+        learner.restore(saved)
     metrics.resume(learner.rows)
     label = f"reward model{note}"
     bar = tqdm(total=config.epochs, initial=learner.epoch, desc=label, unit="epoch", leave=False, disable=None)
     while learner.epoch < config.epochs and learner.epoch - learner.best[0] < config.patience:
-        train_loss = train_epoch(ws, learner, suffix, features, train=train, start=start)
+        train_loss = train_epoch(ws, learner, features, train=train, start=start)
         if not math.isfinite(train_loss):
             raise UserError(
                 f"reward.lr: training diverged in epoch {learner.epoch + 1} (the loss is NaN or Inf) with {config.lr:g}; lower it"
             )
         utilities = score(pieces.suffix, features, heldout.images)
         log_loss = heldout_log_loss(utilities, heldout, learner.latent, config, mistakes=teaching is not None)
-        log_loss = ws.runtime.agree(log_loss)  # all processes must stop at the same epoch
         row: Row = {
             "member": member,
             "epoch": learner.epoch + 1,
@@ -191,7 +195,6 @@ def fit(
 def train_epoch(
     ws: Workspace,
     learner: Learner,
-    suffix: nn.Module,
     features: Features,
     *,
     train: JudgmentSet,
@@ -200,10 +203,10 @@ def train_epoch(
     """Train on every judgment once; returns the mean log loss before each step, in nats per judgment.
 
     Args:
-        suffix: the trained part, as prepared for one process or several.
-        start: its initial parameters, toward which they decay.
+        start: the network's initial parameters, toward which they decay.
     """
     config, runtime, latent, teaching = ws.config.reward, ws.runtime, learner.latent, learner.teaching
+    suffix = learner.suffix
     rows = teaching.rows if teaching else torch.unique(train.rows_a)
     taught = len(rows) if teaching else 0  # each of these counts as one judgment more
     total = config.epochs * -(-len(rows) // config.batch_size)
@@ -214,32 +217,29 @@ def train_epoch(
         set_lr(learner.latent_optimiser, LATENT_LR * factor)
         learner.step += 1
         count = len(batch) + (len(batch_rows) if taught else 0)
-        part, more = batch.share(runtime.rank, runtime.world), batch_rows[runtime.rank :: runtime.world][:taught]
-        weight = runtime.world
-        if not len(part) + len(more):  # a placeholder with weight 0: all processes must run the same operations
-            part, more, weight = batch.share(0, runtime.world), batch_rows[:taught], 0
-        images = torch.unique(torch.cat([part.images, more]))
+        images = torch.unique(torch.cat([batch.images, batch_rows[:taught]]))
         suffix.train(len(images) > 1)  # BatchNorm cannot train on one image
-        inputs = features.augmented(images, ws.config.images.augment, learner.views)
-        with features.autocast():
+        share = runtime.share(len(images))
+        inputs = features.augmented(images, ws.config.images.augment, learner.views, share)
+        with features.autocast(), runtime.minibatch(share):
             utilities = suffix(inputs).float()
+        utilities = runtime.gather(utilities, share)
         loss = -latent.log_prior() / (len(train) + taught)
-        if len(part):
-            log_p = log_likelihood(utilities, images, part, latent, smoothing=config.label_smoothing)
-            loss = loss - log_p.sum() * weight / count
-        if teaching and len(more):
-            loss = loss + teaching.loss(suffix, utilities, images, more).sum() * weight / count
+        if len(batch):
+            log_p = log_likelihood(utilities, images, batch, latent, smoothing=config.label_smoothing)
+            loss = loss - log_p.sum() / count
+        if teaching:
+            loss = loss + teaching.loss(suffix, utilities, images, batch_rows).sum() / count
         learner.optimiser.zero_grad()
         learner.latent_optimiser.zero_grad()
         loss.backward()
-        runtime.average_gradients(latent)
         learner.optimiser.step()
         learner.latent_optimiser.step()
         decay = learner.optimiser.param_groups[0]["lr"] * config.weight_decay
-        _decay_toward(learner.pieces.trained(), start, decay)
+        _decay_toward(learner.trained(), start, decay)
         loss_sum += float(loss.detach()) * count
-    runtime.copy_buffers(learner.pieces.suffix)
-    return runtime.agree(loss_sum) / (len(train) + taught)
+    collect(suffix)
+    return loss_sum / (len(train) + taught)
 
 
 @torch.no_grad()

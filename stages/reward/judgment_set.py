@@ -88,12 +88,6 @@ class JudgmentSet:
         """Judgments whose images are all in `images`, so that no image is on both sides of a split."""
         return self.pick(torch.isin(self.rows, images).all(1))
 
-    def share(self, rank: int, world: int) -> JudgmentSet:
-        """One process's part: every `world`-th (first) image with all judgments of it."""
-        if world == 1:
-            return self
-        return self.pick(torch.searchsorted(torch.unique(self.rows_a), self.rows_a) % world == rank)
-
     def batches(self, images: int, random: torch.Generator) -> Iterator[JudgmentSet]:
         """All judgments in random order of their (first) image, about `images` images per batch.
 

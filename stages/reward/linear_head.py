@@ -73,7 +73,11 @@ class HeadProblem:
     def of_network(cls, config: RewardConfig, network: nn.Module, features: Features, images: Tensor) -> HeadProblem:
         """The head of a network. Where it does not know the classes yet (`reward.start: backbone`), it starts at zero."""
         head = final_linear(network)
-        x = torch.cat([features.batch(part).cpu() for part in images.split(BATCH)])
+
+        def inputs(own: Tensor) -> Tensor:
+            return torch.cat([features.batch(part).cpu() for part in images[own].split(BATCH)])
+
+        x = features.runtime.divided(len(images), inputs)
         knows = config.start == "reference"
         if not knows and (known := known_inputs(network)):
             x[:, -known:] = 0  # the reference's own log-probabilities: the judgments are to be evidence beside it

@@ -70,11 +70,10 @@ def train_for(
     tree = ws.config.model_dump(mode="json")
     tree["reward"]["epochs"] = epochs
     ws = dataclasses.replace(ws, config=parse_config(tree, "reward"))
-    suffix = ws.runtime.prepare(pieces.suffix)
-    first = [p.detach().clone() for p in pieces.trained()]
     learner = Learner.start(ws, pieces, judgments, member, teaching)
+    first = [p.detach().clone() for p in learner.trained()]
     for _ in range(epochs):
-        loss = train_epoch(ws, learner, suffix, features, train=judgments, start=first)
+        loss = train_epoch(ws, learner, features, train=judgments, start=first)
         if not math.isfinite(loss):
             raise UserError("reward.lr: training on all judgments diverged (the loss is NaN or Inf); lower it")
     pieces.suffix.eval()

@@ -33,7 +33,7 @@ class Teaching(Protocol):
         """Resume from what `state_dict` returned."""
 
     def loss(self, suffix: nn.Module, utilities: Tensor, images: Tensor, rows: Tensor) -> Tensor:
-        """The loss of each of some images [len(rows)], in nats.
+        """The loss of each of some images [len(rows)], in nats; all processes must call it.
 
         Args:
             suffix: the trained network.
@@ -80,7 +80,7 @@ class WeakToStrong:
         return ws.config.model.trainable == "all"
 
     def prepare(self, ws: Workspace, features: Features, judgments: JudgmentSet) -> Teaching | None:
-        return Consistency(features, ws.rows("train"), len(ws.classes), (ws.config.seed, ws.runtime.rank))
+        return Consistency(features, ws.rows("train"), len(ws.classes), ws.config.seed)
 
 
 methods: Registry[Method] = Registry("method for unlabelled images", "image_rlhf.unlabelled")

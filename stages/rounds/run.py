@@ -24,6 +24,7 @@ from pipeline.run.manifest import read_manifest
 from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.run_stage import STAGE_MODULES
+from pipeline.run.runtime import start
 from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
@@ -44,6 +45,8 @@ def run(
 ) -> pd.DataFrame:
     """Run the rounds that are not finished yet; returns rounds.csv, one row per round, and writes summary.json.
 
+    With several processes the first one writes and announces; the others return no rows.
+
     Args:
         rounds: their number; None: as the configuration says.
         ask: `stages.collect.next_round.ask`; stages do not import each other.
@@ -57,6 +60,7 @@ def run(
             "collect.teacher: rounds ask a simulated or replay teacher; with people, the same loop is `make collect LIVE=1`"
         )
     settings, counts = config.rounds, questions_of(config, rounds)
+    runtime = start(config.runtime)
     stage("reference", config)
     folder = config.runs / config.name / "rounds"
     rows: list[dict[str, Any]] = []
@@ -64,18 +68,24 @@ def run(
         archive = folder / str(number)
         made_with = {"questions": count, "collect": settings_hash(config, "collect")}
         own = config_of_round(config, sum(counts[: number + 1]), sum(counts))
-        if not finished(own, archive, made_with):
+        if not runtime.of_main(lambda: finished(own, archive, made_with)):  # noqa: B023  called at once
             if number and (reason := reason_to_stop(folder / str(number - 1), settings.stop_accuracy)):
-                announce(reason)
+                if runtime.is_main:
+                    announce(reason)
                 break
             ask(open_workspace(config), number, count, folder / str(number - 1))
             for name in ("train-reward", "ppo"):
                 stage(name, own)
-            keep(config, archive, made_with | whole_store(open_workspace(config)).as_json())
-        rows.append(describe_round(config, archive, number))
-        write_rounds(config.runs / config.name, pd.DataFrame(rows))
-        announce(line(rows[-1]))
-    RunFolder(config).write_summary()
+            trained_on = whole_store(open_workspace(config))
+            if runtime.is_main:
+                keep(config, archive, made_with | trained_on.as_json())
+            runtime.wait()
+        if runtime.is_main:
+            rows.append(describe_round(config, archive, number))
+            write_rounds(config.runs / config.name, pd.DataFrame(rows))
+            announce(line(rows[-1]))
+    if runtime.is_main:
+        RunFolder(config).write_summary()
     return pd.DataFrame(rows)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.learning.environment import Inputs
-from pipeline.run.runtime import Share, generator
+from pipeline.run.runtime import generator
 from stages.ppo.learner import Learner
 from stages.ppo.loss import logits_gradient, ppo_loss
 from stages.ppo.rollout import make_rollout
@@ -46,7 +46,7 @@ def test_closed_form_for_logits(
     log_old = torch.log_softmax(logits.detach() + 0.4 * torch.randn(6, 4, generator=generator(2)).double(), -1)
     rollout = make_rollout(given(reward), log_old, log_ref, reward, beta=BETA, random=generator(1))
     log_new = torch.log_softmax(logits, -1)
-    batch = rollout.minibatch(Share(torch.arange(6), 1), 6, log_new)
+    batch = rollout.minibatch(torch.arange(6), log_new)
     expected = torch.autograd.grad(ppo_loss(batch, config, BETA), logits)[0]
     closed = logits_gradient(replace(batch, log_new=log_new.detach()), config, BETA)
     assert closed.numpy() == pytest.approx(expected.numpy(), abs=1e-12)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.config.ppo import PPOConfig
 from pipeline.learning.environment import Inputs
 from pipeline.learning.objective import entropy, kl, log_optimal_policy, objective
-from pipeline.run.runtime import Runtime, Share, generator
+from pipeline.run.runtime import generator
 from stages.ppo.loss import (
     exact_baseline,
     expected_surrogate,
@@ -29,8 +29,7 @@ BETA = 0.7
 
 def loss_of(rollout: Rollout, log_new: Tensor, config: PPOConfig) -> Tensor:
     """The stage's own loss of a whole rollout under a current policy log_new [N, C]."""
-    every = Share(torch.arange(len(log_new)), 1)
-    return ppo_loss(rollout.minibatch(every, len(log_new), log_new), config, BETA)
+    return ppo_loss(rollout.minibatch(torch.arange(len(log_new)), log_new), config, BETA)
 
 
 def advantages(log_old: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -110,7 +109,7 @@ def test_at_the_optimum_no_class_has_an_advantage(
     best = log_optimal_policy(log_ref, reward, BETA)
     rollout = make_rollout(given(reward), best, log_ref, reward, beta=BETA, random=generator(0))
     for sampled in range(4):
-        batch = rollout.minibatch(Share(torch.arange(6), 1), 6, best.clone().requires_grad_())
+        batch = rollout.minibatch(torch.arange(6), best.clone().requires_grad_())
         batch = replace(batch, actions=torch.full((6,), sampled))
         loss = ppo_loss(batch, PPOConfig(estimator="sampled"), BETA)
         assert gradient(loss, batch.log_new).abs().max() < 1e-12
@@ -126,26 +125,8 @@ def test_entropy_and_ptx_are_part_of_the_loss(
     plain = loss_of(rollout, old, PPOConfig())
     with_entropy = loss_of(rollout, old, PPOConfig(entropy_bonus=0.5))
     assert torch.allclose(with_entropy, plain - 0.5 * entropy(old).mean())
-    batch = rollout.minibatch(Share(torch.arange(6), 1), 6, old, torch.full((6,), -2.0, dtype=torch.double))
+    batch = rollout.minibatch(torch.arange(6), old, torch.full((6,), -2.0, dtype=torch.double))
     assert torch.allclose(ppo_loss(batch, PPOConfig(ptx=0.5), BETA), plain + 0.5 * 2)
-
-
-def test_a_placeholder_has_no_loss(problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs]) -> None:
-    """Three processes, two images: shares average to the whole minibatch's loss and gradient, the empty one adds zero."""
-    logits, log_ref, reward = problem
-    old = torch.log_softmax(logits.detach(), -1)
-    rollout = make_rollout(given(logits.detach()), old, log_ref, reward, beta=BETA, random=generator(0))
-    log_new, config = torch.log_softmax(logits, -1), PPOConfig(entropy_bonus=0.1, ptx=0.3)
-    losses = []
-    for rank in range(3):
-        share = Runtime(torch.device("cpu"), rank, 3).share(torch.tensor([4, 1]))
-        assert len(share.rows) == 1
-        part = log_new[share.rows]
-        losses.append(ppo_loss(rollout.minibatch(share, 2, part, part[:, 0]), config, BETA))
-    whole = rollout.minibatch(Share(torch.tensor([4, 1]), 1), 2, log_new[[4, 1]], log_new[[4, 1], 0])
-    assert torch.allclose(sum(losses) / 3, ppo_loss(whole, config, BETA))
-    assert losses[2] == 0
-    assert torch.equal(gradient(losses[2], logits), torch.zeros_like(logits))
 
 
 def test_sampled_surrogate_is_unbiased(problem: tuple[Tensor, Tensor, Tensor]) -> None:

@@ -37,7 +37,7 @@ class FewPixels:
 
 def made(member: int = 0) -> Consistency:
     features = Features(FewPixels(), None, None, torch.device("cpu"))  # type: ignore[arg-type]
-    return Consistency(features, torch.arange(4), 2, (0, 0)).of_member(member)
+    return Consistency(features, torch.arange(4), 2, 0).of_member(member)
 
 
 class Brightness(nn.Module):

@@ -30,6 +30,7 @@ from pipeline.errors import UserError
 from pipeline.kinds import probabilities as p
 from pipeline.kinds.probabilities import NO, TIE, YES, B
 from pipeline.models.backbone import Split
+from pipeline.run.processes import Share
 from pipeline.run.runtime import generator, start
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.fit import Member, _decay_toward, fit
@@ -206,7 +207,9 @@ class Counted(Features):
     def __len__(self) -> int:
         return len(self.stored)  # type: ignore[arg-type]
 
-    def augmented(self, rows: Tensor, config: AugmentConfig, random: torch.Generator) -> Tensor:
+    def augmented(
+        self, rows: Tensor, config: AugmentConfig, random: torch.Generator, share: Share | None = None
+    ) -> Tensor:
         self.trained += rows.tolist()
         return self.batch(rows)
 

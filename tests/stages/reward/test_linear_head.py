@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.config.reward import RewardConfig
 from pipeline.models.known_classes import KnownClasses
+from pipeline.run.runtime import Runtime
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import PRIOR_SDS, choose_prior_sd, cross_validate
 from stages.reward.folds import folds_by_image
@@ -177,7 +178,7 @@ def test_known_classes_are_no_evidence_beside_the_reference() -> None:
     x, answer = drawn(40, 2.0)
     network = KnownClasses(nn.Identity(), nn.Linear(4, 3), 4, False, ((0,), (1,), (2,)))
     inputs = torch.cat([x, torch.log_softmax(x[:, :3], -1)], 1).float()
-    features = SimpleNamespace(batch=lambda rows: inputs[rows])
+    features = SimpleNamespace(batch=lambda rows: inputs[rows], runtime=Runtime(torch.device("cpu")))
     own = HeadProblem.of_network(CONFIG, network, features, labels(answer).images)  # type: ignore[arg-type]
     weight, _ = own.linear(own.fit(labels(answer), 2.0))
     assert float(weight[:, -3:].abs().max()) == 0
