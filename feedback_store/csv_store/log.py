@@ -10,35 +10,24 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from feedback_store.csv_store.accept import accept_file
+from feedback_store.csv_store.copied_file import copy_rows
 from feedback_store.csv_store.durable_write import set_tail_aside, sync_folder
 from feedback_store.csv_store.durable_write import write_all as _write_all
 from feedback_store.csv_store.line import line_of
 from feedback_store.csv_store.parse import parse_added
-from feedback_store.csv_store.read import TornError, read_rows
+from feedback_store.csv_store.read import AddedRows, TornError, read_rows
 from feedback_store.csv_store.seal import Seal
 from feedback_store.csv_store.verified_file import Check, Place, Row, VerifiedFile, stamp
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
 
 READ_LOCK_TIMEOUT = 10.0  # seconds to wait for a writer before an error is reported
-
-
-class AddedRows(NamedTuple):
-    """Complete rows behind a place, and the place behind the last of them.
-
-    `reset`: rows that were read before are no longer in the file, and `rows` are all rows.
-    """
-
-    rows: list[dict[str, str]]
-    place: Place
-    reset: bool = False
 
 
 class CsvLog:
@@ -247,3 +236,13 @@ class CsvLog:
                 return accept_file(self.path, self.seal, self.columns, self._check)
         except OSError as error:
             raise FeedbackError(f"{self.path}: it could not be sealed again ({error.strerror}); fix that") from error
+
+    def copy_in(self, frames: Iterable[pd.DataFrame]) -> int:
+        """Store the rows of another store as they are; returns how many were new, and raises as `copied_file.copy_rows`."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._thread, self._lock:
+                self._file.refresh()
+                return copy_rows(self.path, self.seal, self.columns, frames)
+        except OSError as error:
+            raise self._not_stored(error) from error

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 
-from feedback_store.errors import ChangedError
+from feedback_store.errors import UnreadableError
 from feedback_store.pages import answer_id
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore, Written
@@ -82,7 +82,7 @@ class Assignments:
             self.adopt(queue)
         if self._storing.acquire(blocking=False):
             try:
-                with suppress(ChangedError):
+                with suppress(UnreadableError):
                     self._update(self.ledger.catch_up())
             finally:
                 self._storing.release()

@@ -1,0 +1,95 @@
+"""Connections to one database, shared by the threads of a process and made anew after it was restarted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from feedback_store.errors import UnreachableError
+from feedback_store.postgres_store.driver import connect, is_gone, named_errors, require_driver
+from feedback_store.postgres_store.migrate import must_be_current
+
+if TYPE_CHECKING:
+    import psycopg
+
+Result = TypeVar("Result")
+MAX_IDLE = 4  # connections that are kept for the next use
+
+
+class Database:
+    """Args:
+    connection: an address as libpq reads it, without a password.
+    """
+
+    def __init__(self, connection: str) -> None:
+        require_driver()
+        self.address = connection
+        self._idle: list[psycopg.Connection] = []
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """A connection for one thread; an open transaction is rolled back at the end.
+
+        Raises:
+            UnreachableError: the database cannot be reached, or was restarted.
+            FeedbackError: the tables are missing or old, a privilege is missing, or a statement failed.
+        """
+        with named_errors(self.address):
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException as error:
+                if is_gone(error):
+                    self.close()  # the idle ones are as dead
+                raise
+            finally:
+                self._give_back(connection)
+
+    def reading(self, read: Callable[[psycopg.Connection], Result]) -> Result:
+        """What `read` returns; it is called again, once, if a connection turns out to be dead.
+
+        Raises:
+            UnreachableError, FeedbackError: as `connection`.
+        """
+        try:
+            with self.connection() as connection:
+                return read(connection)
+        except UnreachableError:
+            with self.connection() as connection:
+                return read(connection)
+
+    def close(self) -> None:
+        """Close the idle connections; others are made when they are needed."""
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take(self) -> psycopg.Connection:
+        with self._guard:
+            if self._idle:
+                return self._idle.pop()
+        connection = connect(self.address)
+        try:
+            must_be_current(connection, self.address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, connection: psycopg.Connection) -> None:
+        from psycopg.pq import TransactionStatus
+
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            try:
+                connection.rollback()
+            except Exception:  # it broke: there is nothing to roll back any more
+                connection.close()
+        with self._guard:
+            if not connection.closed and len(self._idle) < MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
