@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -50,7 +51,9 @@ class PostgresProcess:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._run("initdb", "-U", OWNER, "-A", "scram-sha-256", "--pwfile", self.folder / "password", "-E", "UTF8", "-N")
+        self._run(
+            "initdb", "-U", OWNER, "-A", "scram-sha-256", "--pwfile", self.folder / "password", "-E", "UTF8", "-N"
+        )
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
             file.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
             file.write("max_connections = 100\n" + ("" if durable else "fsync = off\nfull_page_writes = off\n"))
@@ -75,10 +78,8 @@ class PostgresProcess:
 
     def remove(self) -> None:
         """Stop it if it runs, and delete everything."""
-        try:
+        with contextlib.suppress(subprocess.CalledProcessError):  # it does not run
             self.stop("immediate")
-        except subprocess.CalledProcessError:
-            pass  # it does not run
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def address(self, user: str = SERVER, database: str = DATABASE) -> str:

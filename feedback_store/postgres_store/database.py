@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from feedback_store.errors import UnreachableError
-from feedback_store.postgres_store.driver import connect, is_gone, named_errors, require_driver
+from feedback_store.postgres_store.driver import connect, named_errors, require_driver
 from feedback_store.postgres_store.migrate import must_be_current
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ class Database:
             connection = self._take()
             try:
                 yield connection
-            except BaseException as error:
-                if is_gone(error):
-                    self.close()  # the idle ones are as dead
-                raise
             finally:
                 self._give_back(connection)
 
@@ -88,8 +84,11 @@ class Database:
                 connection.rollback()
             except Exception:  # it broke: there is nothing to roll back any more
                 connection.close()
+        if connection.closed:
+            self.close()  # the idle ones are as dead
+            return
         with self._guard:
-            if not connection.closed and len(self._idle) < MAX_IDLE:
+            if len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()

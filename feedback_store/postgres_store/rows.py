@@ -25,8 +25,12 @@ _NAMES = {table: f"image_rlhf.{table}" for table in TABLES}
 
 def end_of(connection: psycopg.Connection, collection: str) -> int:
     """Position of the last row of a collection; 0 if there is none."""
-    parts = " UNION ALL ".join(f"SELECT max(position) AS p FROM {_NAMES[table]} WHERE collection = %s" for table in TABLES)
-    row = connection.execute(f"SELECT coalesce(max(p), 0) FROM ({parts}) AS ends", [collection] * len(TABLES)).fetchone()  # type: ignore[call-overload]
+    parts = " UNION ALL ".join(
+        f"SELECT max(position) AS p FROM {_NAMES[table]} WHERE collection = %s" for table in TABLES
+    )
+    row = connection.execute(
+        f"SELECT coalesce(max(p), 0) FROM ({parts}) AS ends", [collection] * len(TABLES)
+    ).fetchone()  # type: ignore[call-overload]
     assert row is not None, "an aggregate has one row"
     return int(row[0])
 
@@ -41,9 +45,7 @@ def rows_between(
     return [(row[0], dict(zip(names, row[1:], strict=True))) for row in found]
 
 
-def known_ids(
-    connection: psycopg.Connection, collection: str, table: TableName, rows: Sequence[Row]
-) -> StoredIds:
+def known_ids(connection: psycopg.Connection, collection: str, table: TableName, rows: Sequence[Row]) -> StoredIds:
     """What is stored of the ids that these rows have or retract."""
     targets = [row["retracts"] for row in rows if row["retracts"]]
     known = StoredIds()

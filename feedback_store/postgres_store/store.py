@@ -128,9 +128,7 @@ class PostgresStore(FeedbackStore):
         if start == end:
             return Added([], Position(str(end)), reset)
         found = [
-            row
-            for table in TABLES
-            for row in table_rows.rows_between(connection, self.collection, table, start, end)
+            row for table in TABLES for row in table_rows.rows_between(connection, self.collection, table, start, end)
         ]
         found.sort(key=lambda row: row[0])
         return Added([row for _, row in found], Position(str(end)), reset)

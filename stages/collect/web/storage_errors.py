@@ -40,6 +40,6 @@ class StorageErrors:
 def _reason(error: FeedbackError) -> str:
     if isinstance(error, ChangedError):
         return "the file of answers was changed or removed by another program; the owner has to fix it"
-    if isinstance(error, UnreachableError):
+    if isinstance(error, UnreachableError) or isinstance(error.__cause__, UnreachableError):
         return "the database cannot be reached"
     return getattr(error.__cause__, "strerror", None) or "see the owner's terminal"
