@@ -84,7 +84,7 @@ def _open_postgres(location: str, folder: Path) -> FeedbackStore:
     from feedback_store.postgres_store.address import parse_address
     from feedback_store.postgres_store.store import PostgresStore
 
-    return PostgresStore.at(parse_address(location, folder))
+    return PostgresStore.at(parse_address(location, folder if folder != Path() else None))
 
 
 stores.register("csv", _open_csv)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from feedback_store.errors import UnreachableError
@@ -28,6 +29,7 @@ class Database:
         self.address = connection
         self._idle: list[psycopg.Connection] = []
         self._guard = threading.Lock()
+        weakref.finalize(self, _close_all, self._idle)
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
@@ -43,6 +45,25 @@ class Database:
                 yield connection
             finally:
                 self._give_back(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """A connection in a transaction, which is committed at the end.
+
+        Statements whose rows nobody reads are sent together with the next one that has a reader, or with the commit: on a busy
+        machine every reply that is waited for costs more than its statement.
+
+        Raises:
+            UnreachableError, FeedbackError: as `connection`; after a commit that failed it is unknown what is stored.
+        """
+        import psycopg
+
+        with self.connection() as connection:
+            pipeline = connection.pipeline() if psycopg.capabilities.has_pipeline() else nullcontext()
+            with pipeline:
+                connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                yield connection  # after an error `_give_back` rolls back
+                connection.execute("COMMIT")
 
     def reading(self, read: Callable[[psycopg.Connection], Result]) -> Result:
         """What `read` returns; it is called again, once, if a connection turns out to be dead.
@@ -60,9 +81,7 @@ class Database:
     def close(self) -> None:
         """Close the idle connections; others are made when they are needed."""
         with self._guard:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            _close_all(self._idle)
 
     def _take(self) -> psycopg.Connection:
         with self._guard:
@@ -92,3 +111,8 @@ class Database:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _close_all(connections: list[psycopg.Connection]) -> None:
+    while connections:
+        connections.pop().close()

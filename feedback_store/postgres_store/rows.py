@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +25,22 @@ _NAMES = {table: f"image_rlhf.{table}" for table in TABLES}
 
 def end_of(connection: psycopg.Connection, collection: str) -> int:
     """Position of the last row of a collection; 0 if there is none."""
+    return ask_end(connection, collection)()
+
+
+def ask_end(connection: psycopg.Connection, collection: str) -> Callable[[], int]:
+    """Ask for the same; the result of the call is a function that waits for it."""
     parts = " UNION ALL ".join(
-        f"SELECT max(position) AS p FROM {_NAMES[table]} WHERE collection = %s" for table in TABLES
+        f"SELECT max(position) AS p FROM {name} WHERE collection = %s" for name in _NAMES.values()
     )
-    row = connection.execute(
-        f"SELECT coalesce(max(p), 0) FROM ({parts}) AS ends", [collection] * len(TABLES)
-    ).fetchone()  # type: ignore[call-overload]
-    assert row is not None, "an aggregate has one row"
-    return int(row[0])
+    query = f"SELECT coalesce(max(p), 0) FROM ({parts}) AS ends"
+    cursor = connection.execute(query, [collection] * len(_NAMES))  # type: ignore[call-overload]
+
+    def read() -> int:
+        ((end,),) = cursor.fetchall()
+        return int(end)
+
+    return read
 
 
 def rows_between(
@@ -45,17 +53,29 @@ def rows_between(
     return [(row[0], dict(zip(names, row[1:], strict=True))) for row in found]
 
 
-def known_ids(connection: psycopg.Connection, collection: str, table: TableName, rows: Sequence[Row]) -> StoredIds:
-    """What is stored of the ids that these rows have or retract."""
-    targets = [row["retracts"] for row in rows if row["retracts"]]
-    known = StoredIds()
-    query = f"SELECT id FROM {_NAMES[table]} WHERE collection = %s AND id = ANY(%s)"
-    asked = [row["id"] for row in rows] + targets
-    known.learn((row[0] for row in connection.execute(query, (collection, asked))), ())  # type: ignore[call-overload]
-    if targets:
-        query = f"SELECT retracts FROM {_NAMES[table]} WHERE collection = %s AND retracts <> '' AND retracts = ANY(%s)"
-        known.learn((), (row[0] for row in connection.execute(query, (collection, targets))))  # type: ignore[call-overload]
-    return known
+def known_ids(
+    connection: psycopg.Connection, collection: str, rows: Mapping[TableName, Sequence[Row]]
+) -> Callable[[], dict[TableName, StoredIds]]:
+    """Ask what is stored of the ids that rows have or retract; the result of the call is a function that waits for it."""
+    asked = {}
+    for table, given in rows.items():
+        ids, targets = [row["id"] for row in given], [row["retracts"] for row in given if row["retracts"]]
+        query = f"""
+            SELECT id, NULL FROM {_NAMES[table]} WHERE collection = %s AND id = ANY(%s)
+            UNION ALL SELECT NULL, retracts FROM {_NAMES[table]}
+            WHERE collection = %s AND retracts <> '' AND retracts = ANY(%s)
+        """
+        asked[table] = connection.execute(query, (collection, ids + targets, collection, targets))  # type: ignore[call-overload]
+
+    def read() -> dict[TableName, StoredIds]:
+        found = {}
+        for table, cursor in asked.items():
+            known = found[table] = StoredIds()
+            for judgment, retracted in cursor:
+                known.learn([judgment] if judgment else [], [retracted] if retracted else [])
+        return found
+
+    return read
 
 
 def insert(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -70,39 +71,43 @@ class PostgresStore(FeedbackStore):
     def _end(self, connection: psycopg.Connection) -> int:
         return table_rows.end_of(connection, self.collection) if self.until is None else self.until
 
-    def _begin_write(self, connection: psycopg.Connection) -> int:
-        """Keep other writers of the collection out until the end of the transaction; returns the last position."""
+    def _begin_write(self, connection: psycopg.Connection) -> Callable[[], int]:
+        """Keep other writers of the collection out until the end of the transaction; returns what waits for the last position."""
         if self.until is not None:
             raise FeedbackError(f"{self.location}: it was opened as a snapshot, in which nothing can be stored")
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"image_rlhf {self.collection}",))
-        return table_rows.end_of(connection, self.collection)
+        return table_rows.ask_end(connection, self.collection)
 
     def write(self, judgments: Sequence[Judgment]) -> Written:
-        by_table: dict[TableName, list[Row]] = {table: [] for table in TABLES}
+        by_table: dict[TableName, list[Row]] = {}
         for judgment in judgments:
-            by_table[table_of(judgment)].append(as_row(judgment))
-        with self.database.connection() as connection:
-            self._tell_privileges(connection)
-            with connection.transaction():
-                start = end = self._begin_write(connection)
-                for table, given in by_table.items():
-                    if given:
-                        known = table_rows.known_ids(connection, self.collection, table, given)
-                        new = [given[n] for n in known.new_rows([(row["id"], row["retracts"]) for row in given])]
-                        end = table_rows.insert(connection, self.collection, table, new, end)
+            by_table.setdefault(table_of(judgment), []).append(as_row(judgment))
+        with self.database.transaction() as connection:
+            position, stored = (
+                self._begin_write(connection),
+                table_rows.known_ids(connection, self.collection, by_table),
+            )
+            start = end = position()
+            for table, known in stored().items():
+                given = by_table[table]
+                new = [given[n] for n in known.new_rows([(row["id"], row["retracts"]) for row in given])]
+                end = table_rows.insert(connection, self.collection, table, new, end)
+        self._tell_privileges()
         return Written(end - start, Position(str(start)), Position(str(end)))
 
-    def _tell_privileges(self, connection: psycopg.Connection) -> None:
+    def _tell_privileges(self) -> None:
         """Warn, once, if this role could change or delete judgments."""
         if self._told:
             return
         self._told = True
         query = "SELECT current_user, has_table_privilege('image_rlhf.pairwise', 'UPDATE, DELETE, TRUNCATE')"
-        role, may_change = connection.execute(query).fetchone() or ("", False)
-        if may_change:
-            _log.warning(
-                f"{self.location}: the role {role} may change and delete judgments; log in as a role that is only a member of {ROLE}"
-            )
+        with suppress(FeedbackError):  # what was written is stored, whatever comes of this
+            ((role, may_change),) = self.database.reading(lambda connection: connection.execute(query).fetchall())
+            if may_change:
+                _log.warning(
+                    f"{self.location}: the role {role} may change and delete judgments; log in as a role that is only a member "
+                    f"of {ROLE}"
+                )
 
     def all_rows(self, table: TableName) -> pd.DataFrame:
         """Every row of a table, checked; the index is the row's position."""
@@ -156,7 +161,7 @@ class PostgresStore(FeedbackStore):
 
     def copy_in(self, pieces: Mapping[TableName, Iterable[pd.DataFrame]]) -> int:
         with self.database.connection() as connection, connection.transaction():
-            end = self._begin_write(connection)
+            end = self._begin_write(connection)()
             added = 0
             for table, frames in pieces.items():
                 stored = table_rows.frames(connection, self.collection, table, 0, end)

@@ -49,7 +49,7 @@ class PostgresLeases(LeaseKeeper):
             if self._frozen is not None:
                 return self._frozen
             if time.monotonic() - self._measured > MAX_CLOCK_AGE:
-                ((now,),) = self._execute(_NOW)
+                ((now,),) = self._rows(_NOW)
                 self._set_clock(now)
             return time.monotonic() + self._ahead
 
@@ -65,7 +65,9 @@ class PostgresLeases(LeaseKeeper):
         own: BaseException | None = None  # an error of the caller, which stays as it is
         with self._guard:
             try:
-                with self._database.connection() as connection, connection.transaction():
+                with self._database.transaction() as connection:
+                    # As with a file, a power cut may lose the last leases: nobody waits for the disk because of them.
+                    connection.execute("SET LOCAL synchronous_commit = off")
                     self._transaction = connection
                     try:
                         yield
@@ -79,14 +81,17 @@ class PostgresLeases(LeaseKeeper):
             finally:
                 self._transaction = self._frozen = None
 
-    def _execute(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement, in the open transaction if there is one; returns its rows."""
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, in the open transaction if there is one."""
+        return self._execute(query, *values, rows=True)
+
+    def _execute(self, query: str, *values: Any, rows: bool = False) -> list[tuple[Any, ...]]:
         with self._guard:
             open_connection = nullcontext(self._transaction) if self._transaction else self._database.connection()
             try:
                 with named_errors(self._database.address), open_connection as connection:
                     found = connection.execute(query, values)  # type: ignore[call-overload,union-attr]
-                    return found.fetchall() if found.description else []
+                    return found.fetchall() if rows else []
             except FeedbackError as error:
                 raise LeasesError(str(error)) from error
 
@@ -100,10 +105,17 @@ class PostgresLeases(LeaseKeeper):
             "SELECT item FROM image_rlhf.items WHERE collection = %s AND item = ANY(%s) ORDER BY item FOR UPDATE"
             + ("" if wait else " SKIP LOCKED")
         )
-        locked = {item for (item,) in self._execute(query, self._collection, list(items))}
-        ((now,),) = self._execute(_NOW)  # a statement of its own: the one before was evaluated before it had the locks
-        self._set_clock(now)
-        self._frozen = now
+        try:
+            with named_errors(self._database.address):
+                found = self._transaction.execute(query, (self._collection, list(items)))  # type: ignore[call-overload]
+                now = self._transaction.execute(
+                    _NOW
+                )  # a statement of its own: the one before was evaluated before its locks
+                locked = {item for (item,) in found.fetchall()}
+                ((self._frozen,),) = now.fetchall()
+        except FeedbackError as error:
+            raise LeasesError(str(error)) from error
+        self._set_clock(self._frozen)
         return locked
 
     def _make_rows(self, items: Collection[str]) -> None:
@@ -126,7 +138,7 @@ class PostgresLeases(LeaseKeeper):
             query, values = f"{query} AND annotator = %s", [*values, annotator]
         if items is not None:
             query, values = f"{query} AND item = ANY(%s)", [*values, list(items)]
-        return [Lease(*row) for row in self._execute(query, *values)]
+        return [Lease(*row) for row in self._rows(query, *values)]
 
     def lock_own(self, annotator: str, now: float) -> list[Lease]:
         locked = self.lock([lease.item for lease in self.held(now, annotator=annotator)])
@@ -134,15 +146,15 @@ class PostgresLeases(LeaseKeeper):
 
     def of(self, annotator: str, item: str) -> Lease | None:
         query = f"SELECT {_COLUMNS} FROM image_rlhf.leases WHERE collection = %s AND annotator = %s AND item = %s AND state <> 'done'"
-        return next((Lease(*row) for row in self._execute(query, self._collection, annotator, item)), None)
+        return next((Lease(*row) for row in self._rows(query, self._collection, annotator, item)), None)
 
     def answered_by(self, answer: str) -> list[tuple[str, str]]:
         query = "SELECT annotator, item FROM image_rlhf.leases WHERE collection = %s AND answer <> '' AND answer = %s"
-        return [(annotator, item) for annotator, item in self._execute(query, self._collection, answer)]
+        return [(annotator, item) for annotator, item in self._rows(query, self._collection, answer)]
 
     def skipped(self, annotator: str) -> list[str]:
         query = "SELECT item FROM image_rlhf.leases WHERE collection = %s AND annotator = %s AND state = 'skipped' ORDER BY until"
-        return [item for (item,) in self._execute(query, self._collection, annotator)]
+        return [item for (item,) in self._rows(query, self._collection, annotator)]
 
     def grant(self, annotator: str, item: str, occasion: int, until: float, *, answer: str = "") -> None:
         self._put(annotator, item, occasion, until, "held", answer)
