@@ -16,37 +16,53 @@ from feedback_store.csv_store.parse import parse_file
 from feedback_store.csv_store.seal import Seal
 
 
-def copy_rows(path: Path, seal: Seal, columns: Sequence[str], frames: Iterable[pd.DataFrame]) -> int:
-    """Extend a file by the rows that it lacks, and seal them; returns their number. Needs the log's lock.
+class CopiedFile:
+    """A file beside the log: the rows of the log, which have to be the first of `frames`, and those that it lacks, sealed.
 
-    The present rows have to be the first of `frames`. The file is replaced by a complete one at the end, so that a copy that
-    was interrupted has changed nothing. The seal is that of rows that were appended, so a copy of a copy is the same bytes.
+    The seal is that of rows that were appended, so that a copy of a copy is the same bytes. The caller has the log's lock.
+
+    Attributes:
+        count: rows that the log lacks.
 
     Raises:
-        FeedbackError: the file has other rows.
-        OSError: writing failed; the file is as before.
+        FeedbackError: the log has other rows.
+        OSError: writing failed.
     """
-    present = path.read_bytes() if path.is_file() else b""
-    present = present[: end_of_last_line(present)]  # a torn line was never acknowledged
-    rows = CopiedRows(columns, [parse_file(present, columns, path).frame] if present else [], str(path))
-    temporary = path.with_name(f"{path.name}.copy-{os.getpid()}")
-    copied_seal = Seal(temporary.with_name(f"{temporary.name}.seal"))
-    count = size = entries = 0
-    try:
-        with temporary.open("wb") as file:
+
+    def __init__(self, path: Path, seal: Seal, columns: Sequence[str], frames: Iterable[pd.DataFrame]) -> None:
+        self.path, self.seal, self.count = path, seal, 0
+        self._file = path.with_name(f"{path.name}.copy-{os.getpid()}")
+        self._seal = Seal(self._file.with_name(f"{self._file.name}.seal"))
+        try:
+            self._write(columns, frames)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _write(self, columns: Sequence[str], frames: Iterable[pd.DataFrame]) -> None:
+        present = self.path.read_bytes() if self.path.is_file() else b""
+        present = present[: end_of_last_line(present)]  # a torn line was never acknowledged
+        rows = CopiedRows(columns, [parse_file(present, columns, self.path).frame] if present else [], str(self.path))
+        size = entries = 0
+        with self._file.open("wb") as file:
             for frame in chain([None], rows.new(frames)):
                 data = (present or line_of(columns)) if frame is None else lines_of(frame, columns)
                 file.write(data)
-                entries += copied_seal.add(data, size, entries)
+                entries += self._seal.add(data, size, entries)
                 size += len(data)
-                count += 0 if frame is None else len(frame)
+                self.count += 0 if frame is None else len(frame)
             file.flush()
             os.fsync(file.fileno())
-        if count:
-            temporary.replace(path)
-            copied_seal.path.replace(seal.path)
-            sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-        copied_seal.path.unlink(missing_ok=True)
-    return count
+
+    def put(self) -> int:
+        """Replace the log if it lacks rows; returns their number."""
+        if self.count:
+            self._file.replace(self.path)
+            self._seal.path.replace(self.seal.path)
+            sync_folder(self.path.parent)
+        return self.count
+
+    def discard(self) -> None:
+        """Delete what was not put into place."""
+        self._file.unlink(missing_ok=True)
+        self._seal.path.unlink(missing_ok=True)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from feedback_store.csv_store.accept import accept_file
-from feedback_store.csv_store.copied_file import copy_rows
+from feedback_store.csv_store.copied_file import CopiedFile
 from feedback_store.csv_store.durable_write import set_tail_aside, sync_folder
 from feedback_store.csv_store.durable_write import write_all as _write_all
 from feedback_store.csv_store.line import line_of
@@ -63,11 +64,7 @@ class CsvLog:
             raise ChangedError(self._file.gone())
 
     def has_rows(self) -> bool:
-        """Whether there is a row.
-
-        Raises:
-            ChangedError: rows were stored, and the file is missing.
-        """
+        """Whether there is a row; raises ChangedError if rows were stored and the file is missing."""
         self._must_be_there()
         if not self.path.is_file():
             return False
@@ -237,12 +234,17 @@ class CsvLog:
         except OSError as error:
             raise FeedbackError(f"{self.path}: it could not be sealed again ({error.strerror}); fix that") from error
 
-    def copy_in(self, frames: Iterable[pd.DataFrame]) -> int:
-        """Store the rows of another store as they are; returns how many were new, and raises as `copied_file.copy_rows`."""
+    @contextmanager
+    def copying(self, frames: Iterable[pd.DataFrame]) -> Iterator[CopiedFile]:
+        """A file with the rows of another store, which `put` puts in place of this one; raises FeedbackError as `write`."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._thread, self._lock:
                 self._file.refresh()
-                return copy_rows(self.path, self.seal, self.columns, frames)
+                copied = CopiedFile(self.path, self.seal, self.columns, frames)
+                try:
+                    yield copied
+                finally:
+                    copied.discard()
         except OSError as error:
             raise self._not_stored(error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -67,7 +68,9 @@ class CsvFeedbackStore(FeedbackStore):
         return Added(rows, _position([part.place for part in added]), reset)
 
     def copy_in(self, pieces: Mapping[TableName, Iterable[pd.DataFrame]]) -> int:
-        return sum(self.logs[table].copy_in(frames) for table, frames in pieces.items())
+        with ExitStack() as stack:  # all files are written before the first one is put into place
+            copies = [stack.enter_context(self.logs[table].copying(frames)) for table, frames in pieces.items()]
+            return sum(copy.put() for copy in copies)
 
     def fingerprint(self) -> dict[str, str]:
         """The hash of each file that exists, by its name."""
