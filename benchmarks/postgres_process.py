@@ -20,8 +20,8 @@ OWNER, SERVER, DATABASE = "owner", "judge_server", "judgments"
 def postgres_programs() -> Path | None:
     """The folder of initdb and pg_ctl; None if PostgreSQL is not installed."""
     found = shutil.which("initdb")
-    if found and (Path(found).parent / "postgres").exists():
-        return Path(found).parent
+    if found and (Path(found).resolve().parent / "postgres").exists():  # the name may be a link
+        return Path(found).resolve().parent
     installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     folders = sorted((path.parent for path in installed), key=lambda path: int(re.sub(r"\D", "", path.parts[-2]) or 0))
     return folders[-1] if folders else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feedback_store.errors import FeedbackError
 from feedback_store.postgres_store.driver import MIGRATE, connect, named_errors, require_driver
@@ -66,7 +66,7 @@ def migrate(address: str) -> list[str]:
             if todo:
                 connection.execute(_PREPARE)
             for one in todo:
-                connection.execute(one.sql)  # type: ignore[call-overload]
+                connection.execute(one.sql)
                 connection.execute(
                     "INSERT INTO image_rlhf.migrations (version, name) VALUES (%s, %s)", (one.version, one.name)
                 )
@@ -100,7 +100,7 @@ def _must_not_be_newer(stored: int, address: str) -> None:
         )
 
 
-def _one(connection: psycopg.Connection, query: str) -> tuple[object, ...]:
-    row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+def _one(connection: psycopg.Connection, query: str) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
     assert row is not None, "these queries return one row"
     return tuple(row)

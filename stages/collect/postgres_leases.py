@@ -90,7 +90,7 @@ class PostgresLeases(LeaseKeeper):
             open_connection = nullcontext(self._transaction) if self._transaction else self._database.connection()
             try:
                 with named_errors(self._database.address), open_connection as connection:
-                    found = connection.execute(query, values)  # type: ignore[call-overload,union-attr]
+                    found = connection.execute(query, values)
                     return found.fetchall() if rows else []
             except FeedbackError as error:
                 raise LeasesError(str(error)) from error
@@ -107,7 +107,7 @@ class PostgresLeases(LeaseKeeper):
         )
         try:
             with named_errors(self._database.address):
-                found = self._transaction.execute(query, (self._collection, list(items)))  # type: ignore[call-overload]
+                found = self._transaction.execute(query, (self._collection, list(items)))
                 now = self._transaction.execute(
                     _NOW
                 )  # a statement of its own: the one before was evaluated before its locks
