@@ -34,7 +34,7 @@ def ask_end(connection: psycopg.Connection, collection: str) -> Callable[[], int
         f"SELECT max(position) AS p FROM {name} WHERE collection = %s" for name in _NAMES.values()
     )
     query = f"SELECT coalesce(max(p), 0) FROM ({parts}) AS ends"
-    cursor = connection.execute(query, [collection] * len(_NAMES))  # type: ignore[call-overload]
+    cursor = connection.execute(query, [collection] * len(_NAMES))
 
     def read() -> int:
         ((end,),) = cursor.fetchall()
@@ -49,7 +49,7 @@ def rows_between(
     """Position and cells of the rows behind `start` up to `end`, in order."""
     names = TABLES[table]
     query = f"SELECT position, {', '.join(names)} FROM {_NAMES[table]} WHERE collection = %s AND position > %s AND position <= %s ORDER BY position"
-    found = connection.execute(query, (collection, start, end))  # type: ignore[call-overload]
+    found = connection.execute(query, (collection, start, end))
     return [(row[0], dict(zip(names, row[1:], strict=True))) for row in found]
 
 
@@ -65,7 +65,7 @@ def known_ids(
             UNION ALL SELECT NULL, retracts FROM {_NAMES[table]}
             WHERE collection = %s AND retracts <> '' AND retracts = ANY(%s)
         """
-        asked[table] = connection.execute(query, (collection, ids + targets, collection, targets))  # type: ignore[call-overload]
+        asked[table] = connection.execute(query, (collection, ids + targets, collection, targets))
 
     def read() -> dict[TableName, StoredIds]:
         found = {}
@@ -90,7 +90,7 @@ def insert(
     )
     values = [(collection, position + n, *(row[name] for name in names)) for n, row in enumerate(rows, start=1)]
     with connection.cursor() as cursor:
-        cursor.executemany(query, values)  # type: ignore[arg-type]
+        cursor.executemany(query, values)
     return position + len(rows)
 
 

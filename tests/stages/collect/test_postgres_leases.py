@@ -15,7 +15,7 @@ import pytest
 from support.postgres import new_collection
 
 from benchmarks.postgres_process import PostgresProcess
-from feedback_store.errors import UnreadableError
+from feedback_store.errors import UnreachableError, UnreadableError
 from feedback_store.postgres_store.store import PostgresStore
 from feedback_store.store_registry import open_store
 from stages.collect.assignments import Assignments
@@ -228,3 +228,17 @@ def test_personal_links_are_valid_on_every_server(store: PostgresStore, tmp_path
     assert made[0].image_name("ann", 1, "x") == more.image_name("ann", 1, "x")
     assert Links(link_secrets_of(store.late, tmp_path), ["ann"]).find(first[1][1]) is None, "another collection's"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_is_not_refused_because_the_database_failed_midway(
+    store: PostgresStore, place: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = server(store, place(count=5))
+    task = desk.take("ann", 1)[0]
+
+    def fail(*arguments: object) -> bool:
+        raise UnreachableError("the database cannot be reached")
+
+    monkeypatch.setattr(desk.room, "has_room", fail)
+    with pytest.raises(UnreachableError):
+        desk.check("bob", [Answer("answer-1", task.item.key, "a")])
