@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
 Result = TypeVar("Result")
+SHORT_SECONDS = 1.0  # a connection that is refused at once may be tried again at once
 MAX_IDLE = 4  # connections that are kept for the next use
 
 
@@ -29,6 +31,7 @@ class Database:
         self.address = connection
         self._idle: list[psycopg.Connection] = []
         self._guard = threading.Lock()
+        self._down_until = 0.0  # of the monotonic clock
         weakref.finalize(self, _close_all, self._idle)
 
     @contextmanager
@@ -87,13 +90,27 @@ class Database:
         with self._guard:
             if self._idle:
                 return self._idle.pop()
-        connection = connect(self.address)
+        connection = self._connect()
         try:
             must_be_current(connection, self.address)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _connect(self) -> psycopg.Connection:
+        """A new connection. After a time-out nobody waits for another one for a while, so that a page still gets replies."""
+        started = time.monotonic()
+        if started < self._down_until:
+            raise UnreachableError(
+                f"{self.address}: the database cannot be reached (no reply); check the network and its host"
+            )
+        try:
+            return connect(self.address)
+        except BaseException:
+            waited = time.monotonic() - started
+            self._down_until = time.monotonic() + (waited if waited > SHORT_SECONDS else 0)
+            raise
 
     def _give_back(self, connection: psycopg.Connection) -> None:
         from psycopg.pq import TransactionStatus

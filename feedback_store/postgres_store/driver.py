@@ -77,7 +77,7 @@ def connect(connection: str, *, application: str = "image-rlhf") -> psycopg.Conn
     made = psycopg.connect(
         connection,
         autocommit=True,
-        connect_timeout=10,
+        connect_timeout=5,
         application_name=application,
         client_encoding="UTF8",
         keepalives_idle=30,

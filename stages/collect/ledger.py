@@ -69,7 +69,7 @@ class Ledger:
         again.
 
         Raises:
-            UnreadableError: another program changed a file; the ledger is unchanged.
+            UnreadableError: the store cannot be read now, or another program changed a file; the ledger is unchanged.
         """
         added = self._store.rows_since(self.position)
         changed = self._forget() if added.reset else []

@@ -13,7 +13,9 @@ from support.postgres import new_collection
 from benchmarks.postgres_process import OWNER, SERVER, PostgresProcess
 from feedback_store.csv_store.line import line_of, lines_of
 from feedback_store.errors import FeedbackError, UnreachableError
+from feedback_store.postgres_store import database as database_module
 from feedback_store.postgres_store.address import parse_address
+from feedback_store.postgres_store.database import Database
 from feedback_store.postgres_store.store import PostgresStore
 from feedback_store.records import Comparison, PerImage, label_choice
 from feedback_store.store import START, Position
@@ -204,3 +206,26 @@ def test_rows_that_are_gone_are_noticed(store: PostgresStore) -> None:
     store.append([choice("1"), choice("2")])
     added = store.rows_since(Position("5"))
     assert ([row["id"] for row in added.rows], added.position, added.reset) == (["1", "2"], "2", True)
+
+
+def test_a_host_that_does_not_reply_is_not_waited_for_by_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now, tries = 100.0, 0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, down = Clock(), Database("postgresql://h/db")
+
+    def connect(address: str) -> None:
+        clock.tries += 1
+        clock.now += 5
+        raise psycopg.OperationalError("timeout expired")
+
+    monkeypatch.setattr(database_module, "time", clock)
+    monkeypatch.setattr(database_module, "connect", connect)
+    for after, tries in ((0, 1), (4, 1), (2, 2), (0, 2)):
+        clock.now += after
+        with pytest.raises(UnreachableError, match="cannot be reached"), down.connection():
+            pass
+        assert clock.tries == tries
