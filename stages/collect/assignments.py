@@ -178,6 +178,8 @@ class Assignments:
         answering = Answering(self, annotator)
         with self.leases.exclusive():
             self.leases.lock([answer.item for answer in answers if answer.item in self.items], wait=True)
+            if not self.leases.locks_all:  # the same person may have answered at another server until now
+                self._read_rows()
             for answer in answers:
                 answering.add(answer)
         return answering.accepted
