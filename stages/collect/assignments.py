@@ -137,7 +137,7 @@ class Assignments:
             others = self.room.held_by_others(annotator)
             unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
             chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
-            taken = {*mine, *holding}
+            taken = {*(lease.item for lease in own), *holding}  # also those whose answer is being stored
             while following := self._next_item.several(annotator, wanted - len(chosen), others, taken):
                 taken.update(key for key, _ in following)
                 chosen += following if self.leases.locks_all else self.room.locked(annotator, following)
@@ -160,7 +160,8 @@ class Assignments:
         """Skip an item: others may have it now, and this annotator gets it again after all other items."""
         with self.leases.exclusive():
             self.leases.lock([key], wait=True)
-            if lease := self.leases.of(annotator, key):
+            lease = self.leases.of(annotator, key)
+            if lease and not lease.answer:  # an answer from another tab or server is being stored: it keeps its place
                 self.leases.skip(annotator, key, lease.occasion, self.clock())
 
     def release(self, annotator: str, keys: Sequence[str]) -> None:

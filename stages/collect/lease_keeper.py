@@ -104,7 +104,7 @@ class LeaseKeeper(ABC):
 
     @abstractmethod
     def release(self, annotator: str, items: Sequence[str], now: float) -> None:
-        """End leases, so that others may have these items."""
+        """End leases, so that others may have these items; a lease whose answer is being stored stays."""
 
     @abstractmethod
     def close(self) -> None:

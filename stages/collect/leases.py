@@ -165,7 +165,7 @@ class Leases(LeaseKeeper):
     def release(self, annotator: str, items: Sequence[str], now: float) -> None:
         for item in items:
             self._db.execute(
-                "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held'",
+                "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held' AND answer = ''",
                 (now, annotator, item),
             )
 

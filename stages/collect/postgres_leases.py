@@ -184,6 +184,7 @@ class PostgresLeases(LeaseKeeper):
 
     def release(self, annotator: str, items: Sequence[str], now: float) -> None:
         self._execute(
-            "UPDATE image_rlhf.leases SET until = %s WHERE collection = %s AND annotator = %s AND item = ANY(%s) AND state = 'held'",
+            "UPDATE image_rlhf.leases SET until = %s WHERE collection = %s AND annotator = %s AND item = ANY(%s) "
+            "AND state = 'held' AND answer = ''",
             *(now, self._collection, annotator, list(items)),
         )

@@ -52,6 +52,8 @@ class Room:
         Another server may have assigned an item, or stored an answer to it, since it was chosen.
         """
         keys = self._leases.lock([key for key, _ in items])
+        own = self._leases.held(self._clock(), annotator=annotator, items=keys)
+        keys -= {lease.item for lease in own if lease.answer}  # the same person's answer from another server
         held = self.held_by_others(annotator, keys)
         return [
             (key, occasion)

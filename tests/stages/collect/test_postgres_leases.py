@@ -5,20 +5,19 @@ from __future__ import annotations
 import random
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.collect_postgres import answer, server
 from support.postgres import new_collection
 
 from benchmarks.postgres_process import PostgresProcess
 from feedback_store.errors import UnreachableError, UnreadableError
 from feedback_store.postgres_store.store import PostgresStore
 from feedback_store.store_registry import open_store
-from stages.collect.assignments import Assignments
 from stages.collect.lease_keeper import Lease, LeaseKeeper, LeasesError
 from stages.collect.leases import Leases
 from stages.collect.shared_state import leases_of, link_secrets_of
@@ -42,19 +41,6 @@ def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeaseKeep
         made = leases_of(request.getfixturevalue("store"), tmp_path)
     yield made
     made.close()
-
-
-def server(store: PostgresStore, place: Any) -> Assignments:
-    """Another server of the collection, with connections of its own."""
-    own = open_store(store.location)
-    leases = leases_of(own, place.folder)
-    return Assignments(place.plan, own, leases, place.settings, seed=0, source="web", clock=leases.clock)
-
-
-def answer(desk: Assignments, who: str, key: str, what: str = "a", judgment: str = "") -> Any:
-    accepted = desk.check(who, [Answer(judgment or uuid.uuid4().hex, key, what)])
-    desk.commit(accepted.judgments, accepted.late)
-    return accepted
 
 
 def test_every_keeper_keeps_leases(keeper: LeaseKeeper) -> None:
@@ -238,13 +224,3 @@ def test_an_answer_is_not_refused_because_the_database_failed_midway(
     monkeypatch.setattr(desk.room, "has_room", fail)
     with pytest.raises(UnreachableError):
         desk.check("bob", [Answer("answer-1", task.item.key, "a")])
-
-
-def test_a_person_who_answers_at_two_servers_answers_once(store: PostgresStore, place: Callable[..., Any]) -> None:
-    where = place(count=1, judgments_per_item=2)
-    one, other = server(store, where), server(store, where)
-    task = one.take("ann", 1)[0]
-    assert other.take("ann", 1) == [task]
-    assert answer(one, "ann", task.item.key, "a").refused == []
-    assert [refused.late for refused in answer(other, "ann", task.item.key, "b").refused] == [True]
-    assert list(store.comparisons()["choice"]) == ["a"]
