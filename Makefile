@@ -13,6 +13,7 @@ RUNS ?=
 IMAGES ?=
 ENGINE ?=
 FORMAT ?=
+STORE ?=
 SECONDS ?= 60
 ARGS ?=
 # A module's tests share what it made once, so they stay on one worker; slow modules come first (tests/conftest.py).
@@ -105,8 +106,8 @@ lint: $(READY)  ## reformat and lint
 bench: $(READY)  ## benchmarks of speed, as ratios within one run
 	@$(BIN)/python -m benchmarks.speed
 
-load-test: $(READY)  ## fifty people judge at once while the server is killed three times
-	@$(BIN)/python -m benchmarks.load_test
+load-test: $(READY)  ## people judge at once while servers are killed; STORE=postgresql: 300 people, three servers, one database
+	@$(BIN)/python -m benchmarks.load_test $(if $(STORE),--store "$(STORE)")
 
 serve-test: $(READY)  ## 64 clients for SECONDS=60, then hostile requests
 	@$(BIN)/python -m benchmarks.serve_test --seconds $(SECONDS)

@@ -1,8 +1,12 @@
-"""`make load-test`: many concurrent annotators, while the server is killed repeatedly.
+"""`make load-test`: many concurrent annotators, while servers are killed and a database is restarted.
 
-Fifty annotators answer until 2,000 answers are acknowledged; meanwhile the server is killed with SIGKILL three times and
-restarted. Afterwards every acknowledged answer must be in the store exactly once, and no question may have more answers
-than were asked for; otherwise the exit code is 1.
+With CSV files, 50 annotators answer at one server until 2,000 answers are acknowledged; meanwhile it is killed with SIGKILL
+three times and restarted. With `--store postgresql`, 300 annotators answer at three servers until 10,000 answers are
+acknowledged; two servers are killed, and the database is stopped without a checkpoint and restarted. It starts its own
+PostgreSQL in a temporary folder.
+
+Afterwards every acknowledged answer must be in the store exactly once, and no question may have more answers, or leases and
+answers together, than were asked for; otherwise the exit code is 1.
 
 The latency of an acknowledgement is measured in the attempt that succeeded; failed attempts are counted. It depends on the
 machine and its load, so it is reported relative to a bare request (the page's settings, nothing stored), which another
@@ -12,25 +16,26 @@ client sends all the time. No latency makes the test fail.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import random
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 import httpx
-import numpy as np
 
+from benchmarks.load_clients import Client, Outcome, annotate, latency, send_bare_requests
+from benchmarks.load_servers import LeaseMonitor, Server, environment, same_links
+from benchmarks.postgres_process import OWNER, PostgresProcess, postgres_programs
+from feedback_store.store import FeedbackStore
 from feedback_store.store_registry import open_store
 
 CONFIG = """
@@ -44,133 +49,58 @@ collect:
   repeat_fraction: 0
   lease_minutes: 1
   annotators: NAMES
-  server: {port: PORT, open_browser: false}
+  store: STORE
+  server: {open_browser: false}
 """
 
 
-@dataclass
-class Outcome:
-    """Results of all clients: ids of acknowledged answers, latencies in seconds, failed attempts and refusals."""
+@dataclass(frozen=True)
+class Load:
+    """What is done: numbers of people, answers, servers, kills and restarts of the database; mean seconds of thinking."""
 
-    acknowledged: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    bare_seconds: list[float] = field(default_factory=list)
-    failed: int = 0
-    refused: list[str] = field(default_factory=list)
-
-
-class Server:
-    """The real command in a separate process."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
-        self.command = [sys.executable, "-m", "stages.cli", "collect", "--config", "load.yaml"]
-        self.links: dict[str, str] = {}
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUNBUFFERED": "1"},
-        )
-        assert self.process.stdout
-        for line in self.process.stdout:
-            if match := re.match(r"\s+(\S+)\s+(http\S+/enter/\S+)", line):
-                self.links[match[1]] = match[2]
-            if line.startswith("Every answer"):
-                return
-        raise SystemExit(f"the server did not start: {self.process.wait()}")
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+    annotators: int
+    answers: int
+    servers: int
+    kills: int
+    restarts: int
+    think: float
 
 
-async def annotate(server: Server, name: str, outcome: Outcome, *, target: int, think: float) -> None:
-    """Open the link, take a few questions at a time, and send each answer until it is acknowledged."""
-    base = f"http://127.0.0.1:{server.port}"
-    async with httpx.AsyncClient(base_url=base, headers={"Origin": base}, timeout=10) as client:
-        entered = await send_with_retry(client, outcome, "GET", server.links[name])
-        home = entered.headers["location"]
-        tasks: list[dict[str, object]] = []
-        while len(outcome.acknowledged) < target:
-            if not tasks:
-                reply = await send_with_retry(client, outcome, "POST", home + "next", body={"wanted": 4})
-                tasks = reply.json()["tasks"]
-                if not tasks:
-                    if reply.json()["wait_seconds"] is None:
-                        return
-                    await asyncio.sleep(0.5)
-                    continue
-            task = tasks.pop(0)
-            await asyncio.sleep(random.expovariate(1 / think))
-            judgment = uuid.uuid4().hex
-            answer = {"id": judgment, "item": task["key"], "answer": random.choice("ab"), "response_ms": 700}
-            body = {"answers": [answer]}
-            reply = await send_with_retry(client, outcome, "POST", home + "answers", body=body, timed=True)
-            outcome.acknowledged += reply.json()["stored"]
-            outcome.refused += [refused["reason"] for refused in reply.json()["refused"]]
+LOADS = {"csv": Load(50, 2000, 1, 3, 0, 1.0), "postgresql": Load(300, 10_000, 3, 2, 1, 3.0)}
+Fault = tuple[str, Callable[[], None], Callable[[], None]]  # its name, what breaks something, and what repairs it
 
 
-async def send_bare_requests(server: Server, name: str, think: float, outcome: Outcome) -> None:
-    """Send bare requests until cancelled; those that fail do not count."""
-    base = f"http://127.0.0.1:{server.port}"
-    async with httpx.AsyncClient(base_url=base, timeout=10) as client:
-        home = (await send_with_retry(client, Outcome(), "GET", server.links[name])).headers["location"]
-        while True:
-            await asyncio.sleep(random.expovariate(1 / think))
-            started = time.perf_counter()
-            with contextlib.suppress(httpx.TransportError):
-                (await client.get(home + "session")).raise_for_status()
-                outcome.bare_seconds.append(time.perf_counter() - started)
-
-
-async def send_with_retry(
-    client: httpx.AsyncClient, outcome: Outcome, method: str, path: str, *, body: object = None, timed: bool = False
-) -> httpx.Response:
-    """Send a request until the server replies."""
-    while True:
-        started = time.perf_counter()
-        try:
-            reply = await client.request(
-                method,
-                path,
-                content=json.dumps(body) if body is not None else None,
-                headers={"Content-Type": "application/json"},
-            )
-        except httpx.TransportError:
-            outcome.failed += 1
-            await asyncio.sleep(0.25)
-            continue
-        if reply.status_code >= 400:
-            raise SystemExit(f"{method} {path}: {reply.status_code} {reply.text}")
-        if timed:
-            outcome.seconds.append(time.perf_counter() - started)
-        return reply
-
-
-async def run_clients(server: Server, names: list[str], *, target: int, kills: int, think: float) -> Outcome:
-    """Run all annotators, and kill and restart the server at equal distances."""
-    outcome = Outcome()
-    work = [asyncio.create_task(annotate(server, name, outcome, target=target, think=think)) for name in names]
-    bare = asyncio.create_task(send_bare_requests(server, names[0], think / 4, outcome))
-    for kill in range(kills):
-        while len(outcome.acknowledged) < target * (kill + 1) / (kills + 1):
-            await asyncio.sleep(random.uniform(0.01, 0.1))
-        server.kill()
-        click.echo(f"killed after {len(outcome.acknowledged)} acknowledged answers", err=True)
-        await asyncio.to_thread(server.start)
-    await asyncio.gather(*work)
-    bare.cancel()
+async def run_clients(servers: Sequence[Server], names: list[str], load: Load, faults: Sequence[Fault]) -> Outcome:
+    """Run all annotators, and cause the faults at equal distances."""
+    outcome, limits = Outcome(), httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncHTTPTransport(limits=limits) as transport:
+        clients = [Client(servers, number, outcome, transport) for number in range(len(names))]
+        work = [
+            asyncio.create_task(annotate(client, name, target=load.answers, think=load.think))
+            for client, name in zip(clients, names, strict=True)
+        ]
+        apart = replace_outcome(Client(servers, 0, Outcome(), transport), outcome)
+        bare = asyncio.create_task(send_bare_requests(apart, names[0], load.think / 4))
+        for number, (what, cause, repair) in enumerate(faults):
+            while len(outcome.acknowledged) < load.answers * (number + 1) / (len(faults) + 1):
+                await asyncio.sleep(random.uniform(0.01, 0.1))
+            await asyncio.to_thread(cause)
+            click.echo(f"{what} after {len(outcome.acknowledged)} acknowledged answers", err=True)
+            await asyncio.to_thread(repair)
+        await asyncio.gather(*work)
+        bare.cancel()
     return outcome
 
 
-def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
+def replace_outcome(client: Client, outcome: Outcome) -> Client:
+    """A client whose failed attempts do not count, and whose latencies do."""
+    client.outcome = replace(Outcome(), bare_seconds=outcome.bare_seconds)
+    return client
+
+
+def verdict(store: FeedbackStore, outcome: Outcome, each: int) -> list[str]:
     """Problems of the stored answers, as messages."""
-    stored = open_store(folder / "runs" / "load" / "feedback").comparisons()
+    stored = store.comparisons()
     ids = Counter(stored["id"])
     lost = [judgment for judgment in outcome.acknowledged if ids[judgment] != 1]
     items = Counter((row.image_a, *sorted((row.label_a, row.label_b))) for row in stored.itertuples())
@@ -190,48 +120,69 @@ def verdict(folder: Path, outcome: Outcome, each: int) -> list[str]:
     return problems
 
 
-def latency(outcome: Outcome) -> str:
-    """Latencies of acknowledgements in milliseconds, and relative to bare requests."""
-    median, p95, most = np.quantile(np.array(outcome.seconds) * 1000, [0.5, 0.95, 1.0])
-    text = f"acknowledgement: median {median:.1f} ms, 95th percentile {p95:.1f} ms, maximum {most:.0f} ms"
-    if not outcome.bare_seconds:
-        return f"{text}; no bare request succeeded, so there is no ratio"
-    bare_median, bare_p95 = np.quantile(np.array(outcome.bare_seconds) * 1000, [0.5, 0.95])
-    return (
-        f"{text}; bare request: median {bare_median:.1f} ms, 95th percentile {bare_p95:.1f} ms; ratio {median / bare_median:.1f} "
-        f"and {p95 / bare_p95:.1f}"
-    )
+def new_database() -> PostgresProcess:
+    """A PostgreSQL with tables, and its password in the environment."""
+    from feedback_store.postgres_store.migrate import migrate
+
+    if postgres_programs() is None:
+        raise SystemExit("PostgreSQL is not installed; apt-get install postgresql, or leave STORE out")
+    database = PostgresProcess()
+    os.environ["PGPASSWORD"] = database.password
+    migrate(database.address(OWNER))
+    database.add_server_role()
+    return database
 
 
 @click.command()
-@click.option("--annotators", default=50, show_default=True)
-@click.option("--answers", default=2000, show_default=True)
-@click.option("--kills", default=3, show_default=True)
+@click.option("--store", type=click.Choice(list(LOADS)), default="csv", show_default=True)
+@click.option("--annotators", type=int)
+@click.option("--answers", type=int)
+@click.option("--servers", type=int)
+@click.option("--kills", type=int, help="of a server, with SIGKILL")
+@click.option("--restarts", type=int, help="of the database")
+@click.option("--think", type=float, help="mean seconds between a person's answers")
 @click.option("--each", default=2, show_default=True, help="answers asked for each question")
-@click.option("--think", default=1.0, show_default=True, help="mean seconds between a person's answers")
-@click.option("--port", default=8799, show_default=True)
-def main(annotators: int, answers: int, kills: int, each: int, think: float, port: int) -> None:
-    """Load test of the page's server, with SIGKILLs."""
-    names = [f"person{number:02d}" for number in range(annotators)]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        text = CONFIG.replace("COUNT", str(answers + 2 * annotators)).replace("EACH", str(each))
-        (folder / "load.yaml").write_text(text.replace("NAMES", json.dumps(names)).replace("PORT", str(port)))
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+def main(store: str, each: int, **numbers: float | None) -> None:
+    """Load test of the page's servers, with SIGKILLs and restarts of the database."""
+    load = replace(LOADS[store], **{name: number for name, number in numbers.items() if number is not None})
+    names = [f"person{number:03d}" for number in range(load.annotators)]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = new_database() if store == "postgresql" else None
+        address = "csv"
+        if database:
+            stack.callback(database.remove)
+            address = f"{database.address()}?collection=load"
+        text = CONFIG.replace("COUNT", str(load.answers + 2 * load.annotators)).replace("EACH", str(each))
+        text = text.replace("NAMES", json.dumps(names)).replace("STORE", json.dumps(address))
+        (folder / "load.yaml").write_text(text)
         reference = [sys.executable, "-m", "stages.cli", "reference", "--config", "load.yaml"]
-        subprocess.run(reference, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-        server = Server(folder, port)
-        server.start()
+        subprocess.run(reference, cwd=folder, env=environment({}), check=True, stdout=subprocess.DEVNULL)
+        servers = [Server(folder, number, {}) for number in range(load.servers)]
+        for server in servers:
+            server.start()
+            stack.callback(server.kill)
+        faults: list[Fault] = [
+            ("server killed", servers[kill % len(servers)].kill, servers[kill % len(servers)].start)
+            for kill in range(load.kills)
+        ]
+        if database:
+            faults += [("database stopped", lambda: database.stop("immediate"), database.start)] * load.restarts
+        monitor = LeaseMonitor(database, each) if database else None
+        if monitor:
+            stack.enter_context(monitor)
         started = time.perf_counter()
-        try:
-            outcome = asyncio.run(run_clients(server, names, target=answers, kills=kills, think=think))
-        finally:
-            server.kill()
-        problems = verdict(folder, outcome, each)
+        outcome = asyncio.run(run_clients(servers, names, load, faults))
+        seconds = time.perf_counter() - started
+        stored = open_store(address if database else folder / "runs" / "load" / "feedback")
+        problems = verdict(stored, outcome, each) + same_links(servers) + (monitor.problems() if monitor else [])
     click.echo(
-        f"{annotators} concurrent annotators, one answer in {think:g} s each on average, {kills} SIGKILLs, "
-        f"{time.perf_counter() - started:.0f} s"
+        f"{store}: {load.annotators} concurrent annotators at {load.servers} servers, one answer in {load.think:g} s each on "
+        f"average, {load.kills} SIGKILLs, {load.restarts} restarts of the database, {seconds:.0f} s, "
+        f"{len(outcome.acknowledged) / seconds:.0f} answers a second"
     )
+    if monitor:
+        click.echo(f"leases and answers of an item: at most {monitor.most} of {each} in {monitor.looks} looks")
     click.echo(latency(outcome))
     for problem in problems:
         click.echo(f"FAILED: {problem}")

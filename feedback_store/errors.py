@@ -9,7 +9,15 @@ class FeedbackError(Exception):
     """An invalid file, line or answer; the message has the reason and what to do. Nothing stored was changed."""
 
 
-class ChangedError(FeedbackError):
+class UnreadableError(FeedbackError):
+    """What is stored cannot be read now; answers have to wait."""
+
+
+class UnreachableError(UnreadableError):
+    """A database cannot be reached; what was sent may or may not be stored, so send it again."""
+
+
+class ChangedError(UnreadableError):
     """A stored file was changed or removed by another program; nothing is appended until it is restored or accepted."""
 
 

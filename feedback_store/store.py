@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType
@@ -16,6 +16,7 @@ import pandas as pd
 
 from feedback_store import agreement
 from feedback_store.csv_store.checks import check_names
+from feedback_store.errors import FeedbackError
 from feedback_store.records import Judgment
 from feedback_store.retraction import current_rows
 from feedback_store.tables import TABLES, Row, TableName
@@ -54,7 +55,13 @@ class Added:
 
 
 class FeedbackStore(ABC):
-    """Append judgments; read those that were not retracted. A store is safe to share between threads and processes."""
+    """Append judgments; read those that were not retracted. A store is safe to share between threads and processes.
+
+    Attributes:
+        concurrent_reads: `rows_since` does not wait for a write of this process.
+    """
+
+    concurrent_reads = False
 
     @staticmethod
     def open(location: str | Path, folder: Path | None = None) -> FeedbackStore:
@@ -110,6 +117,25 @@ class FeedbackStore(ABC):
         Raises:
             ChangedError: rows were stored, and they are missing.
         """
+
+    def snapshot(self) -> FeedbackStore:
+        """The rows that are stored now, to read only, while others store more; a store that has no snapshots returns itself."""
+        return self
+
+    def pieces(self, table: TableName) -> Iterator[pd.DataFrame]:
+        """The same rows as `all_rows`, in order; in several frames where a store can read them in pieces."""
+        yield self.all_rows(table)
+
+    def copy_in(self, pieces: Mapping[TableName, Iterable[pd.DataFrame]]) -> int:
+        """Store rows of another store as they are; the rows that are here have to be the first of them.
+
+        Returns:
+            how many were new.
+
+        Raises:
+            FeedbackError: this store has other rows, cannot keep these, or cannot be copied into.
+        """
+        raise FeedbackError(f"{self.location}: rows cannot be copied into this kind of store; use csv or postgresql")
 
     def append(self, judgments: Sequence[Judgment]) -> int:
         """Store judgments durably, except those whose id is stored already. Returns how many were new.

@@ -10,35 +10,25 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from feedback_store.csv_store.accept import accept_file
+from feedback_store.csv_store.copied_file import CopiedFile
 from feedback_store.csv_store.durable_write import set_tail_aside, sync_folder
 from feedback_store.csv_store.durable_write import write_all as _write_all
 from feedback_store.csv_store.line import line_of
 from feedback_store.csv_store.parse import parse_added
-from feedback_store.csv_store.read import TornError, read_rows
+from feedback_store.csv_store.read import AddedRows, TornError, read_rows
 from feedback_store.csv_store.seal import Seal
 from feedback_store.csv_store.verified_file import Check, Place, Row, VerifiedFile, stamp
 from feedback_store.errors import ChangedError, FeedbackError, FeedbackWarning
 
 READ_LOCK_TIMEOUT = 10.0  # seconds to wait for a writer before an error is reported
-
-
-class AddedRows(NamedTuple):
-    """Complete rows behind a place, and the place behind the last of them.
-
-    `reset`: rows that were read before are no longer in the file, and `rows` are all rows.
-    """
-
-    rows: list[dict[str, str]]
-    place: Place
-    reset: bool = False
 
 
 class CsvLog:
@@ -74,11 +64,7 @@ class CsvLog:
             raise ChangedError(self._file.gone())
 
     def has_rows(self) -> bool:
-        """Whether there is a row.
-
-        Raises:
-            ChangedError: rows were stored, and the file is missing.
-        """
+        """Whether there is a row; raises ChangedError if rows were stored and the file is missing."""
         self._must_be_there()
         if not self.path.is_file():
             return False
@@ -247,3 +233,18 @@ class CsvLog:
                 return accept_file(self.path, self.seal, self.columns, self._check)
         except OSError as error:
             raise FeedbackError(f"{self.path}: it could not be sealed again ({error.strerror}); fix that") from error
+
+    @contextmanager
+    def copying(self, frames: Iterable[pd.DataFrame]) -> Iterator[CopiedFile]:
+        """A file with the rows of another store, which `put` puts in place of this one; raises FeedbackError as `write`."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._thread, self._lock:
+                self._file.refresh()
+                copied = CopiedFile(self.path, self.seal, self.columns, frames)
+                try:
+                    yield copied
+                finally:
+                    copied.discard()
+        except OSError as error:
+            raise self._not_stored(error) from error

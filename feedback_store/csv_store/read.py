@@ -5,13 +5,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from feedback_store.csv_store.durable_write import end_of_last_line
 from feedback_store.csv_store.seal import Seal
-from feedback_store.csv_store.verified_file import Check, checked, must_be_as_sealed
+from feedback_store.csv_store.verified_file import Check, Place, checked, must_be_as_sealed
 from feedback_store.errors import ChangedError, FeedbackWarning
+
+
+class AddedRows(NamedTuple):
+    """Complete rows behind a place, and the place behind the last of them.
+
+    `reset`: rows that were read before are no longer in the file, and `rows` are all rows.
+    """
+
+    rows: list[dict[str, str]]
+    place: Place
+    reset: bool = False
 
 
 class TornError(Exception):

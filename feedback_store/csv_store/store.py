@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -65,6 +66,11 @@ class CsvFeedbackStore(FeedbackStore):
             added = [log.rows_since(Place()) for log in self.logs.values()]
         rows = [row for part in added for row in part.rows]
         return Added(rows, _position([part.place for part in added]), reset)
+
+    def copy_in(self, pieces: Mapping[TableName, Iterable[pd.DataFrame]]) -> int:
+        with ExitStack() as stack:  # all files are written before the first one is put into place
+            copies = [stack.enter_context(self.logs[table].copying(frames)) for table, frames in pieces.items()]
+            return sum(copy.put() for copy in copies)
 
     def fingerprint(self) -> dict[str, str]:
         """The hash of each file that exists, by its name."""

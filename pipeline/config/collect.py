@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from feedback_store.store_registry import stores
+from feedback_store.errors import FeedbackError
+from feedback_store.store_registry import refuse_password, stores
 from pipeline.config.base import Fraction, Section, expand_path, known
 from pipeline.config.judging_keys import KeysConfig
 from pipeline.config.server import ServerConfig
@@ -18,7 +19,9 @@ from pipeline.config.teachers import ReplayConfig, SimulatedConfig
 class CollectConfig(Section):
     folder: Path | None = Field(None, description="where judgments are stored; default: runs/<name>/feedback")
     store: str = Field(
-        "csv", description="where judgments are stored: `csv`, or the name or address of an installed store"
+        "csv",
+        description="where judgments are stored: `csv`, postgresql://user@host/database (without a password), or the name or "
+        "address of an installed store",
     )
     question: str = Field(
         "comparison", description="the kind of judgment: comparison, image_comparison, label, verdict, rating, grid"
@@ -76,6 +79,10 @@ class CollectConfig(Section):
     @classmethod
     def _store(cls, location: str) -> str:
         known(stores, location.partition("://")[0])
+        try:
+            refuse_password(location)
+        except FeedbackError as error:
+            raise ValueError(str(error)) from None
         return location
 
     @field_validator("question")

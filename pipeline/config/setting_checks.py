@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -98,6 +99,8 @@ def shown(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
+    text = re.sub(r"(://[^/@?\s]*:)[^/@\s]+(?=@)", r"\1***", text)  # a refused password is not repeated
+    text = re.sub(r"(password=)[^&\s'\"]+", r"\1***", text)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 

@@ -10,6 +10,7 @@ from stages.cli import stage_commands, use_commands
 from stages.cli.error_boundary import UserErrors
 from stages.cli.feedback_commands import feedback
 from stages.cli.stage_commands import STAGES
+from stages.cli.store_commands import store
 
 __all__ = ["STAGES", "main"]
 
@@ -47,5 +48,5 @@ def data(name: str, folder: Path) -> None:
     click.echo(f"{name} is in {root}")
 
 
-for _command in (*stage_commands.COMMANDS, *use_commands.COMMANDS, feedback):
+for _command in (*stage_commands.COMMANDS, *use_commands.COMMANDS, feedback, store):
     main.add_command(_command)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feedback_store.errors import FeedbackError
+from feedback_store.errors import FeedbackError, UnreadableError
 from feedback_store.records import NO_ANSWER, Judgment, now
 from pipeline.kinds import kinds
 from pipeline.kinds.items import Item
-from stages.collect.leases import LeasesError
+from stages.collect.lease_keeper import LeasesError
 from stages.collect.tasks import Accepted, Answer, Refused
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class Answering:
         """Process the next answer; the caller holds `leases.exclusive()`.
 
         Raises:
-            LeasesError: the leases cannot be read or written; no answer of the request is accepted.
+            LeasesError, UnreadableError: leases or answers cannot be read or written; no answer of the request is accepted.
         """
         try:
             self._add(answer)
-        except LeasesError:
+        except (LeasesError, UnreadableError):
             raise
         except FeedbackError as error:
             self.accepted.refused.append(Refused(answer.id, str(error)))
@@ -111,7 +111,7 @@ class Answering:
         judgments = item.judgments(answer.answer, shown_first=shown_first, **self._common(answer))
         answered = times > 0 if lease is None else lease.answer not in ("", answer.id)
         in_time = lease is not None and lease.until > self._assignments.clock()
-        if answered or not (in_time or self._assignments.has_room(self._annotator, item, occasion)):
+        if answered or not (in_time or self._assignments.room.has_room(self._annotator, item.key, occasion)):
             who = "you" if answered else "others"
             self.accepted.late += judgments
             self.accepted.refused.append(

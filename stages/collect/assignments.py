@@ -14,20 +14,20 @@ from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 
-from feedback_store.errors import ChangedError
-from feedback_store.pages import answer_id
+from feedback_store.errors import UnreadableError
 from feedback_store.records import Judgment
 from feedback_store.store import FeedbackStore, Written
 from pipeline.config.collect import CollectConfig
 from pipeline.kinds import ScreenSettings
 from pipeline.kinds.items import Item
 from stages.collect.answering import Answering
-from stages.collect.leases import Lease, Leases
+from stages.collect.lease_keeper import LeaseKeeper, LeasesError
 from stages.collect.ledger import Ledger
 from stages.collect.live_queue import Queue
 from stages.collect.next_item import NextItem
 from stages.collect.question_plan import Plan
-from stages.collect.tasks import Accepted, Answer, Progress, Task
+from stages.collect.room import Room
+from stages.collect.tasks import Accepted, Answer, Progress, Task, answers_of
 
 
 class Assignments:
@@ -42,7 +42,7 @@ class Assignments:
         self,
         plan: Plan,
         store: FeedbackStore,
-        leases: Leases,
+        leases: LeaseKeeper,
         settings: CollectConfig,
         *,
         seed: int,
@@ -58,6 +58,7 @@ class Assignments:
         self._open = {item.key: settings.judgments_per_item for item in plan.items}  # missing answers
         self._update(list(self._open))
         self._next_item = NextItem(plan, self.items, self.ledger, leases, settings, seed, self._open)
+        self.room = Room(leases, self.ledger, self.items, settings.judgments_per_item, clock, self._read_rows)
         self._storing = Lock()  # held during a write of this process
         self.round = 0  # of the answers
         self.new_queue: Callable[[], Queue | None] = lambda: None  # of live collection: a queue that was ranked since
@@ -73,17 +74,23 @@ class Assignments:
                     self._open.pop(key, None)
 
     def catch_up(self) -> None:
-        """Read what other processes stored since the last call; does nothing during a write of this process.
+        """Read what other processes stored since the last call; files are not read during a write of this process.
 
         A store that cannot be read does not stop the questions: `write` then raises the reason, and the answers wait on the
         page until the store is repaired.
         """
         if queue := self.new_queue():
             self.adopt(queue)
-        if self._storing.acquire(blocking=False):
+        with suppress(UnreadableError):
+            self._read_rows()
+
+    def _read_rows(self) -> None:
+        """Add what other processes stored; raises UnreadableError."""
+        if self.store.concurrent_reads:
+            self._update(self.ledger.catch_up())
+        elif self._storing.acquire(blocking=False):
             try:
-                with suppress(ChangedError):
-                    self._update(self.ledger.catch_up())
+                self._update(self.ledger.catch_up())
             finally:
                 self._storing.release()
 
@@ -121,37 +128,26 @@ class Assignments:
         """End of a lease that starts now, in seconds since the epoch."""
         return self.clock() + self.settings.lease_minutes * 60
 
-    def _held_by_others(self, annotator: str) -> dict[str, list[Lease]]:
-        """Leases of other annotators on items that they have not answered, by item."""
-        held: dict[str, list[Lease]] = {}
-        for lease in self.leases.held(self.clock()):
-            if lease.annotator != annotator and not self.ledger.by_item[lease.item].get(lease.annotator):
-                held.setdefault(lease.item, []).append(lease)
-        return held
-
     def take(self, annotator: str, wanted: int, holding: Sequence[str] = ()) -> list[Task]:
         """Up to `wanted` new tasks; these and the held ones are reserved for `lease_minutes`."""
         self.catch_up()
         with self.leases.exclusive():
-            others = self._held_by_others(annotator)
-            mine = {
-                lease.item: lease
-                for lease in self.leases.held(self.clock())
-                if lease.annotator == annotator and lease.item in self.items and not lease.answer
-            }
+            own = self.leases.lock_own(annotator, self.clock())
+            mine = {lease.item: lease for lease in own if lease.item in self.items and not lease.answer}
+            others = self.room.held_by_others(annotator)
             unseen = sorted((key for key in mine if key not in holding), key=self._place.__getitem__)
             chosen = [(key, mine[key].occasion) for key in unseen][:wanted]
-            taken = {*mine, *holding}
-            while len(chosen) < wanted and (following := self._next_item(annotator, others, taken)):
-                chosen.append(following)
-                taken.add(following[0])
+            taken = {*(lease.item for lease in own), *holding}  # also those whose answer is being stored
+            while following := self._next_item.several(annotator, wanted - len(chosen), others, taken):
+                taken.update(key for key, _ in following)
+                chosen += following if self.leases.locks_all else self.room.locked(annotator, following)
             for key, occasion in [*((key, mine[key].occasion) for key in holding if key in mine), *chosen]:
                 self.leases.grant(annotator, key, occasion, self.until())
         return [self.task(annotator, self.items[key], occasion) for key, occasion in chosen]
 
     def waiting_until(self, annotator: str) -> float | None:
         """When the next lease of others on an item for this annotator expires; None if there is no such lease."""
-        held = self._held_by_others(annotator)
+        held = self.room.held_by_others(annotator)
         times = [
             lease.until
             for key, leases in held.items()
@@ -163,32 +159,31 @@ class Assignments:
     def skip(self, annotator: str, key: str) -> None:
         """Skip an item: others may have it now, and this annotator gets it again after all other items."""
         with self.leases.exclusive():
-            if lease := self.leases.of(annotator, key):
+            self.leases.lock([key], wait=True)
+            lease = self.leases.of(annotator, key)
+            if lease and not lease.answer:  # an answer from another tab or server is being stored: it keeps its place
                 self.leases.skip(annotator, key, lease.occasion, self.clock())
 
     def release(self, annotator: str, keys: Sequence[str]) -> None:
         """End leases without an answer."""
         with self.leases.exclusive():
+            self.leases.lock(keys, wait=True)
             self.leases.release(annotator, list(keys), self.clock())
 
     def check(self, annotator: str, answers: Sequence[Answer]) -> Accepted:
         """Turn answers into judgments, without storing them (`commit` does); their items stay leased until then.
 
         Raises:
-            LeasesError: the leases cannot be read or written; send all answers again.
+            LeasesError, UnreadableError: leases or answers cannot be read or written; send all answers again.
         """
         answering = Answering(self, annotator)
         with self.leases.exclusive():
+            self.leases.lock([answer.item for answer in answers if answer.item in self.items], wait=True)
+            if not self.leases.locks_all:  # the same person may have answered at another server until now
+                self._read_rows()
             for answer in answers:
                 answering.add(answer)
         return answering.accepted
-
-    def has_room(self, annotator: str, item: Item, occasion: int) -> bool:
-        """Whether an answer whose lease expired still counts."""
-        if item.gold or occasion:
-            return True
-        missing = self.settings.judgments_per_item - len(self.ledger.by_item[item.key])
-        return len(self._held_by_others(annotator).get(item.key, ())) < missing
 
     def commit(self, judgments: Sequence[Judgment], late: Sequence[Judgment] = ()) -> None:
         """Store judgments durably, then count them.
@@ -210,7 +205,7 @@ class Assignments:
                     self.store.late.append(late)
                 return self.store.write(judgments) if judgments else None
         except Exception:
-            with self.leases.exclusive():
+            with suppress(LeasesError), self.leases.exclusive():
                 for annotator, answer in answers_of(judgments):
                     self.leases.reopen(annotator, answer)
             raise
@@ -220,10 +215,13 @@ class Assignments:
         if written is None:
             return
         self._update(self.ledger.add(judgments, written))
-        with self.leases.exclusive():
-            for _, answer in answers_of(judgments):
-                if stored := self.ledger.current.get(answer):
-                    self.leases.done(stored.annotator, stored.key, answer)
+        current = self.ledger.current
+        stored = {answer: current[answer] for _, answer in answers_of(judgments) if answer in current}
+        # If the leases cannot be written, theirs expire: with its answer in the ledger, a lease no longer counts.
+        with suppress(LeasesError), self.leases.exclusive():
+            self.leases.lock([one.key for one in stored.values()], wait=True)
+            for answer, one in stored.items():
+                self.leases.done(one.annotator, one.key, answer)
 
     def progress(self, annotator: str) -> Progress:
         """Progress of this annotator and of the collection."""
@@ -231,8 +229,3 @@ class Assignments:
         answered = self.ledger.by_annotator[annotator]
         left = len(self._open) - len({key for key in answered.values() if key in self._open})
         return Progress(len(answered), left, total - sum(self._open.values()), total)
-
-
-def answers_of(judgments: Iterable[Judgment]) -> list[tuple[str, str]]:
-    """Annotator and id of each answer that these rows belong to, once each."""
-    return list(dict.fromkeys((judgment.annotator, answer_id(judgment.id)) for judgment in judgments))

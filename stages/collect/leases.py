@@ -10,14 +10,14 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from feedback_store.errors import FeedbackError, FeedbackWarning
+from feedback_store.errors import FeedbackWarning
+from stages.collect.lease_keeper import Lease, LeaseKeeper, LeasesError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS leases (
@@ -48,10 +48,6 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class LeasesError(FeedbackError):
-    """The file of leases cannot be read or written; no answer was accepted or lost."""
-
-
 def _named(error: sqlite3.Error, path: Path) -> LeasesError:
     return LeasesError(
         f"the leases cannot be read or written ({error}): {path}; free disk space or fix that, and restart if the file is damaged"
@@ -71,29 +67,10 @@ def _names_the_file(method: Callable[Arguments, Result]) -> Callable[Arguments, 
     return wrapped
 
 
-@dataclass(frozen=True)
-class Lease:
-    """An item that is reserved for an annotator.
+class Leases(LeaseKeeper):
+    """Every method raises LeasesError if the file cannot be read or written."""
 
-    Attributes:
-        item: its key.
-        occasion: 0 the first time, 1 for the repetition that measures consistency.
-        until: end of the lease, in seconds since the epoch.
-        answer: id of the answer that is being stored; empty before.
-    """
-
-    annotator: str
-    item: str
-    occasion: int
-    until: float
-    answer: str
-
-
-class Leases:
-    """States of a lease: held (counts until it expires), skipped (the person wants it later), done (answered).
-
-    Every method raises LeasesError if the file cannot be read or written.
-    """
+    locks_all = True  # SQLite has one lock, that of the file
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,12 +86,20 @@ class Leases:
     def _open_empty(self) -> sqlite3.Connection:
         return _open(self.path)
 
+    def clock(self) -> float:
+        return time.time()
+
     def close(self) -> None:
         self._db.close()
 
+    def lock(self, items: Collection[str], *, wait: bool = False) -> set[str]:
+        return set(items)
+
+    def lock_own(self, annotator: str, now: float) -> list[Lease]:
+        return self.held(now, annotator=annotator)
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """A transaction: no other thread or process changes leases meanwhile."""
         with self._guard:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -127,16 +112,15 @@ class Leases:
                     self._db.execute("ROLLBACK")
 
     @_names_the_file
-    def held(self, now: float) -> list[Lease]:
-        """All leases that have not expired at this time."""
+    def held(self, now: float, *, annotator: str | None = None, items: Collection[str] | None = None) -> list[Lease]:
         rows = self._db.execute(
             "SELECT annotator, item, occasion, until, answer FROM leases WHERE state = 'held' AND until > ?", (now,)
         )
-        return [Lease(*row) for row in rows]
+        leases = [Lease(*row) for row in rows if annotator in (None, row[0])]
+        return leases if items is None else [lease for lease in leases if lease.item in items]
 
     @_names_the_file
     def of(self, annotator: str, item: str) -> Lease | None:
-        """The lease, possibly expired, that an annotator has on an item; None if there is none."""
         row = self._db.execute(
             "SELECT annotator, item, occasion, until, answer FROM leases WHERE annotator = ? AND item = ? AND state != 'done'",
             (annotator, item),
@@ -145,12 +129,10 @@ class Leases:
 
     @_names_the_file
     def answered_by(self, answer: str) -> list[tuple[str, str]]:
-        """Annotator and item of the leases that the answer with this id is for."""
         return self._db.execute("SELECT annotator, item FROM leases WHERE answer = ?", (answer,)).fetchall()
 
     @_names_the_file
     def skipped(self, annotator: str) -> list[str]:
-        """Skipped items, in the order in which they were skipped."""
         rows = self._db.execute(
             "SELECT item FROM leases WHERE annotator = ? AND state = 'skipped' ORDER BY until", (annotator,)
         )
@@ -164,7 +146,6 @@ class Leases:
 
     @_names_the_file
     def done(self, annotator: str, item: str, answer: str) -> None:
-        """End the lease of a stored answer, unless the item was assigned again in the meantime."""
         self._db.execute(
             "UPDATE leases SET state = 'done' WHERE annotator = ? AND item = ? AND answer = ?",
             (annotator, item, answer),
@@ -172,7 +153,6 @@ class Leases:
 
     @_names_the_file
     def reopen(self, annotator: str, answer: str) -> None:
-        """After a failed write: the item is still leased and may be answered under another id."""
         self._db.execute("UPDATE leases SET answer = '' WHERE annotator = ? AND answer = ?", (annotator, answer))
 
     @_names_the_file
@@ -182,11 +162,10 @@ class Leases:
         )
 
     @_names_the_file
-    def release(self, annotator: str, items: list[str], now: float) -> None:
-        """End leases, so that others may have these items."""
+    def release(self, annotator: str, items: Sequence[str], now: float) -> None:
         for item in items:
             self._db.execute(
-                "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held'",
+                "UPDATE leases SET until = ? WHERE annotator = ? AND item = ? AND state = 'held' AND answer = ''",
                 (now, annotator, item),
             )
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from feedback_store.audit import base_source
-from feedback_store.errors import ChangedError
+from feedback_store.errors import UnreadableError
 from feedback_store.pages import answer_id
 from feedback_store.records import NO_ANSWER, Judgment
 from feedback_store.retraction import StoredIds
@@ -69,7 +69,7 @@ class Ledger:
         again.
 
         Raises:
-            ChangedError: another program changed a file; the ledger is unchanged.
+            UnreadableError: the store cannot be read now, or another program changed a file; the ledger is unchanged.
         """
         added = self._store.rows_since(self.position)
         changed = self._forget() if added.reset else []
@@ -89,7 +89,7 @@ class Ledger:
         if written.start == self.position:
             self.position = written.end
         else:
-            with suppress(ChangedError):
+            with suppress(UnreadableError):
                 changed = self.catch_up()
         return changed + [key for judgment in judgments if (key := self._add_row(as_row(judgment)))]
 

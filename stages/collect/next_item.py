@@ -9,7 +9,7 @@ from random import Random
 
 from pipeline.config.collect import CollectConfig
 from pipeline.kinds.items import Item
-from stages.collect.leases import Lease, Leases
+from stages.collect.lease_keeper import Lease, LeaseKeeper
 from stages.collect.ledger import Ledger
 from stages.collect.question_plan import Plan
 
@@ -51,7 +51,7 @@ class NextItem:
     plan: Plan
     items: Mapping[str, Item]
     ledger: Ledger
-    leases: Leases
+    leases: LeaseKeeper
     settings: CollectConfig
     seed: int
     missing: Mapping[str, int]
@@ -72,6 +72,15 @@ class NextItem:
             return key, 1
         key = self.fresh(history, others)
         return (key, 0) if key else None
+
+    def several(
+        self, annotator: str, count: int, others: Mapping[str, Sequence[Lease]], taken: set[str]
+    ) -> list[tuple[str, int]]:
+        """The next items, at most `count`; the other arguments are those of `__call__`."""
+        found: dict[str, int] = {}
+        while len(found) < count and (one := self(annotator, others, taken | found.keys())):
+            found[one[0]] = one[1]
+        return list(found.items())
 
     def gold(self, history: History) -> str | None:
         """A gold item that the annotator has not seen, if their share of gold items is too small."""

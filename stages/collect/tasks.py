@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from feedback_store.pages import answer_id
 from feedback_store.records import Judgment
 from pipeline.kinds import Screen, ScreenSettings, kinds
 from pipeline.kinds.items import Item
@@ -79,3 +81,8 @@ class Progress:
     left: int
     done: int
     total: int
+
+
+def answers_of(judgments: Iterable[Judgment]) -> list[tuple[str, str]]:
+    """Annotator and id of each answer that these rows belong to, once each."""
+    return list(dict.fromkeys((judgment.annotator, answer_id(judgment.id)) for judgment in judgments))

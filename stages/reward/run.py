@@ -39,7 +39,7 @@ def run(config: Config, force: bool = False) -> bool:
     stage = RunFolder(config).stage("reward")
     ws = open_workspace(config)
     reference = ws.run.require("reference", "model.safetensors")
-    store = ws.run.open_store()
+    store = ws.run.open_store().snapshot()  # people may go on answering
     if store.is_empty():
         raise UserError(
             f"no judgments: {store.location}; run `{next_command.make('collect')}` first (run '{config.name}')"

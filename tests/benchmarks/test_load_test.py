@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.postgres import migrated_postgres, new_collection
 
-from benchmarks.load_test import Outcome, latency, main, verdict
+from benchmarks.load_clients import Outcome, latency
+from benchmarks.load_servers import LeaseMonitor
+from benchmarks.load_test import LOADS, main, verdict
+from benchmarks.postgres_process import PostgresProcess
 from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.records import Comparison
+from stages.collect.shared_state import leases_of
 
 
-def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
-    """Id, annotator and image of each."""
-    store = CsvFeedbackStore(folder / "runs" / "load" / "feedback")
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresProcess]:
+    yield from migrated_postgres()
+
+
+def stored(folder: Path, *answers: tuple[str, str, str]) -> CsvFeedbackStore:
+    """A store with answers: id, annotator and image of each."""
+    store = CsvFeedbackStore(folder / "feedback")
     store.append(
         [
             Comparison(
@@ -29,6 +41,7 @@ def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
             for judgment, who, image in answers
         ]
     )
+    return store
 
 
 @pytest.mark.parametrize(
@@ -39,13 +52,13 @@ def stored(folder: Path, *answers: tuple[str, str, str]) -> None:
     ],
 )
 def test_what_is_lost_is_said(tmp_path: Path, acknowledged: list[str], problem: str) -> None:
-    stored(tmp_path, ("1", "ann", "image-1"), ("2", "bob", "image-1"))
-    assert verdict(tmp_path, Outcome(acknowledged), each=2) == ([problem] if problem else [])
+    store = stored(tmp_path, ("1", "ann", "image-1"), ("2", "bob", "image-1"))
+    assert verdict(store, Outcome(acknowledged), each=2) == ([problem] if problem else [])
 
 
 def test_what_is_asked_too_often_is_said(tmp_path: Path) -> None:
-    stored(tmp_path, ("1", "ann", "image-1"), ("2", "ann", "image-1"), ("3", "bob", "image-1"))
-    assert verdict(tmp_path, Outcome(), each=2) == [
+    store = stored(tmp_path, ("1", "ann", "image-1"), ("2", "ann", "image-1"), ("3", "bob", "image-1"))
+    assert verdict(store, Outcome(), each=2) == [
         "1 questions have more than 2 answers",
         "1 questions were answered twice by the same person",
     ]
@@ -59,3 +72,28 @@ def test_times_are_beside_a_bare_request_and_fail_nothing() -> None:
     )
     assert "no bare request succeeded" in latency(Outcome(seconds=[3.0]))
     assert "limit_ms" not in {parameter.name for parameter in main.params}
+
+
+def test_an_item_that_is_leased_too_often_is_said(postgres: PostgresProcess, tmp_path: Path) -> None:
+    leases = leases_of(new_collection(postgres), tmp_path)
+    now = leases.clock()
+    leases.grant("ann", "item", 0, now + 60)
+    leases.grant("bob", "item", 0, now + 60, answer="answer-1")
+    leases.done("bob", "item", "answer-1")
+    leases.grant("eve", "item", 0, now - 1)
+    assert watched(postgres) == [], "an expired lease does not count"
+    leases.grant("eve", "item", 0, now + 60)
+    assert watched(postgres) == ["an item had 3 leases and answers, and 2 are asked for"]
+
+
+def watched(postgres: PostgresProcess) -> list[str]:
+    """What the monitor says after two looks."""
+    with LeaseMonitor(postgres, each=2) as monitor:
+        while monitor.looks < 2:
+            time.sleep(0.01)
+    return monitor.problems()
+
+
+def test_the_load_of_a_database_is_the_one_of_the_acceptance() -> None:
+    load = LOADS["postgresql"]
+    assert (load.annotators, load.servers, load.answers, load.kills, load.restarts) == (300, 3, 10_000, 2, 1)

@@ -14,16 +14,24 @@ from feedback_store.csv_store.store import CsvFeedbackStore
 from feedback_store.errors import ChangedError, FeedbackError
 from feedback_store.records import Comparison, label_choice
 from feedback_store.store import START, FeedbackStore, Position
+from feedback_store.store_registry import open_store
 from feedback_store.tables import TABLES, as_row
 
 Open = Callable[[], FeedbackStore]  # each call opens the same collection, as another process would
 COMMON = {"annotator": "ann", "source": "web", "created_at": "2026-11-21T10:00:00.000Z"}
 
 
-@pytest.fixture(params=["csv", "memory"])
+@pytest.fixture(params=["csv", "memory", "postgresql"])
 def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     name = uuid4().hex
-    yield {"csv": lambda: CsvFeedbackStore(tmp_path / "feedback"), "memory": lambda: MemoryStore(name)}[request.param]
+    openers: dict[str, Open] = {
+        "csv": lambda: CsvFeedbackStore(tmp_path / "feedback"),
+        "memory": lambda: MemoryStore(name),
+    }
+    if request.param == "postgresql":
+        address = f"{request.getfixturevalue('postgres').address()}?collection={name}"
+        openers["postgresql"] = lambda: open_store(address)
+    yield openers[request.param]
     CONTENTS.pop(name, None)
 
 

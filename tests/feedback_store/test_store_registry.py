@@ -47,8 +47,8 @@ def test_a_store_of_another_package_is_opened_by_name_and_by_address(memory: Non
 
 
 def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
-    for location in ("postgresql://host/name", "postgresql"):
-        with pytest.raises(UnknownNameError, match="unknown store 'postgresql'; valid names: csv"):
+    for location in ("sqlite://host/name", "sqlite"):
+        with pytest.raises(UnknownNameError, match="unknown store 'sqlite'; valid names: csv, postgresql"):
             open_store(location, tmp_path)
     with pytest.raises(FeedbackError, match="csv: the store needs a folder"):
         open_store("csv")
@@ -59,7 +59,7 @@ def test_the_setting_names_the_store(memory: None, tmp_path: Path) -> None:
     assert RunFolder(config).open_store().location == f"memory of {tmp_path / 'one' / 'feedback'}"
     config = configured(name="one", runs=str(tmp_path), collect={"folder": str(tmp_path / "f")})
     assert RunFolder(config).open_store().location == str(tmp_path / "f")
-    with pytest.raises(UserError, match=r"collect\.store.*unknown store 'memry'; valid names: csv, memory"):
+    with pytest.raises(UserError, match=r"collect\.store.*unknown store 'memry'; valid names: csv, postgresql, memory"):
         configured(collect={"store": "memry"})
 
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 # Patterns of paths below tests/. A new module is fast until it is named here.
 SLOW = (
     "benchmarks/*",
+    "feedback_store/postgres/*",
     "feedback_store/test_seal_random_edits.py",
     "fuzz/*",
     "pipeline/data/test_decoder_pool.py",
@@ -19,6 +20,7 @@ SLOW = (
     "stages/collect/test_changed_files.py",
     "stages/collect/test_live_kills.py",
     "stages/collect/test_live_process.py",
+    "stages/collect/test_postgres*",
     "stages/collect/test_process.py",
     "stages/collect/test_web_wire.py",
     "stages/collect/test_window*",

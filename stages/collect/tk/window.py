@@ -21,8 +21,8 @@ from stages.collect.actions import ACTION_TEXT, COMMON_ACTIONS, key_help
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
-from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
+from stages.collect.shared_state import leases_of
 from stages.collect.tasks import Answer, Task
 from stages.collect.tk.choice_buttons import add_button, show_choices
 from stages.collect.tk.help_window import show_help
@@ -46,8 +46,8 @@ def ask(ws: Workspace, store: FeedbackStore) -> int:
         raise UserError(
             "collect.annotators: the window is for one person; the page (`make collect`) has a link for each"
         )
-    leases = Leases(ws.run.path / "collect" / "leases.sqlite")
-    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="tk")
+    leases = leases_of(store, ws.run.path / "collect")
+    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="tk", clock=leases.clock)
     before = assignments.ledger.rows
     root = open_window("`make collect` without UI=tk opens a page instead")
     renditions = Renditions.of(ws.table, ws.config)

@@ -1,18 +1,15 @@
-"""Personal links: a secret token for each annotator and the owner, stored so that they stay valid after a restart."""
+"""Personal links: a secret token for each annotator and the owner, kept so that they stay valid after a restart."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import os
-import re
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from pipeline.errors import UserError
+from stages.collect.web.link_file import FileSecrets
 
 OWNER = ""  # no annotator has an empty name
 
@@ -40,18 +37,33 @@ class Link:
         return f"/enter/{self.token}"
 
 
-class Links:
-    """The links of a run, stored in a file that only its owner can read."""
+class LinkSecrets(Protocol):
+    """What keeps the secrets: a file of the run, or the database that its servers share."""
 
-    def __init__(self, path: Path, annotators: list[str]) -> None:
+    def load(self, names: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """The key, 64 hexadecimal digits, and the token of each name; those that are missing are made and kept.
+
+        Raises:
+            UserError: they cannot be read or kept.
+        """
+        ...
+
+
+class Links:
+    """The links of a run.
+
+    Args:
+        secrets: what keeps them; a path means a file that only its owner can read.
+    """
+
+    def __init__(self, secrets: LinkSecrets | Path, annotators: list[str]) -> None:
         """
         Raises:
-            UserError: the file is damaged; it is not replaced, because new links would invalidate all current ones.
+            UserError: the secrets cannot be read; they are not replaced, because new links would invalidate all current ones.
         """
-        key, tokens = _read(path) if os.path.lexists(path) else (secrets.token_hex(32), {})
+        source = FileSecrets(secrets) if isinstance(secrets, Path) else secrets
+        key, tokens = source.load((OWNER, *annotators))
         self._key = bytes.fromhex(key)
-        tokens |= {name: secrets.token_urlsafe(24) for name in (OWNER, *annotators) if name not in tokens}
-        _write(path, json.dumps({"key": key, "tokens": tokens}, indent=2, ensure_ascii=False))
         self._links = [Link(name, tokens[name], self._slug(name)) for name in (OWNER, *annotators)]
 
     def _slug(self, name: str) -> str:
@@ -80,44 +92,3 @@ class Links:
         """The name of an image for one annotator; it reveals nothing and is invalid with another annotator's link."""
         seal = hmac.new(self._key, f"image\x1f{annotator}\x1f{image}".encode(), hashlib.sha256).hexdigest()[:32]
         return f"{row:x}-{seal}"
-
-
-def _read(path: Path) -> tuple[str, dict[str, str]]:
-    """The key and the token of each name from a file of links."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"the personal links cannot be read ({error.strerror}): {path}; make the file readable"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it is not JSON: {error}") from error
-    if not isinstance(stored, dict) or not {"key", "tokens"} <= stored.keys() or not isinstance(stored["tokens"], dict):
-        raise _damaged(path, "it needs a key and tokens")
-    key, tokens = stored["key"], stored["tokens"]
-    if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{64}", key):
-        raise _damaged(path, "its key is not 64 hexadecimal digits")
-    for name, token in tokens.items():
-        if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9_-]{20,200}", token):
-            raise _damaged(path, f"the token of {name or 'the owner'!r} is malformed")
-    if len(set(tokens.values())) < len(tokens):
-        raise _damaged(path, "two people have the same token")
-    return key, tokens
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(
-        f"damaged file of personal links ({why}): {path}; put a backup in its place, or move it away to get new links "
-        "(which invalidates the old ones)"
-    )
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace the file durably, so that a power cut does not damage it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

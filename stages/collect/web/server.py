@@ -23,8 +23,8 @@ from pipeline.ui.web.tls import tls_context
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
 from stages.collect.image_renditions import Renditions
-from stages.collect.leases import Leases
 from stages.collect.question_plan import plan
+from stages.collect.shared_state import leases_of, link_secrets_of
 from stages.collect.web.app import make_app
 from stages.collect.web.browser import has_screen, opened_in_browser
 from stages.collect.web.live import Live
@@ -48,10 +48,10 @@ def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object], 
     """
     settings = ws.config.collect
     folder = ws.run.path / "collect"
-    leases = Leases(folder / "leases.sqlite")
-    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="web")
+    leases = leases_of(store, folder)
+    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="web", clock=leases.clock)
     live = Live(ws, assignments, training) if training else None
-    links = Links(folder / "links.json", annotators_of(settings))
+    links = Links(link_secrets_of(store, folder), annotators_of(settings))
     gold = read_gold_labels(ws.table, ws.classes).by_image(ws.table.ids)
     context = PageContext(
         assignments,

@@ -8,7 +8,7 @@ import time
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from feedback_store.errors import ChangedError, FeedbackError
+from feedback_store.errors import ChangedError, FeedbackError, UnreachableError
 
 _log = logging.getLogger(__name__)
 
@@ -40,4 +40,6 @@ class StorageErrors:
 def _reason(error: FeedbackError) -> str:
     if isinstance(error, ChangedError):
         return "the file of answers was changed or removed by another program; the owner has to fix it"
+    if isinstance(error, UnreachableError) or isinstance(error.__cause__, UnreachableError):
+        return "the database cannot be reached"
     return getattr(error.__cause__, "strerror", None) or "see the owner's terminal"

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 from support.collect_server import Live, Place, desk_for, draw_pictures, make_place
 from support.collect_site import Site
+from support.postgres import migrated_postgres
 
+from benchmarks.postgres_process import PostgresProcess
 from pipeline.ui.web.connections import ConnectionLimits
 from stages.collect.web.page_context import PageContext
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresProcess]:
+    """A PostgreSQL server with the tables."""
+    yield from migrated_postgres()
 
 
 @pytest.fixture
