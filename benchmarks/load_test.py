@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,7 @@ def main(store: str, each: int, **numbers: float | None) -> None:
     """Load test of the page's servers, with SIGKILLs and restarts of the database."""
     load = replace(LOADS[store], **{name: number for name, number in numbers.items() if number is not None})
     names = [f"person{number:03d}" for number in range(load.annotators)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and database end with this process
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         database = new_database() if store == "postgresql" else None
