@@ -71,6 +71,8 @@ def test_stages_made_before_there_were_these_settings_are_up_to_date(memory: Non
         described["collect"].pop(name)
     for name in ("seconds", "speed", "seconds_spread", "fatigue", "miss_rate", "false_alarm_rate"):
         described["collect"]["simulated"].pop(name)
+    for name in ("image_column", "label_column", "remote_cache_mb"):
+        described["images"].pop(name)
     described["images"]["size"] = described["images"]["size"] or 224  # a default that is now the network's
     stage = RunFolder(plain).stage("collect")
     relevant = {name: described[name] for name in ("seed", "images", "collect")}

@@ -84,6 +84,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, where: str) -> list[int]:
     return seen
 
 
+@pytest.mark.long
 def test_ctrl_c_anywhere_changes_nothing(small: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second member's training, in the learning curve's, in PPO's fifth update; metrics are the same, too."""
     whole, broken = small("whole"), small("broken")

@@ -106,6 +106,7 @@ def columns(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: float(f"{value:.6g}") for name, value in row.items()} for row in rows]
 
 
+@pytest.mark.long
 def test_all_that_is_logged_and_the_same_bits(small: Callable[..., Config], made: list[Disturbing]) -> None:
     without, told = small("without", "none"), small("told", "mlflow")
     run(without)

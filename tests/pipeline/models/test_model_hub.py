@@ -80,6 +80,7 @@ def test_downloads(tmp_path: Path) -> None:
     assert missing.startswith("refused model.backbone: hf:me/missing cannot be read: ")
 
 
+@pytest.mark.long
 def test_without_network_it_is_one_sentence(tmp_path: Path) -> None:
     """Offline by the hub's own variable: where nothing answers, its library tries again for a minute first."""
     (said,) = load(tmp_path / "cache", "http://127.0.0.1:1", "me/model", HF_HUB_OFFLINE="1")

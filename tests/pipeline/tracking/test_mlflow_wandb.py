@@ -67,6 +67,7 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool) -> 
     assert run.data.params["seed"] == "0"
 
 
+@pytest.mark.long
 def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """W&B's own service, no network: what it writes is read back from its file."""
     pytest.importorskip("wandb")

@@ -51,7 +51,7 @@ KEYS: dict[str, list[tuple[str, Callable[[list[str]], str]]]] = {
 }
 
 
-OFTEN = ("label", "comparison")  # the other kinds are asked in `make test-long`
+OFTEN = ("label",)  # the other kinds are asked in `make test-long`
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind not in OFTEN)) for kind in KEYS])

@@ -22,6 +22,8 @@ from stages.export.graph import EXTRA, PixelsToClasses
 from stages.export.run import FORMATS, run
 from stages.export.verify_export import TOLERANCE
 
+pytestmark = pytest.mark.long  # three exports by the command take ten seconds
+
 ROOT = Path(__file__).resolve().parents[3]
 CPU = RuntimeConfig(device="cpu")
 

@@ -156,6 +156,7 @@ def test_recorded_labels_answer_the_questions_of_rounds(config: Config, tmp_path
     assert set(stored["source"]) == {"replay"}
 
 
+@pytest.mark.long
 def test_the_demo_in_rounds_shows_the_estimate_beside_the_accuracy(config: Config, tmp_path: Path) -> None:
     tree = config.model_dump(mode="json")
     tree["collect"] |= {"audit_fraction": 0.25, "strategy": "expected_gain"}

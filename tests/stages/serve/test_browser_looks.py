@@ -6,10 +6,13 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from support.browser import shot, until
 from support.predict_page import bring, opened, read
 
 
+@pytest.mark.long
 def test_wide_phone_dark_and_large_text(browser: Any, live: Any, picture: Callable[..., bytes]) -> None:
     """Nothing is cut off or to be scrolled sideways, whatever the screen."""
     server = live(classes=("ant", "a class with a rather long name", "Donaudampfschifffahrtsgesellschaftskapitän"))
