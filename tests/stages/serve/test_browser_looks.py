@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-
 from support.browser import shot, until
 from support.predict_page import bring, opened, read
 
