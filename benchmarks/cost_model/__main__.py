@@ -32,7 +32,7 @@ def main() -> None:
 
 
 @main.command("measure")
-@click.option("--sizes", default="500,1000,2000", show_default=True, help="Numbers of images.")
+@click.option("--sizes", default="1000,2000,4000", show_default=True, help="Numbers of images.")
 def measure_costs(sizes: str) -> None:
     """Measure jobs of several sizes and store their costs."""
     click.echo(machine())
@@ -47,7 +47,7 @@ def measure_costs(sizes: str) -> None:
 
 
 @main.command()
-@click.option("--size", default=20_000, show_default=True, help="Images: ten times the largest job that was measured.")
+@click.option("--size", default=40_000, show_default=True, help="Images: ten times the largest job that was measured.")
 def check(size: int) -> None:
     """Predict a larger job, run it, and fail if the prediction is off by more than 20 %."""
     costs, found = read_costs(), measure(size)

@@ -45,6 +45,7 @@ def job(folder: Path, count: int) -> Config:
         "collect": {"question": "label", "teacher": "simulated", "count": round(JUDGED * count)},
         "reward": {"objective": "supervised", "start": "backbone", "prior_sd": 3, "curve": []},
         "ppo": {"iterations": 2, "evaluate_every": 2},
+        "runtime": {"precision": "fp32"},  # auto measures, and may decide differently for each job
     }
     return parse_config(tree, "benchmark")
 
