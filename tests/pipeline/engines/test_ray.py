@@ -88,7 +88,7 @@ def test_features_are_the_same_bit_for_bit_and_resumed(
     image_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five batches of eight: by this process, by two workers, and by both in turn."""
-    monkeypatch.setattr("pipeline.data.feature_cache.BATCH", 8)
+    monkeypatch.setattr("pipeline.data.encoding.BATCH", 8)
     images = ImagesConfig(root=image_folder(), size=32)
     table, pixels = read_images(images, tmp_path / "cache")
     pieces = split(build_network(ModelConfig(weights="none"), 2, seed=0), "last_block")

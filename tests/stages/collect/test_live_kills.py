@@ -24,7 +24,8 @@ from pipeline.config import load_config
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
+LONGEST = 600  # seconds to wait for a round: the training process has a low priority, and other tests run beside it
 LIVE: dict[str, Any] = {
     "collect": {
         "count": 300,
@@ -80,7 +81,7 @@ class Collection:
         return next((one for one in children if "live-training" in one.cmdline()), None)
 
     def answer_until(self, true: Callable[[], object]) -> None:
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + LONGEST
         while not true():
             assert time.monotonic() < give_up
             self.answer(1)
