@@ -63,22 +63,12 @@ def _dropout(
     training: bool = True,
     inplace: bool = False,
 ) -> Tensor:
+    """Dropout of single values, or (dropout1d to dropout3d) of whole channels."""
     if not training or p in (0.0, 1.0):
         return func(input, p, training, inplace)
-    return input.mul_(_noise(share, input, p)) if inplace else input * _noise(share, input, p)
-
-
-def _feature_dropout(
-    share: Share,
-    func: Callable[..., Tensor],
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-) -> Tensor:
-    if not training or p in (0.0, 1.0):
-        return func(input, p, training, inplace)
-    noise = _noise(share, input[(slice(None), slice(None), *[slice(1)] * (input.dim() - 2))], p)
+    single = func is functional.dropout
+    like = input if single else input[(slice(None), slice(None), *[slice(1)] * (input.dim() - 2))]
+    noise = _noise(share, like, p)
     return input.mul_(noise) if inplace else input * noise
 
 
@@ -106,8 +96,8 @@ def _whole(share: Share, like: Tensor) -> Tensor:
 _REPLACEMENTS: dict[Any, Callable[..., Any]] = {
     functional.batch_norm: _batch_norm,
     functional.dropout: _dropout,
-    functional.dropout1d: _feature_dropout,
-    functional.dropout2d: _feature_dropout,
-    functional.dropout3d: _feature_dropout,
+    functional.dropout1d: _dropout,
+    functional.dropout2d: _dropout,
+    functional.dropout3d: _dropout,
     torch.Tensor.bernoulli_: _bernoulli,
 }

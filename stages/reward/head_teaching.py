@@ -109,7 +109,7 @@ def choose_teaching(
 
     if teaching.balance and not required:
         without = replace(teaching, balance=None)
-        teaching = min((teaching, without), key=loss)
+        teaching = min((without, teaching), key=loss)
     if teaching.propagation:
         spreading = replace(teaching, how=teaching.propagation.choose(folds))
         teaching = min((replace(spreading, weight=weight) for weight in WEIGHTS), key=loss)
