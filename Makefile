@@ -11,6 +11,7 @@ SEEDS ?= 3
 ROUNDS ?=
 RUNS ?=
 IMAGES ?=
+TEXTS ?=
 ENGINE ?=
 FORMAT ?=
 STORE ?=
@@ -27,7 +28,7 @@ RLHF = $(BIN)/image-rlhf $(if $(DEBUG),--debug)
 OPTIONS = --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo rounds reference collect train-reward ppo infer serve export compare report feedback data test test-long test-fast fuzz lint docs bench load-test serve-test clean
+.PHONY: help setup demo rounds reference collect train-reward ppo infer rank serve export compare report feedback data test test-long test-fast fuzz lint docs bench load-test serve-test clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, 
 		$(if $(OUTPUT),--output "$(OUTPUT)") $(if $(FORMAT),--format "$(FORMAT)") $(if $(TOP_K),--top-k "$(TOP_K)") \
 		$(if $(ABSTAIN),--abstain-below "$(ABSTAIN)") $(if $(REFERENCE),--reference) $(if $(SHEET),--sheet "$(SHEET)") \
 		$(if $(UI),--ui "$(UI)") $(if $(ENGINE),--engine "$(ENGINE)") $(if $(IMAGES),-- "$(IMAGES)")
+
+rank: $(READY)  ## score and rank texts: make rank TEXTS=file.csv CONFIG=configs/texts.yaml (OUTPUT=)
+	@$(RLHF) rank --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(OUTPUT),--output "$(OUTPUT)") $(if $(TEXTS),-- "$(TEXTS)")
 
 export: $(READY)  ## export the policy for other programs: FORMAT="onnx torch huggingface" or some of them
 	@$(RLHF) export --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(foreach one,$(FORMAT),--format "$(one)")

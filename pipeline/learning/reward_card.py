@@ -7,11 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from pipeline.config import RewardConfig
+
+
+class Rows(Protocol):
+    """A text by row number: a list, or a column of the table of images."""
+
+    def __getitem__(self, row: int, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class CardItems:
     seed: int
     settings: RewardConfig
     classes: Sequence[str]
-    ids: Sequence[str]
-    captions: Sequence[str]
+    ids: Rows
+    captions: Rows
     item: str = "image"
     thumbnail: Callable[[str], str | None] = lambda _: None
     describe: Callable[[Tensor, Tensor, int], str] | None = None

@@ -50,6 +50,21 @@ def infer(config: Config, images: tuple[str, ...], output: Path | None, ui: str 
     click.echo(stage.describe(stage.run(config, images, output)))
 
 
+@click.command()
+@configured
+@click.argument("texts", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="CSV file to write [default: runs/<name>/rank/ranking.csv]."
+)
+@click.option("--column", help="Column of the texts in a CSV file [default: items.column, text or title].")
+def rank(config: Config, texts: Path | None, **options: Any) -> None:
+    """Score and rank TEXTS, a CSV file or one with a text per line, with a reward model of texts."""
+    raise UserError(
+        f"run '{config.name}' is about images, and rank is for texts: it needs a configuration with `items`, such as "
+        "configs/texts.yaml; to classify images, run infer"
+    )
+
+
 @click.command("export")
 @configured
 @click.option(
@@ -89,4 +104,4 @@ def report(config: Config, runs: str) -> None:
     click.echo(stage.describe(stage.run(config, runs.split())))
 
 
-COMMANDS = (infer, export_policy, serve, report)
+COMMANDS = (infer, rank, export_policy, serve, report)

@@ -39,11 +39,12 @@ def require(module: str, extra: str, setting: str = "model.backbone") -> Any:
 
 
 @contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(what: str, setting: str = "model.backbone") -> Iterator[None]:
     """Report what goes wrong while a model is read from a folder, a file or a hub in one sentence.
 
     Args:
         what: as the user wrote it.
+        setting: that names it.
 
     Raises:
         UserError: for any error of the libraries; which ones they raise is not documented. Also for a file that was
@@ -52,18 +53,18 @@ def reading(what: str) -> Iterator[None]:
     begin = time.time()
     try:
         yield
-        check_downloads(what, begin)
+        check_downloads(what, begin, setting)
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        check_downloads(what, begin)
+        check_downloads(what, begin, setting)
         reason = " ".join((str(error) or type(error).__name__).split())
         raise UserError(
-            f"model.backbone: {what} cannot be read: {reason[:300]}; check the name, the folder or the network connection"
+            f"{setting}: {what} cannot be read: {reason[:300]}; check the name, the folder or the network connection"
         ) from None
 
 
-def check_downloads(what: str, since: float) -> None:
+def check_downloads(what: str, since: float, setting: str = "model.backbone") -> None:
     """Compare new files in the cache of the Hugging Face Hub with the SHA-256 that the hub names weights by.
 
     The hub's library compares the size alone.
@@ -86,7 +87,7 @@ def check_downloads(what: str, since: float) -> None:
         if found != blob.name:
             blob.unlink()
             raise UserError(
-                f"model.backbone: {what}: a file was damaged while it was downloaded: its SHA-256 is {found}, not {blob.name}; "
+                f"{setting}: {what}: a file was damaged while it was downloaded: its SHA-256 is {found}, not {blob.name}; "
                 "it was deleted, try again"
             )
 
