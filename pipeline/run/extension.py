@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from feedback_store.store import FeedbackStore
+    from pipeline.kinds.page_items import PageItems
+
+AskAbout = Callable[["PageItems", "FeedbackStore", Callable[[str], object]], int]
 
 
 @dataclass(frozen=True)
@@ -26,4 +33,11 @@ class Extension:
 
 @dataclass(frozen=True)
 class StageFunctions:
-    """Functions of stages that extensions use; the command line passes them, since stages do not import each other."""
+    """Functions of stages that extensions use; the command line passes them, since stages do not import each other.
+
+    Attributes:
+        ask_about: serves the judging page about any items (`pipeline.kinds.page_items.PageItems`) and returns the number
+            of rows stored; its further arguments are the store and a function that announces the links, line by line.
+    """
+
+    ask_about: AskAbout
