@@ -85,6 +85,7 @@ class PageItems:
         describe: what the kind's script needs of an item, as JSON.
         gold: true class of each item whose class is known.
         log_reference: [N, C] log-probabilities of the reference by number, which `collect.show_model` shows.
+        round: number of the round that answers belong to.
         resume: target of `make` that serves this page again.
         next_step: target of `make` that follows when all questions are answered.
         continues: whether that target asks further questions on the same page by itself; the server then ends when all
@@ -100,6 +101,7 @@ class PageItems:
     describe: Callable[[str], Mapping[str, Any]] | None = None
     gold: Mapping[str, str] = field(default_factory=dict)
     log_reference: Tensor | None = None
+    round: int = 0
     resume: str = "collect"
     next_step: str = "train-reward"
     continues: bool = False

@@ -61,6 +61,10 @@ class Place:
         store = CsvFeedbackStore(self.folder / "feedback")
         return Assignments(self.plan, store, leases, self.settings, seed=0, source=self.source, clock=self.clock)
 
+    def desk(self, annotators: list[str]) -> PageContext:
+        """What the application works with."""
+        return desk_for(self, annotators)
+
     def close(self) -> None:
         """Close the leases of all that were opened."""
         for leases in self.opened:
@@ -119,7 +123,7 @@ class Live:
         self.start()
 
     def start(self) -> None:
-        self.desk = desk_for(self.where, self.annotators)
+        self.desk = self.where.desk(self.annotators)
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))

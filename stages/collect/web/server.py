@@ -79,6 +79,7 @@ def _ask_about(
     settings, folder = items.settings, items.folder
     leases = leases_of(store, folder)
     assignments = Assignments(items.plan, store, leases, settings, seed=items.seed, source="web", clock=leases.clock)
+    assignments.round = items.round
     training = live(assignments) if live is not None else None
     links = Links(link_secrets_of(store, folder), annotators_of(settings))
     context = PageContext(
