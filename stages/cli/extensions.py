@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,18 @@ from pipeline.errors import UserError
 from pipeline.run.extension import Extension, StageFunctions
 from stages.cli.error_log import set_run
 
+if TYPE_CHECKING:
+    from feedback_store.store import FeedbackStore
+    from pipeline.kinds.page_items import PageItems
+
 # The module of each extension, which defines EXTENSION, by the section that a configuration has instead of `images`.
 EXTENSIONS: dict[str, str] = {"items": "stages.text.extension"}
+
+
+def _ask_about(items: PageItems, store: FeedbackStore, announce: Callable[[str], object]) -> int:
+    from stages.collect.web.server import ask_about  # imports what only a server needs
+
+    return ask_about(items, store, announce)
 
 
 def extension_of(path: Path) -> Extension | None:
@@ -54,6 +65,7 @@ def stage_functions() -> StageFunctions:
     from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
     return StageFunctions(
+        ask_about=_ask_about,
         read_judgments=read_judgments,
         likelihood_parameters=LikelihoodParameters,
         log_likelihood=log_likelihood,
