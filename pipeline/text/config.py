@@ -17,8 +17,11 @@ from pipeline.config.tracking import TrackingConfig
 from pipeline.text.kind import TEXT_COMPARISON
 
 MAX_TOKENS = 100_000
-# Settings of `reward` that only images have.
-ONLY_FOR_IMAGES = ("objective", "start", "scale", "unlabelled", "rating", "label_smoothing")
+# Settings that only images have.
+ONLY_FOR_IMAGES = {
+    "reward": ("objective", "start", "scale", "unlabelled", "rating", "label_smoothing"),
+    "collect": ("strategy", "gold_fraction", "audit_fraction", "show_model", "ui"),
+}
 
 
 class ItemsConfig(Section):
@@ -99,9 +102,11 @@ class TextConfig(Section):
 
     @model_validator(mode="after")
     def _no_settings_of_images(self) -> TextConfig:
-        for name in ONLY_FOR_IMAGES:
-            if getattr(self.reward, name) != TextRewardConfig.model_fields[name].default:
-                raise ValueError(f"reward.{name} is for images only; remove it")
+        for section, names in ONLY_FOR_IMAGES.items():
+            own: Section = getattr(self, section)
+            for name in names:
+                if getattr(own, name) != type(own).model_fields[name].default:
+                    raise ValueError(f"{section}.{name} is for images only; remove it")
         needed = "lbfgs" if self.model.trainable == "head" else "adamw"
         if self.reward.optimiser not in ("auto", needed):
             raise ValueError(

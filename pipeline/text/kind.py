@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import torch
@@ -19,6 +20,7 @@ from pipeline.kinds.queries import Queries
 from pipeline.kinds.question_screen import Choice, Screen, ScreenSettings
 
 BETTER = "better"  # the only class: utilities are [N, 1]
+PAGE = Path(__file__).parent / "text_page"
 PREFIX = "text-"  # of the ids of texts
 
 
@@ -50,6 +52,10 @@ class TextComparison(PairKind):
     name = "text_comparison"
     schema = TextComparisonSchema()
     images_compared = 2
+    item_name = "text"
+    enlarges = False
+    script = (PAGE / "layout.js").read_text(encoding="utf-8")
+    page_files: ClassVar[Mapping[str, str]] = {"texts.css": (PAGE / "texts.css").read_text(encoding="utf-8")}
 
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         """Pairs of distinct texts: every text is used before one is used again."""
@@ -71,9 +77,6 @@ class TextComparison(PairKind):
             (Choice("tie", "Equally good", "tie", secondary=True),),
             (Choice(left, "Left", "first"), Choice(right, "Right", "second")),
         )
-
-    def page_details(self, settings: ScreenSettings) -> Mapping[str, Any]:
-        return {}
 
 
 TEXT_COMPARISON = register_kind(TextComparison())

@@ -1,0 +1,50 @@
+// Two texts side by side, as they are: never as markup. The arrows up and down scroll long ones.
+
+import { element } from "../dom.js";
+import { entryOf, keyName } from "../key_names.js";
+
+export const fillsStage = true; // the texts are shown here, not by the page
+
+const SCROLL = { ArrowDown: 80, ArrowUp: -80, PageDown: 400, PageUp: -400 }; // pixels
+
+export function layout({ task, box, choices, stage, session, answer }) {
+  const texts = [];
+  const sides = task.image_choices.map((choice, place) => {
+    const { text } = task.details.items[place];
+    const shown = element("div", { className: "text", textContent: text, dir: "auto" });
+    const [key] = choice.keys;
+    const button = element("button", { type: "button", className: "choice" }, element("kbd", { textContent: keyName(key), ariaHidden: "true" }), element("span", { textContent: choice.text }));
+    button.setAttribute("aria-keyshortcuts", key);
+    button.setAttribute("aria-label", `${choice.text} text is better`);
+    button.dataset.answer = choice.answer;
+    button.classList.toggle("chosen-before", task.before === choice.answer);
+    button.addEventListener("click", () => answer(choice.answer));
+    texts.push(shown);
+    return element("section", { className: "text-side", ariaLabel: `${choice.text} text` }, shown, button);
+  });
+  stage.className = "stage texts";
+  stage.replaceChildren(...sides);
+  const short = texts.every(({ textContent }) => textContent.length <= 200);
+  for (const text of texts) {
+    text.classList.toggle("short", short);
+    if (text.scrollHeight > text.clientHeight) text.tabIndex = 0; // so that it can be scrolled by keyboard
+  }
+  box.className = "choices";
+  box.replaceChildren(
+    ...choices.map((choice) => {
+      const [key] = choice.keys;
+      const button = element("button", { type: "button", className: "choice secondary" }, element("kbd", { textContent: keyName(key), ariaHidden: "true" }), element("span", { textContent: choice.text }));
+      button.setAttribute("aria-keyshortcuts", key);
+      button.dataset.answer = choice.answer;
+      button.addEventListener("click", () => answer(choice.answer));
+      return button;
+    }),
+  );
+
+  // Whether the key was used; keys of the configuration come first.
+  return ({ key }) => {
+    if (entryOf([...session.actions, ...task.image_choices, ...choices], key) || !(key in SCROLL)) return false;
+    for (const text of texts) text.scrollBy({ top: SCROLL[key] });
+    return true;
+  };
+}
