@@ -48,11 +48,18 @@ def run_extension(extension: Extension, path: Path, overrides: list[str], option
     """
     config: Any = load_settings(extension.settings, path, overrides)
     set_run(config.runs, config.name)
-    name = click.get_current_context().command_path.partition(" ")[2]
+    name = _command_name(click.get_current_context())
     if name not in extension.commands:
         commands = ", ".join(extension.commands)
         raise UserError(f"{path}: `{name}` does nothing for {extension.about}; its commands are {commands}")
     click.echo(extension.commands[name](config, stage_functions(), **options))
+
+
+def _command_name(context: click.Context) -> str:
+    """The command as it is written after the program's name, e.g. `feedback stats`."""
+    if context.parent is None:
+        return ""
+    return f"{_command_name(context.parent)} {context.info_name}".strip()
 
 
 def stage_functions() -> StageFunctions:
