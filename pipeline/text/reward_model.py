@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -85,10 +86,11 @@ class TextRewardModel:
         if not self.encoders:
             x = self.encoder.embeddings(texts)
             return torch.stack([(x @ weight.T + bias)[:, 0] for weight, bias in self.heads])
-        each = []
+        each, own = [], copy.deepcopy(self.encoder.model.state_dict())
         for state, (weight, bias) in zip(self.encoders, self.heads, strict=True):
             self.encoder.model.load_state_dict(state)
             each.append((self.encoder.embeddings(texts) @ weight.T + bias)[:, 0])
+        self.encoder.model.load_state_dict(own)
         return torch.stack(each)
 
     def scores(self, texts: Sequence[str]) -> Scores:

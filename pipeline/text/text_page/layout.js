@@ -5,6 +5,7 @@ import { entryOf, keyName } from "../key_names.js";
 
 export const fillsStage = true; // the texts are shown here, not by the page
 
+const SHORT = 200; // characters; two texts up to this length are shown larger
 const SCROLL = { ArrowDown: 80, ArrowUp: -80, PageDown: 400, PageUp: -400 }; // pixels
 
 export function layout({ task, box, choices, stage, session, answer }) {
@@ -22,9 +23,9 @@ export function layout({ task, box, choices, stage, session, answer }) {
     texts.push(shown);
     return element("section", { className: "text-side", ariaLabel: `${choice.text} text` }, shown, button);
   });
-  stage.className = "stage texts";
+  const short = texts.every(({ textContent }) => textContent.length <= SHORT);
+  stage.className = short ? "stage texts" : "stage texts long";
   stage.replaceChildren(...sides);
-  const short = texts.every(({ textContent }) => textContent.length <= 200);
   for (const text of texts) {
     text.classList.toggle("short", short);
     if (text.scrollHeight > text.clientHeight) text.tabIndex = 0; // so that it can be scrolled by keyboard
