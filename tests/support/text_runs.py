@@ -8,9 +8,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-GOOD = ("clear", "kind", "precise", "short", "helpful", "true", "calm", "fresh")
-BAD = ("vague", "rude", "wrong", "long", "useless", "false", "angry", "stale")
-OTHER = ("the", "answer", "of", "a", "person", "to", "this", "question", "is", "about", "how", "we", "write", "and")
+GOOD = ("clear", "kind", "precise", "helpful")
+BAD = ("vague", "rude", "wrong", "useless")
+OTHER = ("the", "answer", "of", "a", "person", "is", "about", "and")
 WORDS = (*GOOD, *BAD, *OTHER)
 
 
@@ -44,11 +44,11 @@ def tiny_encoder(folder: Path, width: int = 64, layers: int = 1) -> Path:
 
 
 def utility(text: str) -> float:
-    """The planted preference: good words less bad words; of two good words the one listed first counts a little more."""
+    """The planted preference: good words less bad words; a word listed first counts most."""
     points = {
-        word: sign * (1 - place / 100) for words, sign in ((GOOD, 1), (BAD, -1)) for place, word in enumerate(words)
+        word: sign / (1 + 0.137 * place) for words, sign in ((GOOD, 1), (BAD, -1)) for place, word in enumerate(words)
     }
-    return sum(points.get(word, 0.0) for word in text.split())
+    return round(math.fsum(points.get(word, 0.0) for word in text.split()), 9)
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
@@ -60,27 +60,34 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     return list(found)
 
 
-def planted_choice(a: str, b: str, mistakes: float, draw: random.Random, tie: float = 0.0) -> str:
-    """1, 2 or tie: the better text; ties where the difference is at most `tie`; a share of the other answers is reversed."""
+def planted_choice(a: str, b: str, draw: random.Random | None = None, tie: float = 0.0, sharpness: float = 3.0) -> str:
+    """1, 2 or tie: which text is better.
+
+    Args:
+        draw: for answers with noise, by Bradley and Terry's model; None: the more probable answer.
+        tie: differences of utility up to this are ties.
+        sharpness: of the noise; the planted preference itself agrees with about nine in ten answers.
+    """
     difference = utility(a) - utility(b)
     if abs(difference) <= tie:
         return "tie"
-    return "1" if (difference > 0) != (draw.random() < mistakes) else "2"
+    first = difference > 0 if draw is None else draw.random() < 1 / (1 + math.exp(-sharpness * difference))
+    return "1" if first else "2"
 
 
 def planted_csv(
     path: Path,
     count: int,
     *,
-    mistakes: float = 0.0,
+    noisy: bool = False,
     tie: float = 0.0,
     seed: int = 0,
     names: Sequence[str] = ("Title1", "Title2", "Label"),
 ) -> list[tuple[str, str, str]]:
     """Write a CSV file of comparisons, each of two texts of its own; returns its rows."""
-    draw = random.Random(seed + 1)
+    draw = random.Random(seed + 1) if noisy else None
     texts = sentences(2 * count, seed)
-    rows = [(a, b, planted_choice(a, b, mistakes, draw, tie)) for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    rows = [(a, b, planted_choice(a, b, draw, tie)) for a, b in zip(texts[::2], texts[1::2], strict=True)]
     write_csv(path, [tuple(names), *rows])
     return rows
 
@@ -93,7 +100,7 @@ def write_csv(path: Path, rows: Sequence[Sequence[str]]) -> Path:
 
 def possible_agreement(rows: Sequence[tuple[str, str, str]]) -> float:
     """The share of these answers that the planted preference itself predicts."""
-    right = [label == planted_choice(a, b, 0.0, random.Random(0)) for a, b, label in rows]
+    right = [label == planted_choice(a, b) for a, b, label in rows]
     return math.fsum(right) / len(right)
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.config import Config, dump_config, known_keys, load_config, settings_table
+from pipeline.config import Config, dump_config, known_keys, load_config, load_settings, settings_table
 from pipeline.errors import UserError
+from stages.cli.extensions import extension_of
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.yaml"))
 
@@ -20,13 +22,15 @@ def minimal(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_shipped_configurations(path: Path, tmp_path: Path) -> None:
     """They load, say in their header how to run them and what comes out, and survive being written and read."""
-    config = load_config(path)
+    extension = extension_of(path)
+    kind = extension.settings if extension else Config
+    config: Any = load_settings(kind, path)
     header = path.read_text().split("\nname:")[0]
     assert f"CONFIG=configs/{path.name}" in header or "make demo" in header
     assert "Expect" in header
     again = tmp_path / "again.yaml"
     again.write_text(dump_config(config))
-    assert load_config(again) == config
+    assert load_settings(kind, again) == config
 
 
 def test_overrides(minimal: Path) -> None:
