@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.base import Fraction, LearningRate, Section, expand_path
+from pipeline.config.base import LearningRate, Section, expand_path
 from pipeline.config.collect import CollectConfig
 from pipeline.config.reward import RewardConfig
 from pipeline.config.root import RunName, Seed
@@ -70,8 +70,8 @@ class TextRewardConfig(RewardConfig):
     patience: int = Field(
         2, ge=1, le=100_000, description="epochs without a better held-out likelihood before training stops"
     )
-    heldout_fraction: Fraction = Field(
-        0.2, gt=0, description="trainable: all; share of texts held out; a head holds out each fifth in turn"
+    heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="trainable: all; share of texts held out; a head holds out each fifth in turn"
     )
 
 

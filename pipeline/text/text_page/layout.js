@@ -13,34 +13,24 @@ export function layout({ task, box, choices, stage, session, answer }) {
   const sides = task.image_choices.map((choice, place) => {
     const { text } = task.details.items[place];
     const shown = element("div", { className: "text", textContent: text, dir: "auto" });
-    const [key] = choice.keys;
-    const button = element("button", { type: "button", className: "choice" }, element("kbd", { textContent: keyName(key), ariaHidden: "true" }), element("span", { textContent: choice.text }));
-    button.setAttribute("aria-keyshortcuts", key);
+    const button = keyButton(choice, "choice", answer);
     button.setAttribute("aria-label", `${choice.text} text is better`);
-    button.dataset.answer = choice.answer;
     button.classList.toggle("chosen-before", task.before === choice.answer);
-    button.addEventListener("click", () => answer(choice.answer));
     texts.push(shown);
     return element("section", { className: "text-side", ariaLabel: `${choice.text} text` }, shown, button);
   });
   const short = texts.every(({ textContent }) => textContent.length <= SHORT);
   stage.className = short ? "stage texts" : "stage texts long";
   stage.replaceChildren(...sides);
+  box.className = "choices";
+  box.replaceChildren(...choices.map((choice) => keyButton(choice, "choice secondary", answer)));
   for (const text of texts) {
     text.classList.toggle("short", short);
     if (text.scrollHeight > text.clientHeight) text.tabIndex = 0; // so that it can be scrolled by keyboard
+    const fade = () => text.classList.toggle("more", text.scrollTop + text.clientHeight < text.scrollHeight - 2);
+    text.addEventListener("scroll", fade);
+    fade();
   }
-  box.className = "choices";
-  box.replaceChildren(
-    ...choices.map((choice) => {
-      const [key] = choice.keys;
-      const button = element("button", { type: "button", className: "choice secondary" }, element("kbd", { textContent: keyName(key), ariaHidden: "true" }), element("span", { textContent: choice.text }));
-      button.setAttribute("aria-keyshortcuts", key);
-      button.dataset.answer = choice.answer;
-      button.addEventListener("click", () => answer(choice.answer));
-      return button;
-    }),
-  );
 
   // Whether the key was used; keys of the configuration come first.
   return ({ key }) => {
@@ -48,4 +38,12 @@ export function layout({ task, box, choices, stage, session, answer }) {
     for (const text of texts) text.scrollBy({ top: SCROLL[key] });
     return true;
   };
+}
+
+function keyButton({ answer, text, keys: [key] }, className, act) {
+  const button = element("button", { type: "button", className }, element("kbd", { textContent: keyName(key), ariaHidden: "true" }), element("span", { textContent: text }));
+  button.setAttribute("aria-keyshortcuts", key);
+  button.dataset.answer = answer;
+  button.addEventListener("click", () => act(answer));
+  return button;
 }

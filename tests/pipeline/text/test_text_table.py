@@ -11,7 +11,7 @@ import torch
 from feedback_store.schemas import schema_of
 from feedback_store.schemas.base import Subject
 from feedback_store.schemas.pair import IMAGE_COMPARISON
-from pipeline.config import load_settings
+from pipeline.config import Config, load_settings, settings_table
 from pipeline.errors import UserError
 from pipeline.kinds.items import Item
 from pipeline.text.config import TextConfig
@@ -79,3 +79,12 @@ def test_settings_that_texts_do_not_have_are_refused(tmp_path: Path, change: str
     with pytest.raises(UserError) as raised:
         load_settings(TextConfig, tmp_path / "texts.yaml", [change])
     assert message in str(raised.value)
+
+
+def test_the_documentation_has_the_settings() -> None:
+    """docs/texts.md ends with the settings that differ from those of images."""
+    header, line, *rows = settings_table(TextConfig).splitlines()
+    others = set(settings_table(Config).splitlines())
+    own = [row for row in rows if row.startswith(("| `items.", "| `model.", "| `reward.")) and row not in others]
+    text = (Path(__file__).parents[3] / "docs" / "texts.md").read_text(encoding="utf-8")
+    assert text.endswith("\n".join([header, line, *own, ""]))
