@@ -48,6 +48,7 @@ MEMORY_SETTINGS = {
     "ppo": "ppo.minibatch_size, ppo.batch_size or images.size",
     "run": "reference.batch_size, reward.batch_size, ppo.minibatch_size or images.size",
     "infer": "infer.batch_size, infer.workers or images.max_pixels",
+    "rank": "model.max_tokens",
     "serve": "serve.batch_size, serve.workers or serve.max_pixels",
 }
 

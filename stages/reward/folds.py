@@ -46,14 +46,29 @@ def folds_by_item(judgments: JudgmentSet, count: int, random: torch.Generator) -
 def split_by_item(
     judgments: JudgmentSet, heldout_fraction: float, random: torch.Generator
 ) -> tuple[JudgmentSet, JudgmentSet]:
-    """`split_by_image` of comparisons of two items, with small groups kept together as in `folds_by_item`."""
+    """`split_by_image` of comparisons of two items, with small groups kept together as in `folds_by_item`.
+
+    Raises:
+        UserError: too few judgments.
+    """
     images, group = compared_groups(judgments)
     count = int(group.max()) + 1
     if count < 2 or int(group.bincount().max()) > max(2, heldout_fraction * len(images)):
-        return split_by_image(judgments, heldout_fraction, random)
+        try:
+            return split_by_image(judgments, heldout_fraction, random)
+        except UserError:
+            raise too_few() from None
     held = min(max(1, round(heldout_fraction * count)), count - 1)
     inside = torch.isin(judgments.rows_a, images[torch.isin(group, torch.randperm(count, generator=random)[:held])])
     return judgments.pick(~inside), judgments.pick(inside)
+
+
+def too_few() -> UserError:
+    """The error of judgments of which none can be held out."""
+    return UserError(
+        "too few judgments: some must be held out whose items are in no other judgment; add more of other items, or run "
+        f"`{next_command.make('collect')}`"
+    )
 
 
 def compared_groups(judgments: JudgmentSet) -> tuple[Tensor, Tensor]:

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from pipeline.config import RewardConfig
-from pipeline.errors import UserError
 from pipeline.learning.reward_card import Evaluated, FittedHeads, MemberParameters
-from pipeline.run import next_command
 from pipeline.run.runtime import Stream, generator
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.cross_validation import CrossValidated, choose_prior_sd, cross_validate, heldout_loss
 from stages.reward.evaluate import accuracy_interval, predict
-from stages.reward.folds import FOLDS, Fold, bootstrap_by_image, folds_by_item
+from stages.reward.folds import FOLDS, Fold, bootstrap_by_image, folds_by_item, too_few
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.linear_head import Head, HeadProblem
 
@@ -38,10 +36,7 @@ def fit_heads(x: Tensor, judgments: JudgmentSet, config: RewardConfig, seed: int
     problem = HeadProblem(config, images, x[images], torch.zeros(1, width), torch.zeros(1))
     folds = folds_by_item(judgments, FOLDS, generator(seed, Stream.REWARD_FOLDS))
     if not folds:
-        raise UserError(
-            "too few judgments: some must be held out whose items are in no other judgment; "
-            f"run `{next_command.make('collect')}` for more"
-        )
+        raise too_few()
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
 
     def fit(train: JudgmentSet, number: int) -> list[Head]:

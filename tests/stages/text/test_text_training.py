@@ -107,6 +107,13 @@ def test_ties_are_learned_from(call: Call, tmp_path: Path, configured: Callable[
     assert card["learned"]["tie"] > 0.1
 
 
+@pytest.mark.parametrize("model", ["", ", trainable: all"])
+def test_too_few_judgments_are_said_so(call: Call, tmp_path: Path, configured: Callable[..., Path], model: str) -> None:
+    write_csv(tmp_path / "feedback.csv", [("Title1", "Title2", "Label"), ("x", "y", "1"), ("y", "z", "2")])
+    code, text = call("train-reward", "--config", configured(tmp_path / "feedback.csv", model=model))
+    assert (code, "too few judgments: some must be held out whose items are in no other judgment" in text) == (2, True)
+
+
 def trained(path: Path) -> Any:
     config = load_settings(TextConfig, path)
     train.run(config, stage_functions())
