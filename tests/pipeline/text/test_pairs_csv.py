@@ -145,17 +145,13 @@ def test_an_id_is_a_hash_of_the_text() -> None:
 
 
 def test_the_same_row_has_the_same_id_and_other_lines_another(tmp_path: Path) -> None:
-    rows = [
-        ("text_a", "text_b", "choice", "annotator"),
-        ("x", "y", "a", "ann"),
-        ("x", "y", "a", "bob"),
-        ("x", "y", "b", ""),
-    ]
-    path = write_csv(tmp_path / "f.csv", rows)
+    """The last row is ann's second answer to the same question, not a repetition of the first row."""
+    rows = [("x", "y", "a", "ann"), ("x", "y", "a", "bob"), ("x", "y", "b", ""), ("x", "y", "a", "ann")]
+    path = write_csv(tmp_path / "f.csv", [("text_a", "text_b", "choice", "annotator"), *rows])
     first, second = (read_pairs(path, {}).imported.judgments for _ in range(2))
     assert [one.id for one in first] == [one.id for one in second]
-    assert len({one.id for one in first}) == 3
-    assert [one.annotator for one in first] == ["ann", "bob", "imported"]
+    assert len({one.id for one in first}) == 4
+    assert [one.annotator for one in first] == ["ann", "bob", "imported", "ann"]
 
 
 def test_apostrophes_of_titles_stay() -> None:

@@ -60,19 +60,19 @@ def test_no_item_is_on_both_sides_of_a_split() -> None:
 def test_heads_recover_a_planted_preference() -> None:
     """Without noise, held-out answers are predicted; the chosen prior is wide, since utilities are far apart."""
     random = torch.Generator().manual_seed(0)
-    x, direction = torch.randn(600, 5, generator=random) + 3, torch.tensor([2.0, -1.0, 0.5, 0.0, 0.0])
-    rows = torch.arange(600).view(-1, 2)
+    x, direction = torch.randn(400, 3, generator=random) + 3, torch.tensor([2.0, -1.0, 0.5])
+    rows = torch.arange(400).view(-1, 2)
     answer = (x @ direction)[rows].argmax(1)
     metrics = Metrics(None)
     fitted = fit_heads(x, judgments(rows, answer), RewardConfig(members=2), 0, metrics)
     evaluated = fitted.evaluated
     assert len(fitted.heads) == len(evaluated.members) == 2
     weight, bias = fitted.heads[0]
-    assert (weight.shape, bias.shape) == ((1, 5), (1,))
+    assert (weight.shape, bias.shape) == ((1, 3), (1,))
     assert float(torch.cosine_similarity(weight[0], direction, dim=0)) > 0.98
     assert evaluated.curve[-1]["accuracy"] > 0.94
-    assert [point["judgments"] for point in evaluated.curve] == [60, 120, 240]
-    assert (evaluated.folds, len(evaluated.heldout), evaluated.rewards.shape) == (5, 300, (600, 1))
+    assert [point["judgments"] for point in evaluated.curve] == [40, 80, 160]
+    assert (evaluated.folds, len(evaluated.heldout), evaluated.rewards.shape) == (5, 200, (400, 1))
     losses = {row["prior_sd"]: row["heldout_log_loss"] for row in metrics.rows}
     assert losses[10.0] < losses[0.3] - 0.1, "the candidates differ: utilities of one class are no log-probabilities"
     assert evaluated.prior_sd is not None

@@ -123,6 +123,7 @@ def trained(path: Path) -> Any:
 TUNED = {"model": ", trainable: all", "reward": ", members: 2, epochs: 3, lr: 1e-3, heldout_fraction: 0.3"}
 
 
+@pytest.mark.long
 def test_training_of_the_encoder_resumes_with_the_same_bits(
     tmp_path: Path, configured: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
