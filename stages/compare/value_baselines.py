@@ -1,0 +1,106 @@
+"""DQN among the methods of the comparison: the only place that uses pipeline/values (docs/values.md).
+
+To classify an image is an episode of one step, so Q(x, a) is the expected reward of class a.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.ppo import PPOConfig
+from pipeline.data.feature_cache import Features
+from pipeline.learning.environment import Environment
+from pipeline.learning.objective import log_optimal_policy
+from pipeline.models.backbone import Split
+from pipeline.run.runtime import Stream, generator
+from pipeline.tracking.metrics_log import Metrics
+from pipeline.values.dqn import DQNConfig, learn
+from pipeline.values.environments import Step
+from pipeline.values.exploration import LinearSchedule
+from stages.compare.exact_optimum import greedy
+
+DQN_GREEDY, DQN_SOFTMAX = "DQN, greedy", "DQN, softmax"
+VALUE_METHODS = (DQN_GREEDY, DQN_SOFTMAX)
+EPSILON = LinearSchedule(1.0, 0.5)
+LR_FACTOR = 10.0  # times ppo.lr
+BUFFER_IMAGES = 50_000
+
+
+@dataclass(eq=False)
+class Images:
+    """Images as episodes of one step: the state is the row of the image, the reward that of the class that was chosen.
+
+    Attributes:
+        rows: of all images to draw from.
+        reward: [N, C] of all images.
+        parallel: number of images per step, B.
+        random: stream of the images.
+    """
+
+    rows: Tensor
+    reward: Tensor
+    parallel: int
+    random: torch.Generator
+
+    def reset(self) -> Tensor:
+        """Rows [B] of the first images."""
+        self.state = self.rows[torch.randint(len(self.rows), (self.parallel,), generator=self.random)]
+        return self.state
+
+    def step(self, action: Tensor) -> Step:
+        """The reward of the classes [B], and the next images."""
+        reward = self.reward[self.state, action]
+        return Step(reward, self.reset(), torch.ones(len(action), dtype=torch.bool))
+
+
+def q_table(
+    environment: Environment, pieces: Split, features: Features, images: int, metrics: Metrics
+) -> tuple[Tensor, int]:
+    """Q-values [N, C] of every image by DQN, and the number of images that it was trained on.
+
+    Q is what training adds to the reference's logits, so that it is zero at first and any network can represent it.
+
+    Args:
+        pieces, features: of a network with the reference's weights; it is trained in place.
+        images: about how many to train on.
+    """
+    ws = environment.ws
+    start = ws.scores(pieces, features)
+
+    def q_values(network: nn.Module, rows: Tensor) -> Tensor:
+        with features.autocast():
+            outputs = network(features.batch(rows))
+        return outputs.float().cpu() - start[rows]
+
+    config, random = dqn_config(ws.config.ppo, images), generator(ws.config.seed, Stream.DQN)
+    episodes = Images(ws.rows("train"), environment.reward, config.minibatch_size, random)
+    learn(
+        episodes,
+        pieces.suffix,
+        q_values,
+        config,
+        random,
+        lambda step, epsilon, loss: metrics.add(step=step, epsilon=epsilon, loss=loss),
+    )
+    return ws.scores(pieces, features) - start, config.steps * config.updates * config.minibatch_size
+
+
+def dqn_config(ppo: PPOConfig, images: int) -> DQNConfig:
+    """DQN's settings: minibatches, and updates for each image that is tried, are PPO's."""
+    return DQNConfig(
+        steps=max(1, round(images / (ppo.epochs * ppo.minibatch_size))),
+        updates=ppo.epochs,
+        minibatch_size=ppo.minibatch_size,
+        lr=LR_FACTOR * ppo.lr,
+        epsilon=EPSILON,
+        buffer=BUFFER_IMAGES,
+        loss="squared",
+    )
+
+
+def dqn_policy(q: Tensor, log_ref: Tensor, beta: float, name: str) -> Tensor:
+    """log pi [N, C] of the row `name`: the class of the highest Q-value, or pi_ref e^{Q / beta} / Z."""
+    return greedy(q) if name == DQN_GREEDY else log_optimal_policy(log_ref, q, beta)
