@@ -61,19 +61,20 @@ def q_table(
 ) -> tuple[Tensor, int]:
     """Q-values [N, C] of every image by DQN, and the number of images that it was trained on.
 
-    Q is what training adds to the reference's logits, so that it is zero at first and any network can represent it.
+    Q is what training adds to the reference's logits, centred under the reference, as the reward is: it is zero at first,
+    and a head that shares its features with the reward model can represent the reward exactly.
 
     Args:
         pieces, features: of a network with the reference's weights; it is trained in place.
         images: about how many to train on.
     """
     ws = environment.ws
-    start = ws.scores(pieces, features)
+    start, reference = ws.scores(pieces, features), environment.log_ref.exp()
 
     def q_values(network: nn.Module, rows: Tensor) -> Tensor:
         with features.autocast():
             outputs = network(features.batch(rows))
-        return outputs.float().cpu() - start[rows]
+        return centred(outputs.float().cpu() - start[rows], reference[rows])
 
     config, random = dqn_config(ws.config.ppo, images), generator(ws.config.seed, Stream.DQN)
     episodes = Images(ws.rows("train"), environment.reward, config.minibatch_size, random)
@@ -85,7 +86,14 @@ def q_table(
         random,
         lambda step, epsilon, loss: metrics.add(step=step, epsilon=epsilon, loss=loss),
     )
-    return ws.scores(pieces, features) - start, config.steps * config.updates * config.minibatch_size
+    return centred(
+        ws.scores(pieces, features) - start, reference
+    ), config.steps * config.updates * config.minibatch_size
+
+
+def centred(added: Tensor, reference: Tensor) -> Tensor:
+    """`added` [B, C] less its mean under the reference's probabilities [B, C]."""
+    return added - (reference * added).sum(-1, keepdim=True)
 
 
 def dqn_config(ppo: PPOConfig, images: int) -> DQNConfig:

@@ -1,0 +1,44 @@
+"""Small networks over numbered states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+
+class OneHot(nn.Module):
+    """Numbers [...] of states to vectors [..., S]."""
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.states = states
+
+    def forward(self, state: Tensor) -> Tensor:
+        return one_hot(state, self.states).float()
+
+
+def network_of(states: int, outputs: int, hidden: int = 32) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            OneHot(states), nn.Linear(states, hidden), nn.Tanh(), nn.Linear(hidden, outputs, bias=False)
+        )
+
+
+@pytest.fixture
+def network() -> Callable[..., nn.Module]:
+    """A network of one hidden layer: numbers of states [...] to outputs [..., A]."""
+    return network_of
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
