@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import Features
+from pipeline.errors import UserError
 from pipeline.learning.environment import Environment
 from pipeline.learning.objective import log_optimal_policy
 from pipeline.models.backbone import Split
@@ -19,14 +20,10 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.tracking.metrics_log import Metrics
 from pipeline.values.dqn import DQNConfig, learn
 from pipeline.values.environments import Step
-from pipeline.values.exploration import LinearSchedule
 from stages.compare.exact_optimum import greedy
 
 DQN_GREEDY, DQN_SOFTMAX = "DQN, greedy", "DQN, softmax"
 VALUE_METHODS = (DQN_GREEDY, DQN_SOFTMAX)
-EPSILON = LinearSchedule(1.0, 0.5)
-LR_FACTOR = 10.0  # times ppo.lr
-BUFFER_IMAGES = 50_000
 
 
 @dataclass(eq=False)
@@ -67,6 +64,9 @@ def q_table(
     Args:
         pieces, features: of a network with the reference's weights; it is trained in place.
         images: about how many to train on.
+
+    Raises:
+        UserError: training diverged.
     """
     ws = environment.ws
     start, reference = ws.scores(pieces, features), environment.log_ref.exp()
@@ -86,9 +86,10 @@ def q_table(
         random,
         lambda step, epsilon, loss: metrics.add(step=step, epsilon=epsilon, loss=loss),
     )
-    return centred(
-        ws.scores(pieces, features) - start, reference
-    ), config.steps * config.updates * config.minibatch_size
+    q = centred(ws.scores(pieces, features) - start, reference)
+    if not torch.isfinite(q).all():
+        raise UserError("DQN diverged: its Q-values are NaN or Inf; lower ppo.lr")
+    return q, config.steps * config.updates * config.minibatch_size
 
 
 def centred(added: Tensor, reference: Tensor) -> Tensor:
@@ -97,15 +98,17 @@ def centred(added: Tensor, reference: Tensor) -> Tensor:
 
 
 def dqn_config(ppo: PPOConfig, images: int) -> DQNConfig:
-    """DQN's settings: minibatches, and updates for each image that is tried, are PPO's."""
+    """DQN's settings: minibatches, updates per image that is tried, and learning rate are PPO's.
+
+    The buffer keeps all that was tried, because a frozen reward does not change.
+    """
+    steps = max(1, round(images / (ppo.epochs * ppo.minibatch_size)))
     return DQNConfig(
-        steps=max(1, round(images / (ppo.epochs * ppo.minibatch_size))),
+        steps=steps,
         updates=ppo.epochs,
         minibatch_size=ppo.minibatch_size,
-        lr=LR_FACTOR * ppo.lr,
-        epsilon=EPSILON,
-        buffer=BUFFER_IMAGES,
-        loss="squared",
+        lr=ppo.lr,
+        buffer=steps * ppo.minibatch_size,
     )
 
 
