@@ -23,7 +23,7 @@ COLUMNS = {  # factor and decimals of each
     "seconds": (1, 1),
 }
 
-MARKERS = "osD^vP*Xh<>dpH8"
+MARKERS = "osD^vP*Xh<>dpHx+8"
 BASELINE_COLOURS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
 PPO_STYLE: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
 
@@ -169,7 +169,14 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
             else {"color": BASELINE_COLOURS[place % len(BASELINE_COLOURS)], "ms": 6, "zorder": 3}
         )
         axes.errorbar(
-            x, y, yerr=None if np.isnan(half) else half, fmt=MARKERS[place], capsize=2, lw=1, label=name, **style
+            x,
+            y,
+            yerr=None if np.isnan(half) else half,
+            fmt=MARKERS[place % len(MARKERS)],
+            capsize=2,
+            lw=1,
+            label=name,
+            **style,
         )
         ends += [y - min(np.nan_to_num(half), 8), y + min(np.nan_to_num(half), 8)]
     if ends:
