@@ -90,8 +90,8 @@ def test_q_becomes_the_reward(
     """Also of images that were never tried; so the softmax policy is pi*, and the greedy one takes the best class."""
     environment, start = problem
     with Metrics(tmp_path / "dqn.csv") as metrics:
-        q, images = q_table(environment, *start(), 60_000, metrics)
-    assert images == 60_000
+        q, images = q_table(environment, *start(), 36_000, metrics)
+    assert images == 36_000
     assert (q - environment.reward).abs().max() < 0.1
     tables = environment.log_ref, environment.reward, BETA
     assert policy_metrics(dqn_policy(q, environment.log_ref, BETA, DQN_SOFTMAX), *tables).attained > 0.999
