@@ -77,6 +77,7 @@ def learn(
     actor: nn.Module,
     critic: nn.Module,
     config: ActorCriticConfig,
+    *,
     random: torch.Generator,
 ) -> None:
     """Train both networks in place.
@@ -89,7 +90,7 @@ def learn(
     state = environment.reset()
     for iteration in range(config.iterations):
         set_lr(optimiser, config.lr * warmup_linear(iteration, config.iterations, 0.0))
-        rollout, state = make_rollout(environment, state, actor, critic, config, random)
+        rollout, state = make_rollout(environment, state, actor, critic, config=config, random=random)
         size = config.minibatch_size or len(rollout.state)
         for _ in range(config.epochs):
             for part in minibatches(torch.arange(len(rollout.state)), size, random):
@@ -105,10 +106,11 @@ def make_rollout(
     state: Tensor,
     actor: nn.Module,
     critic: nn.Module,
+    *,
     config: ActorCriticConfig,
     random: torch.Generator,
 ) -> tuple[Steps, Tensor]:
-    """Steps [T N] from `state` [N], with advantages; and the states reached."""
+    """Steps [T * N] from `state` [N], with advantages; and the states reached."""
 
     def choose(states: Tensor) -> Tensor:
         return sample(torch.log_softmax(actor(states), -1), random)

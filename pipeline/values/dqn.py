@@ -55,6 +55,7 @@ def learn(
     network: nn.Module,
     q_values: Apply,
     config: DQNConfig,
+    *,
     random: torch.Generator,
     report: Callable[[int, float, float], None] | None = None,
 ) -> None:

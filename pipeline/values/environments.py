@@ -46,8 +46,6 @@ class Bandit:
         random: stream of the draws.
     """
 
-    states, actions = 1, len(THRESHOLDS)
-
     def __init__(self, parallel: int, random: torch.Generator) -> None:
         self.parallel, self.random = parallel, random
         self.thresholds = torch.tensor(THRESHOLDS)
@@ -80,8 +78,6 @@ class Chain:
         states: number of states.
         left_reward: for leaving the chain on the left.
     """
-
-    actions = 2
 
     def __init__(self, parallel: int, random: torch.Generator, states: int = 5, left_reward: float = 0.7) -> None:
         self.parallel, self.random, self.states, self.left_reward = parallel, random, states, left_reward

@@ -56,7 +56,7 @@ def learn_softmax_policy(
         returns = gae(made.reward, made.terminal, nothing, nothing[0], discount=config.discount, decay=1.0)
         ended = complete(made.terminal)
         preferences = preferences + config.lr * policy_gradient(
-            log_pi, made.state[ended], made.action[ended], returns[ended], config.temperature
+            log_pi, made.state[ended], made.action[ended], returns[ended], temperature=config.temperature
         )
     return preferences
 
@@ -65,7 +65,7 @@ def _draw(log_pi: Tensor, random: torch.Generator, state: Tensor) -> Tensor:
     return sample(log_pi[state], random)
 
 
-def policy_gradient(log_pi: Tensor, state: Tensor, action: Tensor, returns: Tensor, temperature: float) -> Tensor:
+def policy_gradient(log_pi: Tensor, state: Tensor, action: Tensor, returns: Tensor, *, temperature: float) -> Tensor:
     """Gradient [S, A] of the expected return by the preferences: mean of (G - b(s)) (1[a] - pi(.|s)) / temperature.
 
     Args:

@@ -189,5 +189,5 @@ def _aligned(environment: Environment, learners: Learners, settings: dict[str, A
 def _valued(environment: Environment, budget: Budget, name: str, file: Path) -> MethodResult:
     pieces, features = _start(environment.ws)
     with Metrics(file) as metrics:
-        q, images = q_table(environment, pieces, features, budget.images, metrics)
+        q, images = q_table(environment, pieces, features, images=budget.images, metrics=metrics)
     return MethodResult(dqn_policy(q, environment.log_ref, budget.beta, name), images)

@@ -54,7 +54,7 @@ class Images:
 
 
 def q_table(
-    environment: Environment, pieces: Split, features: Features, images: int, metrics: Metrics
+    environment: Environment, pieces: Split, features: Features, *, images: int, metrics: Metrics
 ) -> tuple[Tensor, int]:
     """Q-values [N, C] of every image by DQN, and the number of images that it was trained on.
 
@@ -83,8 +83,8 @@ def q_table(
         pieces.suffix,
         q_values,
         config,
-        random,
-        lambda step, epsilon, loss: metrics.add(step=step, epsilon=epsilon, loss=loss),
+        random=random,
+        report=lambda step, epsilon, loss: metrics.add(step=step, epsilon=epsilon, loss=loss),
     )
     q = centred(ws.scores(pieces, features) - start, reference)
     if not torch.isfinite(q).all():

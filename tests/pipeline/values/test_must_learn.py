@@ -91,7 +91,7 @@ def test_dqn_on_the_bandit(network: Callable[..., nn.Module]) -> None:
     """The squared loss has the mean reward as its optimum; its softmax policy is in proportion to e^{mean / temperature}."""
     q_network = network(1, 4)
     config = DQNConfig(steps=300, minibatch_size=256, lr=0.02, epsilon=LinearSchedule(1.0, 0.5), loss="squared")
-    dqn.learn(bandit(32), q_network, q_of, config, generator(5))
+    dqn.learn(bandit(32), q_network, q_of, config, random=generator(5))
     q = q_of(q_network, torch.tensor([0])).detach()
     assert q[0].tolist() == pytest.approx(MEANS, abs=0.1)
     assert int(q.argmax()) == BEST_ARM
@@ -113,7 +113,7 @@ def test_dqn_on_the_chain(network: Callable[..., nn.Module], loss: str) -> None:
         target_every=20,
         loss=loss,  # type: ignore[arg-type]
     )
-    dqn.learn(chain(8), q_network, q_of, config, generator(6))
+    dqn.learn(chain(8), q_network, q_of, config, random=generator(6))
     assert_optimal(q_of(q_network, torch.arange(5)).detach(), within=0.02)
 
 
@@ -127,7 +127,7 @@ PPO_CHAIN = replace(A2C_CHAIN.as_ppo(), iterations=25, minibatch_size=128)
 def test_actor_critic_on_the_bandit(network: Callable[..., nn.Module], config: ActorCriticConfig) -> None:
     """Nearly always the best arm; and the critic knows what that is worth."""
     actor, critic = network(1, 4), network(1, 1)
-    actor_critic.learn(bandit(32), actor, critic, config, generator(7))
+    actor_critic.learn(bandit(32), actor, critic, config, random=generator(7))
     state = torch.tensor([0])
     chance = torch.softmax(actor(state), -1)[0]
     assert chance[BEST_ARM] > 0.9
@@ -137,7 +137,7 @@ def test_actor_critic_on_the_bandit(network: Callable[..., nn.Module], config: A
 @pytest.mark.parametrize("config", [A2C_CHAIN, PPO_CHAIN], ids=["a2c", "ppo"])
 def test_actor_critic_on_the_chain(network: Callable[..., nn.Module], config: ActorCriticConfig) -> None:
     actor, critic = network(5, 2), network(5, 1)
-    actor_critic.learn(chain(32), actor, critic, config, generator(8))
+    actor_critic.learn(chain(32), actor, critic, config, random=generator(8))
     chance = torch.softmax(actor(torch.arange(5)), -1)
     assert chance.argmax(-1).tolist() == BEST
     assert critic(torch.arange(5))[:, 0].tolist() == pytest.approx(VALUES, abs=0.05)

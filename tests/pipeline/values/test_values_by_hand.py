@@ -107,13 +107,15 @@ def test_policy_gradient() -> None:
     """
     log_pi = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
     state, action, returns = torch.tensor([0, 0]), torch.tensor([0, 1]), torch.tensor([3.0, 1.0])
-    gradient = policy_gradient(log_pi, state, action, returns, 2.0)
+    gradient = policy_gradient(log_pi, state, action, returns, temperature=2.0)
     assert gradient.flatten().tolist() == pytest.approx([0.25, -0.25, 0.0, 0.0])
     more = policy_gradient(
-        log_pi, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), torch.tensor([3.0, 1.0, 50.0]), 2.0
+        log_pi, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]), torch.tensor([3.0, 1.0, 50.0]), temperature=2.0
     )
     assert more.flatten().tolist() == pytest.approx([1 / 6, -1 / 6, 0.0, 0.0])
-    assert policy_gradient(log_pi, state[:0], action[:0], returns[:0], 2.0).abs().sum() == 0, "no step, no change"
+    assert policy_gradient(log_pi, state[:0], action[:0], returns[:0], temperature=2.0).abs().sum() == 0, (
+        "no step, no change"
+    )
 
 
 def test_the_replay_buffer_keeps_the_newest() -> None:
@@ -167,7 +169,7 @@ def test_the_target_network_lags() -> None:
         online.append(network.weight.detach().clone())
 
     config = dqn.DQNConfig(steps=7, minibatch_size=4, lr=0.1, target_every=3)
-    dqn.learn(TwoStates(), network, q_values, config, generator(0), after_step)
+    dqn.learn(TwoStates(), network, q_values, config, random=generator(0), report=after_step)
     assert len(used) == 7
     assert not torch.equal(online[3], online[6])
     for step, weights in enumerate(used):
@@ -205,7 +207,7 @@ def test_a_rollout_of_the_chain() -> None:
     chain = Chain(1, generator(0), states=2)
     chain.state = torch.tensor([0])
     config = ActorCriticConfig(iterations=1, steps=2, discount=0.9, gae_lambda=0.8)
-    rollout, reached = make_rollout(chain, torch.tensor([0]), actor, critic, config, generator(0))
+    rollout, reached = make_rollout(chain, torch.tensor([0]), actor, critic, config=config, random=generator(0))
     assert rollout.state.tolist() == [0, 1]
     assert rollout.action.tolist() == [RIGHT, RIGHT]
     last = 1 - 0.5

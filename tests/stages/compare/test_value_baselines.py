@@ -90,7 +90,7 @@ def test_q_becomes_the_reward(
     """Also of images that were never tried; so the softmax policy is pi*, and the greedy one takes the best class."""
     environment, start = problem
     with Metrics(tmp_path / "dqn.csv") as metrics:
-        q, images = q_table(environment, *start(), 36_000, metrics)
+        q, images = q_table(environment, *start(), images=36_000, metrics=metrics)
     assert images == 36_000
     assert (q - environment.reward).abs().max() < 0.1
     tables = environment.log_ref, environment.reward, BETA
@@ -106,7 +106,7 @@ def test_before_training_the_policy_is_the_reference(
 ) -> None:
     environment, start = problem
     environment.ws.config.ppo = PPOConfig(lr=1e-12, minibatch_size=60)
-    q, _ = q_table(environment, *start(), 240, Metrics(None))
+    q, _ = q_table(environment, *start(), images=240, metrics=Metrics(None))
     assert q.abs().max() < 1e-4
     assert torch.allclose(dqn_policy(q, environment.log_ref, BETA, DQN_SOFTMAX), environment.log_ref, atol=1e-3)
 
@@ -115,4 +115,4 @@ def test_divergence_is_an_error(problem: tuple[SimpleNamespace, Callable[[], tup
     environment, start = problem
     environment.reward = torch.full_like(environment.reward, math.nan)
     with pytest.raises(UserError, match=r"DQN diverged: its Q-values are NaN or Inf; lower ppo\.lr"):
-        q_table(environment, *start(), 240, Metrics(None))
+        q_table(environment, *start(), images=240, metrics=Metrics(None))
