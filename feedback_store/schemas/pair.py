@@ -10,7 +10,7 @@ import pandas as pd
 
 from feedback_store.errors import FeedbackError
 from feedback_store.records import NO_ANSWER, SIDES, Comparison
-from feedback_store.schemas.base import LabelCount, Problem, Row, Schema, Subject
+from feedback_store.schemas.base import LabelCount, Problem, Row, Schema, Subject, schemas_of
 
 if TYPE_CHECKING:
     from feedback_store.exchange.common import Names
@@ -24,12 +24,14 @@ class PairSchema(Schema):
     Attributes:
         varies: `label` or `image`: what differs between the two sides.
         prompt: the question in TRL's format, with one placeholder for what both sides share.
+        prefix: what the ids of its items begin with, if they are not images: such rows are this kind's alone.
     """
 
     table = "pairwise"
     answer_column = "choice"
     varies: ClassVar[str]
     prompt: ClassVar[str]
+    prefix: ClassVar[str] = ""
 
     def record(self, subject: Subject, answer: str, *, shown_first: str = "a", **common: Any) -> Comparison:
         return Comparison(
@@ -184,14 +186,20 @@ class ImageComparisonSchema(PairSchema):
     prompt = "Which image is the better example of {}?"
 
     def select(self, frame: pd.DataFrame) -> pd.Series:
-        return frame["image_a"] != frame["image_b"]
+        other_items = frame["image_a"].str.startswith(_other_prefixes())
+        return (frame["image_a"] != frame["image_b"]) & ~other_items
 
     def owns(self, row: Row) -> bool:
-        return row["image_a"] != row["image_b"]
+        return row["image_a"] != row["image_b"] and not row["image_a"].startswith(_other_prefixes())
 
     def subject(self, row: Row) -> Subject:
         labels = (row["label_a"],) if row["label_a"] == row["label_b"] else (row["label_a"], row["label_b"])
         return Subject((row["image_a"], row["image_b"]), labels)
+
+
+def _other_prefixes() -> tuple[str, ...]:
+    """What ids of items other than images begin with."""
+    return tuple(s.prefix for s in schemas_of("pairwise") if isinstance(s, PairSchema) and s.prefix)
 
 
 COMPARISON, IMAGE_COMPARISON = ComparisonSchema(), ImageComparisonSchema()

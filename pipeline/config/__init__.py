@@ -6,7 +6,9 @@ from pipeline.config.load import (
     known_keys,
     load_config,
     load_saved_config,
+    load_settings,
     parse_config,
+    parse_settings,
     read_saved_tree,
     read_tree,
     settings_table,
@@ -15,7 +17,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.reference import ReferenceConfig
 from pipeline.config.renamed import original_settings
 from pipeline.config.reward import RewardConfig
-from pipeline.config.root import Config
+from pipeline.config.root import Config, RunSettings
 from pipeline.config.runtime import RuntimeConfig
 from pipeline.config.training import TrainingConfig
 
@@ -26,14 +28,17 @@ __all__ = [
     "ModelConfig",
     "ReferenceConfig",
     "RewardConfig",
+    "RunSettings",
     "RuntimeConfig",
     "TrainingConfig",
     "dump_config",
     "known_keys",
     "load_config",
     "load_saved_config",
+    "load_settings",
     "original_settings",
     "parse_config",
+    "parse_settings",
     "read_saved_tree",
     "read_tree",
     "settings_table",

@@ -20,7 +20,7 @@ import torchvision
 from feedback_store.prefix import limited
 from feedback_store.store import FeedbackStore
 from feedback_store.store_registry import open_store
-from pipeline.config import Config, dump_config
+from pipeline.config import RunSettings, dump_config
 from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
@@ -29,11 +29,11 @@ from pipeline.run.estimate_file import read_estimate
 from pipeline.run.manifest import NAME, RESULT, TARGETS, Manifest, how_to_remake, read_manifest
 from pipeline.run.rounds_file import add_rounds
 from pipeline.run.runtime import Runtime, peak_memory_mb
-from pipeline.run.settings_hash import SECTIONS, settings_hash
+from pipeline.run.settings_hash import settings_hash
 from pipeline.tracking.metrics_log import Metrics
 from pipeline.tracking.tracker import Tracking, open_tracking, require_package
 
-__all__ = ["SECTIONS", "TARGETS", "RunFolder", "StageFolder"]
+__all__ = ["TARGETS", "RunFolder", "StageFolder"]
 
 _log = logging.getLogger(__name__)
 _WARNED: set[tuple[Path, str]] = set()
@@ -43,7 +43,7 @@ _WARNED: set[tuple[Path, str]] = set()
 class RunFolder:
     """All stages of one run."""
 
-    config: Config
+    config: RunSettings
 
     @property
     def path(self) -> Path:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-from pipeline.config import Config, original_settings
-
-# The sections of the configuration that each stage depends on.
-SECTIONS = {
-    "reference": ("images", "model", "reference"),
-    "collect": ("images", "collect"),
-    "reward": ("images", "model", "reward"),
-    "ppo": ("images", "model", "ppo"),
-}
+from pipeline.config import RunSettings, original_settings
 
 
-def settings_hash(config: Config, stage: str) -> str:
+def settings_hash(config: RunSettings, stage: str) -> str:
     """The hash of the settings that a stage depends on."""
     settings = original_settings(config.model_dump(mode="json"))
-    relevant = {name: settings[name] for name in ("seed", *SECTIONS[stage])}
+    relevant = {name: settings[name] for name in ("seed", *config.stage_sections[stage])}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

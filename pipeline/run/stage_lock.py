@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
-from pipeline.config import Config
+from pipeline.config import RunSettings
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import Damaged, read_object, write_json
 from pipeline.run.run_folder import RunFolder
 
 Rest = ParamSpec("Rest")
 Result = TypeVar("Result")
-Run = Callable[Concatenate[Config, Rest], Result]
+Settings = TypeVar("Settings", bound=RunSettings)
+Run = Callable[Concatenate[Settings, Rest], Result]
 
 
 @contextmanager
@@ -69,18 +70,20 @@ def _holder(note: Path) -> str:
     return f"pid {holder['pid']} on {holder['host']}, since {holder['since']}"
 
 
-def one_process(
-    stage: str, unless: Callable[[Config], bool] = lambda _: False
-) -> Callable[[Run[Rest, Result]], Run[Rest, Result]]:
+class Locked(Protocol):
+    def __call__(self, run: Run[Settings, Rest, Result], /) -> Run[Settings, Rest, Result]: ...
+
+
+def one_process(stage: str, unless: Callable[[Any], bool] = lambda _: False) -> Locked:
     """Decorate a stage's `run(config, ...)` to hold the lock of runs/<name>/<stage>/.
 
     Args:
         unless: returns True for a configuration with which several processes may run.
     """
 
-    def decorate(run: Run[Rest, Result]) -> Run[Rest, Result]:
+    def decorate(run: Run[Settings, Rest, Result]) -> Run[Settings, Rest, Result]:
         @functools.wraps(run)
-        def locked(config: Config, *rest: Rest.args, **named: Rest.kwargs) -> Result:
+        def locked(config: Settings, *rest: Rest.args, **named: Rest.kwargs) -> Result:
             if unless(config):
                 return run(config, *rest, **named)
             folder = RunFolder(config)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pipeline.config import Config
+from pipeline.config import RunSettings
 from pipeline.errors import UserError
 from pipeline.run.atomic_files import read_json, write_json
 from pipeline.run.optional_packages import missing
@@ -61,7 +61,7 @@ class Opening:
     known: str | None = None
 
 
-def require_package(config: Config) -> None:
+def require_package(config: RunSettings) -> None:
     """Raise UserError if the tracker that the configuration asks for is not installed."""
     name = config.tracking.tracker
     if name != "none" and missing([PACKAGES[name]]):
@@ -161,7 +161,7 @@ class Tracking:
         self._tracker = None
 
 
-def open_tracking(config: Config, stage: str, folder: Path, key: str) -> Tracking | None:
+def open_tracking(config: RunSettings, stage: str, folder: Path, key: str) -> Tracking | None:
     """The tracker that the configuration asks for, opened for a stage; None if it asks for none.
 
     Args:

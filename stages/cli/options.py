@@ -12,6 +12,7 @@ import click
 from pipeline.config import load_config
 from pipeline.run import next_command
 from stages.cli.error_log import set_run
+from stages.cli.extensions import extension_of, run_extension
 
 
 def configured(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,7 +36,11 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(path: Path, overrides: tuple[str, ...], **options: Any) -> None:
         next_command.set_config(path)
-        config = load_config(path, [item for text in overrides for item in text.split()])
+        changes = [item for text in overrides for item in text.split()]
+        if extension := extension_of(path):
+            run_extension(extension, path, changes, options)
+            return
+        config = load_config(path, changes)
         set_run(config.runs, config.name)
         command(config, **options)
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 import torchvision
 
-from pipeline.config import Config, parse_config, read_saved_tree
+from pipeline.config import RunSettings, parse_config, read_saved_tree
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
 from pipeline.run.atomic_files import sha256_of
-from pipeline.run.run_folder import SECTIONS, TARGETS, StageFolder
+from pipeline.run.run_folder import TARGETS, StageFolder
 from pipeline.run.workspace import Workspace
 
 CHOSEN_BY_COMMAND = {"collect.teacher", "collect.annotators", "collect.ui"}  # `make collect` sets these, not the file
@@ -187,7 +187,7 @@ def changed_settings(stage: StageFolder, settings: str) -> list[str]:
     defaults = settings_of(parse_config({"images": {"source": "digits"}}, "defaults"))
     old = defaults | dict(flat(read_saved_tree(saved))) if saved.is_file() else {}
     new = settings_of(stage.run.config)
-    relevant = ("seed", *SECTIONS[stage.name])
+    relevant = ("seed", *stage.run.config.stage_sections[stage.name])
     keys = [key for key in {**old, **new} if key.split(".")[0] in relevant and old.get(key) != new.get(key)]
     sentences = [f"{key} was {old.get(key)}, now it is {new.get(key)}" for key in keys]
     if stage.name == "collect":
@@ -195,7 +195,7 @@ def changed_settings(stage: StageFolder, settings: str) -> list[str]:
     return sentences or ["its settings have changed"]
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: RunSettings) -> dict[str, Any]:
     """Every setting by its dotted key."""
     return dict(flat(config.model_dump(mode="json")))
 
