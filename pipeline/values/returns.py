@@ -61,9 +61,9 @@ def gae(
     advantages = torch.zeros_like(reward)
     advantage, next_value = torch.zeros_like(last_value), last_value
     for t in reversed(range(len(reward))):
-        goes_on = (~terminal[t]).float()
-        delta = reward[t] + discount * goes_on * next_value - values[t]
-        advantage = delta + discount * decay * goes_on * advantage
+        continues = (~terminal[t]).float()
+        delta = reward[t] + discount * continues * next_value - values[t]
+        advantage = delta + discount * decay * continues * advantage
         advantages[t], next_value = advantage, values[t]
     return advantages
 

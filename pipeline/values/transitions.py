@@ -41,7 +41,7 @@ def td_target(batch: Transitions, target_q: Callable[[Tensor], Tensor], discount
 
     A terminal step has no next state: there the target is the reward alone, and the target network is not called.
     """
-    wanted, goes_on = batch.reward.clone(), ~batch.terminal
-    if goes_on.any():
-        wanted[goes_on] += discount * target_q(batch.next_state[goes_on]).amax(-1)
+    wanted, continues = batch.reward.clone(), ~batch.terminal
+    if continues.any():
+        wanted[continues] += discount * target_q(batch.next_state[continues]).amax(-1)
     return wanted
