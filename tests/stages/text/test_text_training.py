@@ -120,7 +120,10 @@ def trained(path: Path) -> Any:
     return (config.runs / config.name / "reward" / "model.safetensors").read_bytes()
 
 
-TUNED = {"model": ", trainable: all", "reward": ", members: 2, epochs: 3, lr: 1e-3, heldout_fraction: 0.3"}
+TUNED = {
+    "model": ", trainable: all",
+    "reward": ", members: 2, epochs: 3, batch_size: 8, lr: 1e-3, heldout_fraction: 0.3",
+}
 
 
 @pytest.mark.long
@@ -151,11 +154,22 @@ def test_training_of_the_encoder_resumes_with_the_same_bits(
     assert len(metrics[0].splitlines()) == 7
 
 
-def test_a_trained_encoder_ranks_as_it_was_trained(call: Call, tmp_path: Path, configured: Callable[..., Path]) -> None:
-    """The encoder of the file is used, not the one that training started from."""
+def test_a_trained_encoder_ranks_as_it_was_trained(
+    call: Call, tmp_path: Path, configured: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder of the file is used, not the one that training started from; every member starts from that one."""
+    real, started_from = fine_tune._fit, []
+
+    def fitting(config: Any, functions: Any, encoder: Any, *more: Any) -> Any:
+        started_from.append(encoder.fingerprint())
+        return real(config, functions, encoder, *more)
+
+    monkeypatch.setattr(fine_tune, "_fit", fitting)
     rows = planted_csv(tmp_path / "feedback.csv", 60)
     path = configured(tmp_path / "feedback.csv", **TUNED)
     assert call("train-reward", "--config", path)[0] == 0
+    assert len(started_from) == 2
+    assert len(set(started_from)) == 1
     run = tmp_path / "runs" / "texts"
     texts = [text for row in rows for text in row[:2]]
     (tmp_path / "seen.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
