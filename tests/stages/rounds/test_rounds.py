@@ -19,7 +19,8 @@ from pipeline.run.workspace import open_workspace
 from stages.cli import main
 from stages.collect.next_round import ask
 from stages.rounds import run as stage
-from stages.rounds.schedule import questions_of, questions_of_rounds
+from pipeline.learning.round_schedule import questions_of_rounds
+from stages.rounds.schedule import questions_of
 
 
 @pytest.mark.parametrize(
