@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torchvision
 
-from pipeline.config import parse_config, read_saved_tree
+from pipeline.config import RunSettings, parse_config, read_saved_tree
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
