@@ -84,7 +84,9 @@ class OnPolicy:
                 **config.settings,
             )
         except (TypeError, ValueError, AssertionError) as error:
-            raise UserError(f"agent.settings: {self.name} of stable-baselines3 refuses them ({error}); correct them") from None
+            raise UserError(
+                f"agent.settings: {self.name} of stable-baselines3 refuses them ({error}); correct them"
+            ) from None
         rate.agent = agent
         return agent
 

@@ -26,9 +26,7 @@ class EnvironmentConfig(Section):
 
 class AgentConfig(Section):
     kind: str = Field("ppo", description="algorithm of stable-baselines3: ppo, a2c, dqn (discrete actions only)")
-    steps: int = Field(
-        100_000, ge=1, le=10**9, description="environment steps of the whole run, pre-training included"
-    )
+    steps: int = Field(100_000, ge=1, le=10**9, description="environment steps of the whole run, pre-training included")
     lr: LearningRate = 3e-4
     lr_schedule: Literal["constant", "linear"] = Field(
         "constant", description="linear: falls to zero at the last step of the run"

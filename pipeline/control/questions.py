@@ -86,9 +86,7 @@ class ClipComparison:
 
     def record(self, clips: Sequence[str], answer: str, **common: Any) -> Judgment:
         first, second = clips
-        return records.Comparison(
-            image_a=first, label_a=LABEL, image_b=second, label_b=LABEL, choice=answer, **common
-        )
+        return records.Comparison(image_a=first, label_a=LABEL, image_b=second, label_b=LABEL, choice=answer, **common)
 
     def rows(self, store: FeedbackStore) -> pd.DataFrame:
         frame = store.comparisons()

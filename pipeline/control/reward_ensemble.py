@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class RewardEnsemble(nn.Module):
         self.register_buffer("std", torch.ones(observation))
         sizes = [observation + action, *hidden, 1]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             bound = 1 / math.sqrt(before)
             weight = (2 * torch.rand(members, before, after, generator=random) - 1) * bound
             self.weights.append(nn.Parameter(weight))

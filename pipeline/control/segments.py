@@ -125,7 +125,9 @@ class Pool:
         obs = np.where(within, self.obs[at, env[:, None]], np.float32(0))
         actions = np.where(within, self.actions[at, env[:, None]], np.float32(0))
         last = np.minimum(np.arange(length), steps[:, None] - 1)  # a clip that ends earlier stays at its last picture
-        return Segments(obs, actions, steps), self.states[np.minimum(time[:, None] + last, len(self.ends) - 1), env[:, None]]
+        return Segments(obs, actions, steps), self.states[
+            np.minimum(time[:, None] + last, len(self.ends) - 1), env[:, None]
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +180,13 @@ class Recorder:
     def state(self) -> dict[str, np.ndarray]:
         """What the next rounds need, as arrays."""
         pool, true = self.pool()
-        return {"obs": pool.obs, "actions": pool.actions, "rewards": true.values, "ends": pool.ends, "states": pool.states}
+        return {
+            "obs": pool.obs,
+            "actions": pool.actions,
+            "rewards": true.values,
+            "ends": pool.ends,
+            "states": pool.states,
+        }
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         self.obs, self.actions, self.rewards = (list(saved[name]) for name in ("obs", "actions", "rewards"))

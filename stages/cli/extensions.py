@@ -14,7 +14,7 @@ from pipeline.run.extension import Extension, StageFunctions
 from stages.cli.error_log import set_run
 
 # The module of each extension, which defines EXTENSION, by the section that a configuration has instead of `images`.
-EXTENSIONS: dict[str, str] = {}
+EXTENSIONS: dict[str, str] = {"environment": "stages.control.extension"}
 
 
 def extension_of(path: Path) -> Extension | None:

@@ -119,7 +119,9 @@ def store_answers(
     store.append(rows)
 
 
-def refuse_other_rounds(config: ControlConfig, store: FeedbackStore, clips: Sequence[tuple[str, ...]], number: int) -> None:
+def refuse_other_rounds(
+    config: ControlConfig, store: FeedbackStore, clips: Sequence[tuple[str, ...]], number: int
+) -> None:
     """Raise UserError if the store has a simulated teacher's answers of this round to other questions.
 
     They would be trained on, too, although they are of another run, or of other settings.

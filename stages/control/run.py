@@ -175,7 +175,9 @@ def learn_from_true_reward(config: ControlConfig, announce: Announce) -> dict[st
     return result
 
 
-def finish(folder: StageFolder, inputs: dict[str, str], outputs: Sequence[str], learner: PreferenceLearner) -> dict[str, Any]:
+def finish(
+    folder: StageFolder, inputs: dict[str, str], outputs: Sequence[str], learner: PreferenceLearner
+) -> dict[str, Any]:
     """Write result.json and the manifest."""
     last = learner.rows[-1]
     names = ("true_return", "steps", "answers", "heldout_accuracy", "heldout_log_loss")
