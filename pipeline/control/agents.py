@@ -41,7 +41,7 @@ class AgentKind(Protocol):
         continuous: whether it has continuous actions.
     """
 
-    continuous: bool
+    continuous: ClassVar[bool]
 
     def build(self, env: Any, config: AgentConfig, seed: int) -> Any:
         """The agent, of stable-baselines3."""
@@ -139,7 +139,7 @@ agents.register("dqn", OffPolicy("DQN"))
 
 def check_settings(kind: type, config: AgentConfig) -> None:
     """Raise UserError for settings that the agent's class does not have, or that have a setting of their own."""
-    accepted = [name for name in inspect.signature(kind.__init__).parameters if name != "self" and name not in OWN]
+    accepted = [name for name in inspect.signature(kind).parameters if name not in OWN]
     for name in config.settings:
         if name not in accepted:
             near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.0)[0]

@@ -90,7 +90,7 @@ class ControlCollectConfig(CollectConfig):
         description="query strategy: uniform, disagreement, entropy, k_center, k_center_disagreement, k_center_entropy",
     )
     count: int = Field(200, ge=1, le=1_000_000, description="total number of questions")
-    simulated: SegmentTeacherConfig = SegmentTeacherConfig()
+    simulated: SegmentTeacherConfig = SegmentTeacherConfig()  # type: ignore[assignment]  # another section
     segment_length: int = Field(
         25, ge=2, le=10_000, description="steps of a clip; it ends earlier where the episode does"
     )

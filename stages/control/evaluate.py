@@ -26,7 +26,7 @@ def true_returns(config: ControlConfig, act: Callable[[np.ndarray], np.ndarray])
     envs.seed(seed_number(config.seed, ControlStream.EVALUATION))
     obs, returns, running = np.asarray(envs.reset()), np.zeros(count), np.ones(count, dtype=bool)
     for _ in range(MAX_STEPS):
-        obs, rewards, done, _ = envs.step(act(obs))  # type: ignore[assignment]
+        obs, rewards, done, _ = envs.step(act(obs))
         returns += np.where(running, rewards, 0.0)
         running &= ~done
         if not running.any():

@@ -112,7 +112,7 @@ def fit(config: ControlConfig, judgments: SegmentJudgments, spaces: Spaces, numb
         for batch in train[torch.randperm(len(train), generator=random)].split(settings.batch_size):
             loss = losses(config, question, ensemble, parameters, judgments, batch).mean(0).sum()
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
         if len(heldout):
             with torch.no_grad():
