@@ -37,8 +37,17 @@ def run_extension(extension: Extension, path: Path, overrides: list[str], option
     """
     config: Any = load_settings(extension.settings, path, overrides)
     set_run(config.runs, config.name)
-    name = click.get_current_context().command_path.partition(" ")[2]
+    name = _command_name(click.get_current_context())
     if name not in extension.commands:
         commands = ", ".join(extension.commands)
         raise UserError(f"{path}: `{name}` does nothing for {extension.about}; its commands are {commands}")
     click.echo(extension.commands[name](config, StageFunctions(), **options))
+
+
+def _command_name(context: click.Context) -> str:
+    """Names of the command and its groups, e.g. `feedback stats`, however the program was started."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(names)
