@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -26,4 +27,26 @@ class Extension:
 
 @dataclass(frozen=True)
 class StageFunctions:
-    """Functions of stages that extensions use; the command line passes them, since stages do not import each other."""
+    """Functions of stages that extensions use; the command line passes them, since stages do not import each other.
+
+    Attributes:
+        read_judgments: of a store, the row numbers of items by id, class names and an objective: a set of judgments.
+        likelihood_parameters: class of what is learned beside utilities; of a set of judgments and `RewardConfig`.
+        log_likelihood: of utilities [U, C], their row numbers [U], a set of judgments and its parameters: [M].
+        split: a set of judgments into one to train on and one to hold out, with no item in both.
+        bootstrap: a sample of a set of judgments, by item.
+        fit_heads: linear heads on features [N, D] (`FittedHeads`).
+        curve_point: of the learning curve, for the card.
+        write_card: into a folder, of `CardItems`, `Evaluated` and all judgments; returns its entries in summary.json.
+        describe_reward: two lines for the terminal, of a summary.
+    """
+
+    read_judgments: Callable[..., Any]
+    likelihood_parameters: Callable[..., Any]
+    log_likelihood: Callable[..., Any]
+    split: Callable[..., Any]
+    bootstrap: Callable[..., Any]
+    fit_heads: Callable[..., Any]
+    curve_point: Callable[..., dict[str, float]]
+    write_card: Callable[..., dict[str, Any]]
+    describe_reward: Callable[[dict[str, Any]], str]

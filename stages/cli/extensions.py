@@ -41,7 +41,7 @@ def run_extension(extension: Extension, path: Path, overrides: list[str], option
     if name not in extension.commands:
         commands = ", ".join(extension.commands)
         raise UserError(f"{path}: `{name}` does nothing for {extension.about}; its commands are {commands}")
-    click.echo(extension.commands[name](config, StageFunctions(), **options))
+    click.echo(extension.commands[name](config, stage_functions(), **options))
 
 
 def _command_name(context: click.Context) -> str:
@@ -51,3 +51,25 @@ def _command_name(context: click.Context) -> str:
         names.insert(0, context.info_name or "")
         context = context.parent
     return " ".join(names)
+
+
+def stage_functions() -> StageFunctions:
+    """The functions of stages that extensions use."""
+    from stages.reward import run as reward
+    from stages.reward.card import write_card
+    from stages.reward.folds import bootstrap_by_image, split_by_item
+    from stages.reward.item_heads import curve_point, fit_heads
+    from stages.reward.judgment_set import read_judgments
+    from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
+
+    return StageFunctions(
+        read_judgments=read_judgments,
+        likelihood_parameters=LikelihoodParameters,
+        log_likelihood=log_likelihood,
+        split=split_by_item,
+        bootstrap=bootstrap_by_image,
+        fit_heads=fit_heads,
+        curve_point=curve_point,
+        write_card=write_card,
+        describe_reward=reward.describe,
+    )
