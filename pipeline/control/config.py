@@ -163,6 +163,7 @@ class ControlConfig(Section):
 
     stage_sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "rounds": ("environment", "agent", "pretraining", "collect", "reward", "rounds", "evaluation"),
+        "reward": ("environment", "collect", "reward", "rounds"),
         "true_reward": ("environment", "agent", "pretraining", "rounds", "evaluation"),
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from feedback_store.store import FeedbackStore
 from pipeline.config import RewardConfig
 from pipeline.control.config import ControlConfig
 from pipeline.control.environments import make_env, read_spaces
@@ -16,20 +17,34 @@ from pipeline.kinds.probabilities import TIE
 from pipeline.learning.reward_card import CardItems, Evaluated, MemberParameters
 from pipeline.run.extension import StageFunctions
 from pipeline.run.run_folder import RunFolder
+from pipeline.run.stage_lock import one_process
 from stages.control.fit import FittedReward, SegmentJudgments, fit, read_judgments
-from stages.control.run import question_counts
+from stages.control.run import question_counts, versions
 
 
-def write_card(config: ControlConfig, functions: StageFunctions) -> dict[str, Any]:
-    """Write the card; returns its figures, as in summary.json.
-
-    The networks are trained again on the stored answers, of all rounds and, for the learning curve, of the first ones:
-    the same answers and seed give the same networks.
+@one_process("reward")
+def write_card(config: ControlConfig, functions: StageFunctions) -> None:
+    """Write the card, unless it is up to date.
 
     Raises:
         UserError: no answers.
     """
-    store, segments = RunFolder(config).open_store(), config.runs / config.name / "segments"
+    stage, store = RunFolder(config).stage("reward"), RunFolder(config).open_store()
+    inputs = {**versions(), **store.fingerprint()}
+    if stage.is_current(inputs):
+        return
+    stage.begin()
+    summary = make_card(config, functions, store, stage.path)
+    stage.finish(inputs, ["card.json", "card.html"], {"reward": summary})
+
+
+def make_card(config: ControlConfig, functions: StageFunctions, store: FeedbackStore, folder: Path) -> dict[str, Any]:
+    """Write the card's files; returns its figures.
+
+    The networks are trained again on the stored answers, of all rounds and, for the learning curve, of the first ones:
+    the same answers and seed give the same networks.
+    """
+    segments = config.runs / config.name / "segments"
     env = make_env(config.environment)
     spaces, rounds = read_spaces(env, config.environment.id), len(question_counts(config))
     env.close()
@@ -49,11 +64,7 @@ def write_card(config: ControlConfig, functions: StageFunctions) -> dict[str, An
     tie = sum(float(getattr(one, "nu", 0.0)) for one in fitted[-1].parameters) / config.reward.members
     rewards = torch.stack(utilities[-1]).mean(0)
     evaluated = Evaluated(members[-1], rewards, heldout, utilities[-1], curve, tie=tie)
-    return functions.write_card(card_folder(config), card_items(config, last, settings), evaluated, judgments)
-
-
-def card_folder(config: ControlConfig) -> Path:
-    return config.runs / config.name / "reward"
+    return functions.write_card(folder, card_items(config, last, settings), evaluated, judgments)
 
 
 def reward_settings(config: ControlConfig) -> RewardConfig:

@@ -32,7 +32,7 @@ def rounds(
 ) -> str:
     """`rounds`: learn from preferences, for one seed or several."""
     require_extra()
-    from stages.control.card import card_folder, write_card
+    from stages.control.card import write_card
     from stages.control.run import run
     from stages.control.seeds import run_seeds, table
 
@@ -48,7 +48,7 @@ def rounds(
     where = config.runs / config.name / "rounds" / "rounds.csv"
     return (
         f"{table(rows)}\nthe table of all rounds is {where}; `{next_command.make('report')}` draws it\n"
-        f"the reward model's card is {card_folder(config) / 'card.html'}"
+        f"the reward model's card is {config.runs / config.name / 'reward' / 'card.html'}"
     )
 
 

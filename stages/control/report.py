@@ -12,7 +12,9 @@ from pipeline.config import dump_config
 from pipeline.control.config import ControlConfig
 from pipeline.run import next_command
 from pipeline.run.atomic_files import write_atomically, write_json
+from pipeline.run.run_folder import RunFolder
 from pipeline.run.stage_lock import one_process
+from pipeline.ui import card_plots
 from pipeline.ui.html import render
 from pipeline.ui.plots import BLUE, GREEN, GREY, ORANGE, figure, legend_above, svg
 from stages.control.report_data import Rows, amount, figures
@@ -38,15 +40,29 @@ def write_report(config: ControlConfig) -> Path:
 
 def page(config: ControlConfig, report: dict[str, Any]) -> str:
     """The HTML of report.html."""
+    card = read_card(config)
     return render(
         TEMPLATES,
         "control_report.html.jinja",
         report=report,
         amount=amount,
         plots=plots(report),
+        card=card,
+        card_drawn=card_plots.draw_card_plots(card) if card else None,
         commands=[next_command.make("rounds"), next_command.make("report")],
         config=dump_config(config),
     )
+
+
+def read_card(config: ControlConfig) -> dict[str, Any] | None:
+    """The reward model's card; None if there is none yet.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not (config.runs / config.name / "reward" / "card.json").is_file():
+        return None
+    return RunFolder(config).read("reward", "card.json", "verdict", "heldout")
 
 
 def plots(report: dict[str, Any]) -> list[tuple[str, Markup]]:

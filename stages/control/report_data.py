@@ -131,7 +131,7 @@ def headline(report: dict[str, Any]) -> dict[str, Any]:
     """The first lines of the page."""
     last, attained, count = report["rounds"][-1], share(report), len(report["seeds"])
     sentences = [
-        f"{last['answers']} answers by {report['teacher']}, {last['steps']} environment steps, "
+        f"{last['answers']} answers by {report['teacher']}, {last['steps']:,} environment steps, "
         f"{count} seed{'s' if count > 1 else ''}.",
     ]
     if last["true"] is not None:
