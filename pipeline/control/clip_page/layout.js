@@ -37,6 +37,7 @@ export function layout({ task, box, choices, images, stage, session, answer }) {
   stage.replaceChildren(...sides);
 
   const replay = button([" "], "Replay", () => player.replay());
+  replay.className = "replay";
   const steps = SPEEDS.map((times, place) => {
     const step = element("button", { type: "button", textContent: `${times === 0.5 ? "½" : times}×`, ariaLabel: `${times} times the speed` });
     step.addEventListener("click", () => setSpeed(place));

@@ -117,7 +117,7 @@ def test_questions_and_clips_as_they_are_sent(where: ClipPlace) -> None:
     for file in (session["script"], *session["styles"], "static/kinds/clip_comparison/clip_player.js"):
         assert ann.get(home + file).status_code == 200
     (task,) = take(site, wanted=1)
-    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3}
+    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3, "gap": 2}
     assert task["details"]["items"] == [facts, facts]
     shown = [ann.get(home + url) for url in task["images"]]
     strips = {clip_path(where.run / "clips", clip).read_bytes() for clip in where.pairs[0]}
@@ -150,8 +150,8 @@ def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) ->
         send(answer(task["key"], f"answer-{number}"))
     assert not ended()
     assert not later(QUIET_SECONDS - 0.1)
-    send({"answers": [{"id": "back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
+    send({"answers": [{"id": "taken-back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
     assert not later(2 * QUIET_SECONDS), "the last answer was taken back"
-    send(answer(tasks[3]["key"], "again"))
+    send(answer(tasks[3]["key"], "answer-again"))
     assert not ended()
     assert later(QUIET_SECONDS)

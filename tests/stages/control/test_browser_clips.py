@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from support.browser import CHROMIUM, shot, until
-from support.clips import ClipPlace, clip_place
+from support.clips import FPS, ClipPlace, clip_place, drawn_frames
 from support.collect_server import Live
 from support.judging_page import wait_stored
 
+from pipeline.control.clip import clip_path, save_clip
 from pipeline.ui.web.connections import ConnectionLimits
 
 pytestmark = pytest.mark.skipif(
@@ -169,10 +170,6 @@ def test_replay_speed_and_held_keys(page: Any, place: Any, live: Any) -> None:
 
 def test_clips_of_different_lengths_and_broken_ones(page: Any, place: Any, live: Any) -> None:
     """The shorter clip waits at its last frame; a file that is gone leaves the page usable."""
-    from support.clips import FPS, drawn_frames
-
-    from pipeline.control.clip import clip_path, save_clip
-
     where = place(count=1)
     folder = where.run / "clips"
     short = save_clip(drawn_frames(30, count=4), folder, FPS)
@@ -184,15 +181,13 @@ def test_clips_of_different_lengths_and_broken_ones(page: Any, place: Any, live:
     assert sorted(clips(page)["frames"]) == [3, 11]
     widths = page.eval_on_selector_all(".clip-bar", "(bars) => bars.map((bar) => bar.style.width)")
     assert {round(float(width[:-1])) for width in widths} == {33, 100}
-    server.stop()
     clip_path(folder, short).unlink()
-    page.context.clear_cookies()
-    server.start()
-    page.evaluate("() => caches.keys()")
-    fresh = page.context.browser.new_context()
+    page.close()
+    fresh = page.context.browser.new_context()  # it has no copy of the clips
     other = fresh.new_page()
     other.goto(server.link("ann"))
     other.wait_for_selector(".no-clip")
+    shot(other, "clips-broken")
     other.keyboard.press("b")
     wait_stored(other)
     assert list(where.store.comparisons()["choice"]) == ["bad_image"]
