@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from support import clip_program
 from support.browser import CHROMIUM, shot, until
 from support.clips import ClipPlace, clip_place
 from support.collect_process import environment
+from support.command_process import PIPE, start_command
 
 pytestmark = pytest.mark.long
 QUESTIONS = 20
@@ -29,10 +28,8 @@ class Program:
     """clip_program.py, started and its links read."""
 
     def __init__(self, where: ClipPlace, port: int, rounds: int = 1) -> None:
-        command = [sys.executable, clip_program.__file__, str(where.config.runs), str(port), str(rounds)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-        )
+        command = [clip_program.__file__, str(where.config.runs), str(port), str(rounds)]
+        self.process = start_command(command, env=environment(), stdout=PIPE, stderr=PIPE)
         self.link = ""
         assert self.process.stdout
         for line in self.process.stdout:
