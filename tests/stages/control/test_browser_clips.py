@@ -127,7 +127,7 @@ def test_twenty_comparisons_by_keyboard_alone(page: Any, place: Any, live: Any) 
     assert list(stored["choice"]) == [answer for _, answer in pressed]
     assert len({frozenset(pair) for pair in zip(stored["image_a"], stored["image_b"], strict=True)}) == QUESTIONS
     assert len(server.where.store.all_rows("pairwise")) == QUESTIONS + 2 + 2, "answers that were taken back stay stored"
-    assert "next questions appear here" in page.inner_text("#finished")
+    assert "urther questions appear here" in page.inner_text("#finished")
     times = page.evaluate("performance.getEntriesByName('key to next question').map((entry) => entry.duration)")
     print(
         f"\nkey to the first frames of the next clips: median {statistics.median(times):.0f} ms, most {max(times):.0f} ms"

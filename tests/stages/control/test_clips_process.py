@@ -140,7 +140,7 @@ def test_a_page_that_stays_open_gets_the_questions_of_the_next_round(page: Any, 
         page.keyboard.press("ArrowLeft")
         if number == QUESTIONS // 2 - 1:
             page.wait_for_selector("#finished:not([hidden])")
-            assert "next questions appear here" in page.inner_text("#finished")
+            assert "urther questions appear here" in page.inner_text("#finished")
     page.wait_for_selector("#finished:not([hidden])")
     assert program.end()[:2][0] == 0
     until(page, "() => document.getElementById('question').textContent === 'The model is training'")
