@@ -77,7 +77,7 @@ class ClipComparison(PairKind):
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         return [
             KeyHelp((" ",), "play both clips from the start"),
-            KeyHelp(("-", "+"), "slower or faster: half, normal, double and four times the speed"),
+            KeyHelp(("-", "+"), "slower or faster, from a quarter to four times the speed"),
         ]
 
 

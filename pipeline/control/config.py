@@ -125,7 +125,7 @@ class EnsembleConfig(Section):
     )
     members: int = Field(3, ge=1, le=MAX_MEMBERS, description="networks in the ensemble")
     hidden: Widths = Field([64, 64], description="widths of the hidden layers")
-    lr: LearningRate = Field(1e-3, description="AdamW's learning rate")
+    lr: LearningRate = Field(3e-3, description="AdamW's learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e6)
     epochs: int = Field(100, ge=1, le=100_000, description="most passes over the judgments, after each round anew")
     patience: int = Field(

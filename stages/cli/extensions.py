@@ -48,8 +48,38 @@ def run_extension(extension: Extension, path: Path, overrides: list[str], option
     """
     config: Any = load_settings(extension.settings, path, overrides)
     set_run(config.runs, config.name)
-    name = click.get_current_context().command_path.partition(" ")[2]
+    name = _command_name(click.get_current_context())
     if name not in extension.commands:
         commands = ", ".join(extension.commands)
         raise UserError(f"{path}: `{name}` does nothing for {extension.about}; its commands are {commands}")
-    click.echo(extension.commands[name](config, StageFunctions(_ask_about), **options))
+    click.echo(extension.commands[name](config, stage_functions(), **options))
+
+
+def _command_name(context: click.Context) -> str:
+    """The command as it is written after the program's name, e.g. `feedback stats`."""
+    if context.parent is None:
+        return ""
+    return f"{_command_name(context.parent)} {context.info_name}".strip()
+
+
+def stage_functions() -> StageFunctions:
+    """The functions of stages that extensions use."""
+    from stages.reward import run as reward
+    from stages.reward.card import write_card
+    from stages.reward.folds import bootstrap_by_image, split_by_item
+    from stages.reward.item_heads import curve_point, fit_heads
+    from stages.reward.judgment_set import read_judgments
+    from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
+
+    return StageFunctions(
+        ask_about=_ask_about,
+        read_judgments=read_judgments,
+        likelihood_parameters=LikelihoodParameters,
+        log_likelihood=log_likelihood,
+        split=split_by_item,
+        bootstrap=bootstrap_by_image,
+        fit_heads=fit_heads,
+        curve_point=curve_point,
+        write_card=write_card,
+        describe_reward=reward.describe,
+    )

@@ -34,6 +34,7 @@ def rounds(
 ) -> str:
     """`rounds`: learn from preferences, for one seed or several."""
     require_extra()
+    from stages.control.card import card_folder, write_card
     from stages.control.run import run
     from stages.control.seeds import run_seeds, table
 
@@ -45,8 +46,12 @@ def rounds(
         rows = run_seeds(config, seeds, _log.info)
     else:
         rows = [run(config, _log.info, partial(ask_people, ask_about=functions.ask_about))]
+    write_card(config, functions)
     where = config.runs / config.name / "rounds" / "rounds.csv"
-    return f"{table(rows)}\nthe table of all rounds is {where}; `{next_command.make('report')}` draws it"
+    return (
+        f"{table(rows)}\nthe table of all rounds is {where}; `{next_command.make('report')}` draws it\n"
+        f"the reward model's card is {card_folder(config) / 'card.html'}"
+    )
 
 
 def with_rounds(config: ControlConfig, count: int) -> ControlConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from pipeline.control.segments import Segments, load_segments
 from pipeline.control.streams import ControlStream, torch_stream
 from pipeline.errors import UserError
 from pipeline.kinds.probabilities import TIE
+
+LIKELIHOOD_LR = 10.0  # times the networks' learning rate: a single number, such as that of ties, has far to go
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +108,10 @@ def fit(config: ControlConfig, judgments: SegmentJudgments, spaces: Spaces, numb
     parameters = nn.ModuleList(
         question.parameters(judgments.answer[train], levels, settings) for _ in range(settings.members)
     )
-    weights = [*ensemble.parameters(), *parameters.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": list(ensemble.parameters())}]
+    if own := [one for one in parameters.parameters() if one.requires_grad]:
+        groups.append({"params": own, "lr": settings.lr * LIKELIHOOD_LR, "weight_decay": 0.0})
+    optimiser = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
     best = Best(settings.members)
     for epoch in range(1, settings.epochs + 1):
         for batch in train[torch.randperm(len(train), generator=random)].split(settings.batch_size):

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.models.reward_model import RewardModel
+from pipeline.learning.reward_card import CardItems, Evaluated
+from pipeline.run.atomic_files import write_atomically, write_json
 from pipeline.run.runtime import Stream, generator
-from pipeline.run.workspace import Workspace
 from pipeline.ui.card_plots import draw_card_plots
-from pipeline.ui.html import render, thumbnail
+from pipeline.ui.html import render
 from stages.reward.card_verdict import MAX_HALF_WIDTH, MIN_GAIN, estimate_gain, estimate_more_judgments, verdict
 from stages.reward.evaluate import (
     Predictions,
@@ -26,27 +26,25 @@ from stages.reward.evaluate import (
     predict,
     predict_calibrated,
 )
-from stages.reward.fit import Member
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.trained import Trained
 
 MIN_RELIABILITY = 0.7  # eta below which an annotator is flagged
 MAX_SURPRISING = 12  # held-out judgments listed that the model disagrees with
 
 
 def make_card(
-    ws: Workspace,
-    model: RewardModel,
-    trained: Trained,
-    *,
+    items: CardItems,
+    trained: Evaluated,
     judgments: JudgmentSet,
-    argmax_accuracy: float | None,
-    kl_weight: dict[str, Any] | None,
+    *,
+    argmax_accuracy: float | None = None,
+    kl_weight: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything on the card, as it is saved in card.json.
 
     Args:
         judgments: all that were used.
+        argmax_accuracy: of the class of the highest utility, where classes are known.
         kl_weight: beta and the table it was chosen from, as `kl_weight.choose` returns it.
     """
     members, heldout, curve = trained.members, trained.heldout, trained.curve
@@ -54,7 +52,7 @@ def make_card(
     heldout_utilities = [u[images] for u in trained.heldout_utilities]
     raw = predict(members, heldout_utilities, images, heldout)
     scaled, temperature, fitted_on = predict_calibrated(
-        members, heldout_utilities, images, heldout, random=generator(ws.config.seed, Stream.CARD_CALIBRATION)
+        members, heldout_utilities, images, heldout, random=generator(items.seed, Stream.CARD_CALIBRATION)
     )
     accuracy, low, high = accuracy_interval(raw.correct, raw.image)
     heldout_metrics = {
@@ -69,10 +67,11 @@ def make_card(
         "folds": trained.folds,
     }
     gain, more = estimate_gain(curve), estimate_more_judgments(heldout_metrics, curve, len(judgments))
-    settings = ws.config.reward
+    settings = items.settings
     return {
         "verdict": verdict(heldout_metrics, gain, more),
-        "run": ws.config.name,
+        "run": items.run,
+        **({"item": items.item} if items.item != "image" else {}),
         "judgments": {
             "used": len(judgments),
             "more": more,
@@ -88,14 +87,14 @@ def make_card(
             "temperature": temperature,
             "fitted_on": fitted_on,
         },
-        "by": breakdown(raw, heldout, ws.classes),
+        "by": breakdown(raw, heldout, items.classes),
         "annotators": _annotators(members, judgments),
-        "learned": _learned(model, members, judgments),
+        "learned": _learned(trained, judgments),
         "curve": {"points": curve, "gain_of_next_100": gain},
         "kl_weight": kl_weight,
         "gold": {"argmax_accuracy": argmax_accuracy},
-        "scores": _scores(model.utilities(trained.heldout_utilities, ws.log_reference), heldout),
-        "surprising": _surprising(ws, raw, heldout),
+        "scores": _scores(trained.rewards, heldout),
+        "surprising": _surprising(items, raw, heldout),
         "settings": {
             "objective": settings.objective,
             "members": settings.members,
@@ -105,7 +104,7 @@ def make_card(
             "prior_sd": trained.prior_sd,
             "unlabelled": trained.unlabelled,
             "rating": settings.rating,
-            "seed": ws.config.seed,
+            "seed": items.seed,
         },
         "thresholds": {
             "interval_half_width": MAX_HALF_WIDTH,
@@ -119,7 +118,7 @@ def _log_loss(p: Predictions) -> float:
     return float(-np.log(np.maximum(p.probability, 1e-12)).mean())
 
 
-def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[str, Any]]:
+def _annotators(members: Sequence[Any], judgments: JudgmentSet) -> list[dict[str, Any]]:
     counts = judgments.annotator.bincount(minlength=len(judgments.annotators)).tolist()
     learned = members[0].latent.reliability
     eta = torch.stack([member.latent.eta.detach() for member in members]).mean(0).tolist()
@@ -140,12 +139,12 @@ def _annotators(members: Sequence[Member], judgments: JudgmentSet) -> list[dict[
     ]
 
 
-def _learned(model: RewardModel, members: Sequence[Member], judgments: JudgmentSet) -> dict[str, Any]:
-    parameters = members[0].latent.of
-    learned = {"scale": float(model.scale * model.scales.mean()), "tie": float(model.tie)}
+def _learned(trained: Evaluated, judgments: JudgmentSet) -> dict[str, Any]:
+    parameters = trained.members[0].latent.of
+    learned = {"scale": trained.scale, "tie": trained.tie}
     for likelihood in judgments.likelihoods:
         learned |= likelihood.summary(parameters[likelihood.name])
-    return learned | {"epochs": [member.epoch for member in members]}
+    return learned | {"epochs": [member.epoch for member in trained.members]}
 
 
 def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
@@ -165,8 +164,8 @@ def _scores(rewards: Tensor, judgments: JudgmentSet) -> list[dict[str, Any]]:
     return histograms
 
 
-def _surprising(ws: Workspace, p: Predictions, heldout: JudgmentSet) -> list[dict[str, Any]]:
-    """Held-out judgments that the model disagrees with, the least probable first, one per image."""
+def _surprising(items: CardItems, p: Predictions, heldout: JudgmentSet) -> list[dict[str, Any]]:
+    """Held-out judgments that the model disagrees with, the least probable first, one per item."""
     ordered = heldout.pick(
         torch.cat([torch.nonzero(heldout.kind == kind).flatten() for kind in heldout.kind.unique().tolist()])
     )
@@ -178,25 +177,53 @@ def _surprising(ws: Workspace, p: Predictions, heldout: JudgmentSet) -> list[dic
             seen.add(row)
             listed.append(
                 {
-                    "image": str(ws.table.ids[row]),
-                    "path": str(ws.table.paths[row]),
+                    "image": str(items.ids[row]),
+                    "path": str(items.captions[row]),
                     "annotator": ordered.annotators[int(ordered.annotator[place])],
-                    "text": _in_words(ordered, int(place), ws.classes),
+                    "text": _in_words(items, ordered, int(place)),
                     "probability": float(p.probability[place]),
                 }
             )
     return listed
 
 
-def _in_words(j: JudgmentSet, place: int, classes: Sequence[str]) -> str:
-    number = int(j.kind[place])
-    return j.likelihoods[number].describe(
-        j.rows[place], j.classes[place], int(j.answer[place]), classes, answers=j.answers[number]
-    )
+def _in_words(items: CardItems, j: JudgmentSet, place: int) -> str:
+    rows, classes, answer, number = j.rows[place], j.classes[place], int(j.answer[place]), int(j.kind[place])
+    if items.describe:
+        return items.describe(rows, classes, answer)
+    return j.likelihoods[number].describe(rows, classes, answer, items.classes, answers=j.answers[number])
 
 
-def card_html(ws: Workspace, card: dict[str, Any]) -> str:
-    """The card as one self-contained page."""
-    limit = ws.config.images.max_pixels
-    pictures = {item["image"]: thumbnail(ws.table, item["image"], limit) for item in card["surprising"]}
-    return render(Path(__file__).parent, "card.html.jinja", card=card, drawn=draw_card_plots(card), thumbnails=pictures)
+def summarise(card: dict[str, Any]) -> dict[str, Any]:
+    """The card's entries in summary.json."""
+    heldout, learned = card["heldout"], card["learned"]
+    return {
+        "verdict": card["verdict"]["short"],
+        "heldout_accuracy": heldout["accuracy"],
+        "heldout_interval": [heldout["low"], heldout["high"]],
+        "heldout_judgments": heldout["judgments"],
+        "heldout_log_loss": heldout["log_loss"],
+        "chance": heldout["chance"],
+        "ece": card["calibration"]["after"]["ece"],
+        "best_epoch": learned["epochs"][0],
+        "scale": learned["scale"],
+        "tie": learned["tie"],
+        "judgments_used": card["judgments"]["used"],
+        "judgments_of_missing_images": card["judgments"]["of_missing_images"],
+        "argmax_accuracy": card["gold"]["argmax_accuracy"],
+    }
+
+
+def save_card(folder: Path, items: CardItems, card: dict[str, Any]) -> None:
+    """Write card.json, and card.html: one self-contained page."""
+    pictures = {one["image"]: items.thumbnail(one["image"]) for one in card["surprising"]}
+    page = render(Path(__file__).parent, "card.html.jinja", card=card, drawn=draw_card_plots(card), thumbnails=pictures)
+    write_json(folder / "card.json", card)
+    write_atomically(folder / "card.html", page.encode())
+
+
+def write_card(folder: Path, items: CardItems, trained: Evaluated, judgments: JudgmentSet) -> dict[str, Any]:
+    """The card of a reward model of any items, as files in `folder`; returns its entries in summary.json."""
+    card = make_card(items, trained, judgments)
+    save_card(folder, items, card)
+    return summarise(card)

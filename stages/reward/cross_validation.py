@@ -65,7 +65,10 @@ def cross_validate(
 def heldout_loss(result: CrossValidated, config: RewardConfig) -> Tensor:
     """-log P of every judgment [M] under the members' mean probabilities, with annotators' mistakes modelled."""
     parameters = LikelihoodParameters(result.tested, config, mistakes=True).double()
-    each = torch.log_softmax(torch.stack(result.utilities), -1)
+    each = torch.stack(result.utilities)
+    if each.shape[-1] == 1:  # items without classes: utilities, whose differences count, are no log-probabilities
+        return log_loss(each.mean(0), result.tested, parameters)
+    each = torch.log_softmax(each, -1)
     log_pi = each[0] if len(each) == 1 else each.exp().mean(0).log()
     return log_loss(log_pi, result.tested, parameters)
 

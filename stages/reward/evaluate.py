@@ -13,7 +13,6 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pipeline.learning.statistics import reliability
-from stages.reward.fit import Member
 from stages.reward.judgment_set import JudgmentSet
 
 CHUNK = 65_536  # judgments evaluated at a time, so that memory grows with images, not with judgments
@@ -49,7 +48,7 @@ class Predictions:
 
 @torch.no_grad()
 def predict(
-    members: Sequence[Member],
+    members: Sequence[Any],
     utilities: Sequence[Tensor],
     images: Tensor,
     judgments: JudgmentSet,
@@ -59,6 +58,7 @@ def predict(
     """Predictions by the mean of the members' probabilities.
 
     Args:
+        members: each with its likelihood parameters as `latent`.
         utilities: [U, C] of `images`, one per member.
         images: [U] row numbers, ascending.
         temperature: divides the utilities.
@@ -157,7 +157,7 @@ def calibration(p: Predictions) -> dict[str, Any]:
 
 
 def fit_temperature(
-    members: Sequence[Member], utilities: Sequence[Tensor], images: Tensor, judgments: JudgmentSet
+    members: Sequence[Any], utilities: Sequence[Tensor], images: Tensor, judgments: JudgmentSet
 ) -> float:
     """The temperature of the utilities with the best log loss on these judgments, between 1/20 and 20."""
 
@@ -169,7 +169,7 @@ def fit_temperature(
 
 
 def predict_calibrated(
-    members: Sequence[Member],
+    members: Sequence[Any],
     utilities: Sequence[Tensor],
     images: Tensor,
     judgments: JudgmentSet,

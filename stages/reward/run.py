@@ -17,15 +17,17 @@ from pipeline.config import Config
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.learning.audited_accuracy import audited_accuracy
+from pipeline.learning.reward_card import CardItems, Evaluated
 from pipeline.learning.statistics import gold_accuracy
 from pipeline.models.adapters import merged
 from pipeline.models.reward_model import RewardModel, share_of
 from pipeline.run import next_command
-from pipeline.run.atomic_files import sha256_of, write_atomically, write_json
+from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
-from stages.reward.card import card_html, make_card
+from pipeline.ui.html import thumbnail
+from stages.reward.card import make_card, save_card, summarise
 from stages.reward.judgment_set import read_judgments
 from stages.reward.kl_weight import Evidence, choose
 from stages.reward.known_labels import known_labels
@@ -62,11 +64,12 @@ def run(config: Config, force: bool = False) -> bool:
         weight = weigh(ws, model, trained) if model.nats else None  # in unit scale there is no natural beta
         model.save(stage.path / "model.safetensors", ws.header("reward"))
         argmax = accuracy(model.utilities(trained.utilities, ws.log_reference))
-        card = make_card(ws, model, trained, judgments=judgments, argmax_accuracy=argmax, kl_weight=weight)
+        items = card_items(ws)
+        card = make_card(items, evaluated(ws, model, trained), judgments, argmax_accuracy=argmax, kl_weight=weight)
         card["audit"] = audit(ws, model, trained, weight)
-        write_json(stage.path / "card.json", card)
-        write_atomically(stage.path / "card.html", card_html(ws, card).encode())
-        stage.finish(inputs, ["model.safetensors", "metrics.csv", "card.json", "card.html"], {"reward": _summary(card)})
+        save_card(stage.path, items, card)
+        outputs = ["model.safetensors", "metrics.csv", "card.json", "card.html"]
+        stage.finish(inputs, outputs, {"reward": summarise(card)})
         checkpoints.clear()
     ws.runtime.wait()
     return True
@@ -129,24 +132,34 @@ def gather_evidence(ws: Workspace, model: RewardModel, trained: Trained) -> Evid
     return Evidence(trained.heldout, log_ref, utility, trained.folds, share)
 
 
-def _summary(card: dict[str, Any]) -> dict[str, Any]:
-    """The card's entries in summary.json."""
-    heldout, learned = card["heldout"], card["learned"]
-    return {
-        "verdict": card["verdict"]["short"],
-        "heldout_accuracy": heldout["accuracy"],
-        "heldout_interval": [heldout["low"], heldout["high"]],
-        "heldout_judgments": heldout["judgments"],
-        "heldout_log_loss": heldout["log_loss"],
-        "chance": heldout["chance"],
-        "ece": card["calibration"]["after"]["ece"],
-        "best_epoch": learned["epochs"][0],
-        "scale": learned["scale"],
-        "tie": learned["tie"],
-        "judgments_used": card["judgments"]["used"],
-        "judgments_of_missing_images": card["judgments"]["of_missing_images"],
-        "argmax_accuracy": card["gold"]["argmax_accuracy"],
-    }
+def card_items(ws: Workspace) -> CardItems:
+    """What the card needs to know of the run and its images."""
+    table, limit = ws.table, ws.config.images.max_pixels
+    return CardItems(
+        ws.config.name,
+        ws.config.seed,
+        ws.config.reward,
+        ws.classes,
+        table.ids,
+        table.paths,
+        thumbnail=lambda image: thumbnail(table, image, limit),
+    )
+
+
+def evaluated(ws: Workspace, model: RewardModel, trained: Trained) -> Evaluated:
+    """What the card needs to know of the ensemble."""
+    return Evaluated(
+        trained.members,
+        model.utilities(trained.heldout_utilities, ws.log_reference),
+        trained.heldout,
+        trained.heldout_utilities,
+        trained.curve,
+        scale=float(model.scale * model.scales.mean()),
+        tie=float(model.tie),
+        folds=trained.folds,
+        prior_sd=trained.prior_sd,
+        unlabelled=trained.unlabelled,
+    )
 
 
 def describe(summary: dict[str, Any]) -> str:
