@@ -175,6 +175,7 @@ def test_replay_speed_and_held_keys(page: Any, place: Any, live: Any) -> None:
     until(page, "() => Number(document.querySelector('#stage canvas').dataset.plays) > 1")  # a loop
 
 
+@pytest.mark.long
 def test_clips_of_different_lengths_and_broken_ones(page: Any, place: Any, live: Any) -> None:
     """The shorter clip waits at its last frame; a file that is gone leaves the page usable."""
     where = place(count=1)
