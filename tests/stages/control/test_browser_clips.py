@@ -175,6 +175,41 @@ def test_replay_speed_and_held_keys(page: Any, place: Any, live: Any) -> None:
     until(page, "() => Number(document.querySelector('#stage canvas').dataset.plays) > 1")  # a loop
 
 
+# Plays two clips of 10 and 4 frames at 10 frames per second by a clock that stands in the list: [milliseconds, speed].
+PLAY = """async ([script, steps]) => {
+    const { ClipPlayer } = await import(script);
+    const clips = [10, 4].map((frames) => {
+        const bar = document.createElement('span'), canvas = document.createElement('canvas');
+        document.createElement('span').append(bar);
+        const facts = { frames, fps: 10, width: 4, height: 4, columns: 10, gap: 1 };
+        return { facts, bar, canvas, image: Object.assign(document.createElement('canvas'), { width: 50, height: 5 }) };
+    });
+    const player = new ClipPlayer(clips, 1);
+    player.replay();
+    const seen = steps.map(([now, speed]) => {
+        player.speed = speed;
+        player.step(now);
+        player.stop();
+        return clips.map(({ canvas, bar }) => [Number(canvas.dataset.frame), Number(/[\\d.]+/.exec(bar.style.transform)[0])]);
+    });
+    return { seen, plays: player.plays, widths: clips.map(({ bar }) => bar.parentElement.style.width) };
+}"""
+
+
+def test_frames_by_the_clock(page: Any, place: Any, live: Any) -> None:
+    server = live(place(count=1))
+    opened(page, server)
+    steps = [(5000, 1), (5250, 1), (5350, 2), (5400, 0.5), (6000, 4), (6600, 1), (6710, 1), (6810, 1)]
+    played = page.evaluate(PLAY, [page.url + "static/kinds/clip_comparison/clip_player.js", steps])
+    seconds = [0, 0.25, 0.45, 0.475, 1, 1, 0, 0]  # it starts again 700 ms after the end
+    longer, shorter = zip(*played["seen"], strict=True)
+    assert [frame for frame, _ in longer] == [0, 2, 4, 4, 9, 9, 0, 0]
+    assert [frame for frame, _ in shorter] == [0, 2, 3, 3, 3, 3, 0, 0]
+    assert [bar for _, bar in longer] == pytest.approx(seconds)
+    assert [bar for _, bar in shorter] == pytest.approx([min(1, one / 0.4) for one in seconds])
+    assert (played["plays"], played["widths"]) == (2, ["100%", "40%"])
+
+
 @pytest.mark.long
 def test_clips_of_different_lengths_and_broken_ones(page: Any, place: Any, live: Any) -> None:
     """The shorter clip waits at its last frame; a file that is gone leaves the page usable."""
