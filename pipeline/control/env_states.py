@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,10 +82,28 @@ class Renderer:
     """Draws segments; one environment is kept for all of them."""
 
     def __init__(self, config: EnvironmentConfig) -> None:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window is opened
         self.env = make_env(config, render_mode="rgb_array")
         self.env.reset(seed=0)
         self.adapter = adapter_for(self.env, config.id)
+        self._check(config.id)
         self.fps = float(self.env.metadata.get("render_fps", 30))
+
+    def _check(self, name: str) -> None:
+        """Raise UserError if it draws nothing, e.g. because a package is missing."""
+        from gymnasium.error import Error
+
+        try:
+            drawn = self.env.render()
+        except Error as error:
+            drawn, reason = None, " ".join(str(error).split())[:300]
+        else:
+            reason = f"render_mode rgb_array draws {type(drawn).__name__}"
+        if not isinstance(drawn, np.ndarray):
+            raise UserError(
+                f"environment.id: '{name}' cannot be drawn for people ({reason}); install what it needs (pip install "
+                "'image-rlhf[control]'), or use collect.teacher: simulated"
+            )
 
     def frames(self, states: np.ndarray) -> np.ndarray:
         """Pictures [T, H, W, 3], uint8, of states [T, S]."""

@@ -85,6 +85,7 @@ class JudgmentKind(ABC):
         script: source of a JavaScript module with a custom layout, or None (docs/architecture.md).
         page_files: text of its further modules and style sheets, by file name; served in `<name>/` beside it.
         small_images: whether images are tiles of a page, so that few pixels do and few questions are loaded ahead.
+        item_name, enlarges: what is judged (image, clip, text); whether `zoom` shows its images enlarged.
         images_compared, rows_per_question: images that a question compares; rows that an answer is stored as.
     """
 
@@ -96,6 +97,8 @@ class JudgmentKind(ABC):
     script: ClassVar[str | None] = None
     page_files: ClassVar[Mapping[str, str]] = {}
     small_images: ClassVar[bool] = False
+    item_name: ClassVar[str] = "image"
+    enlarges: ClassVar[bool] = True
     images_compared: ClassVar[int] = 1
     rows_per_question: int = 1  # `collect.count` counts rows
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from feedback_store.store import FeedbackStore
+    from pipeline.kinds.page_items import PageItems
+
+AskAbout = Callable[["PageItems", "FeedbackStore", Callable[[str], object]], int]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class StageFunctions:
     """Functions of stages that extensions use; the command line passes them, since stages do not import each other.
 
     Attributes:
+        ask_about: serves the judging page about any items (`pipeline.kinds.page_items.PageItems`) and returns the number
+            of rows stored; its further arguments are the store and a function that announces the links, line by line.
         read_judgments: of a store, the row numbers of items by id, class names and an objective: a set of judgments.
         likelihood_parameters: class of what is learned beside utilities; of a set of judgments and `RewardConfig`.
         log_likelihood: of utilities [U, C], their row numbers [U], a set of judgments and its parameters: [M].
@@ -41,6 +49,7 @@ class StageFunctions:
         describe_reward: two lines for the terminal, of a summary.
     """
 
+    ask_about: AskAbout
     read_judgments: Callable[..., Any]
     likelihood_parameters: Callable[..., Any]
     log_likelihood: Callable[..., Any]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +14,18 @@ from pipeline.errors import UserError
 from pipeline.run.extension import Extension, StageFunctions
 from stages.cli.error_log import set_run
 
+if TYPE_CHECKING:
+    from feedback_store.store import FeedbackStore
+    from pipeline.kinds.page_items import PageItems
+
 # The module of each extension, which defines EXTENSION, by the section that a configuration has instead of `images`.
 EXTENSIONS: dict[str, str] = {"environment": "stages.control.extension"}
+
+
+def _ask_about(items: PageItems, store: FeedbackStore, announce: Callable[[str], object]) -> int:
+    from stages.collect.web.server import ask_about  # imports what only a server needs
+
+    return ask_about(items, store, announce)
 
 
 def extension_of(path: Path) -> Extension | None:
@@ -45,12 +56,10 @@ def run_extension(extension: Extension, path: Path, overrides: list[str], option
 
 
 def _command_name(context: click.Context) -> str:
-    """Names of the command and its groups, e.g. `feedback stats`, however the program was started."""
-    names: list[str] = []
-    while context.parent is not None:
-        names.insert(0, context.info_name or "")
-        context = context.parent
-    return " ".join(names)
+    """The command as it is written after the program's name, e.g. `feedback stats`."""
+    if context.parent is None:
+        return ""
+    return f"{_command_name(context.parent)} {context.info_name}".strip()
 
 
 def stage_functions() -> StageFunctions:
@@ -63,6 +72,7 @@ def stage_functions() -> StageFunctions:
     from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
     return StageFunctions(
+        ask_about=_ask_about,
         read_judgments=read_judgments,
         likelihood_parameters=LikelihoodParameters,
         log_likelihood=log_likelihood,

@@ -20,12 +20,12 @@ from feedback_store.store import FeedbackStore, Written
 from pipeline.config.collect import CollectConfig
 from pipeline.kinds import ScreenSettings
 from pipeline.kinds.items import Item
+from pipeline.kinds.page_items import Plan
 from stages.collect.answering import Answering
 from stages.collect.lease_keeper import LeaseKeeper, LeasesError
 from stages.collect.ledger import Ledger
 from stages.collect.live_queue import Queue
 from stages.collect.next_item import NextItem
-from stages.collect.question_plan import Plan
 from stages.collect.room import Room
 from stages.collect.tasks import Accepted, Answer, Progress, Task, answers_of
 
@@ -222,6 +222,11 @@ class Assignments:
             self.leases.lock([one.key for one in stored.values()], wait=True)
             for answer, one in stored.items():
                 self.leases.done(one.annotator, one.key, answer)
+
+    @property
+    def all_answered(self) -> bool:
+        """Whether no question of the plan needs another answer; safe to read from any thread."""
+        return not self._open
 
     def progress(self, annotator: str) -> Progress:
         """Progress of this annotator and of the collection."""

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from threading import Lock
 
 from pipeline.config import Config
 from pipeline.data.decode_limits import Limits
 from pipeline.data.decoder_pool import Decoders
 from pipeline.data.image_table import ImageTable
+from pipeline.kinds.page_items import Rendition
 
 TILE_PIXELS, SCREEN_PIXELS, ZOOM_PIXELS = 256, 1024, 2560  # longer side in pixels
 MAX_CACHE_BYTES = 128 * 2**20
 DECODER_PROCESSES = 2
-
-
-@dataclass(frozen=True)
-class Rendition:
-    data: bytes
-    media_type: str
 
 
 class Renditions:

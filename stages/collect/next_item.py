@@ -9,9 +9,9 @@ from random import Random
 
 from pipeline.config.collect import CollectConfig
 from pipeline.kinds.items import Item
+from pipeline.kinds.page_items import Plan
 from stages.collect.lease_keeper import Lease, LeaseKeeper
 from stages.collect.ledger import Ledger
-from stages.collect.question_plan import Plan
 
 MIN_REPEAT_DISTANCE = 10  # answers between an item and its repetition, so that the first is forgotten
 

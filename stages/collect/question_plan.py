@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,19 +13,11 @@ from pipeline.data.representation import representation
 from pipeline.errors import UserError
 from pipeline.kinds import AUDIT_KIND, JudgmentKind, Queries, kinds
 from pipeline.kinds.items import Item, distinct, items_of
+from pipeline.kinds.page_items import Plan
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 from pipeline.strategies import Candidates, strategies
 from stages.collect.audit_plan import AuditSplit, interleaved, split_pool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Distinct items in the order they are asked, gold items to mix in, and the class names."""
-
-    items: list[Item]
-    gold: list[Item]
-    classes: tuple[str, ...]
 
 
 def labelled_rows(ws: Workspace) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.run import next_command
 from pipeline.run.atomic_files import write_atomically
 from pipeline.run.extension import Extension, StageFunctions
 from pipeline.run.run_folder import RunFolder
+from stages.control.ask_page import ask_people  # registers the kind of judgment, which every command needs
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ def rounds(
     if seeds and seeds > 1:
         rows = run_seeds(config, seeds, _log.info)
     else:
-        rows = [run(config, _log.info)]
+        rows = [run(config, _log.info, partial(ask_people, ask_about=functions.ask_about))]
     write_card(config, functions)
     where = config.runs / config.name / "rounds" / "rounds.csv"
     return (

@@ -14,6 +14,7 @@ import torch
 
 from feedback_store.store import FeedbackStore
 from pipeline.control.config import ControlConfig
+from pipeline.control.env_states import Renderer
 from pipeline.control.extra import require_extra
 from pipeline.control.questions import questions
 from pipeline.control.segments import save_segments
@@ -24,13 +25,13 @@ from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder, StageFolder
 from pipeline.run.runtime import start
 from pipeline.run.stage_lock import one_process
-from stages.control.ask import Asked, choose, refuse_other_rounds, simulate, store_answers
+from stages.control.ask import choose, refuse_other_rounds, simulate, store_answers
+from stages.control.draw_clips import draw_clips
 from stages.control.fit import FittedReward, fit, read_judgments
 from stages.control.learner import PreferenceLearner, Row
 
 Announce = Callable[[str], object]
-AskPeople = Callable[[ControlConfig, list[tuple[str, str]], FeedbackStore, Announce], None]
-"""Asks people about pairs of clips, whose files exist, until all are answered."""
+AskPeople = Callable[..., None]  # `stages.control.ask_page.ask_people`, with the page
 
 
 def run(config: ControlConfig, announce: Announce, ask_people: AskPeople | None = None) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def learn_from_preferences(
     """Write runs/<name>/rounds/: rounds.csv, policy.zip, reward.pt and result.json, unless they are up to date."""
     if config.collect.teacher not in ("simulated", "people") or (config.collect.teacher == "people" and not ask_people):
         raise UserError(f"collect.teacher: {config.collect.teacher} cannot answer about control tasks; use simulated")
+    if config.collect.teacher == "people":
+        check_people(config)
     folder, inputs, counts = RunFolder(config).stage("rounds"), versions(), question_counts(config)
     if folder.is_current(inputs):
         return RunFolder(config).read("rounds", "result.json")
@@ -102,6 +105,15 @@ def learn_from_preferences(
     return finish(folder, inputs, outputs, learner)
 
 
+def check_people(config: ControlConfig) -> None:
+    """Raise UserError if people cannot be asked these questions: before the agent spends time on its first steps."""
+    if questions.get(config.collect.question).segments != 2:
+        raise UserError(
+            f"collect.question: the page has no {config.collect.question}; use clip_comparison, or collect.teacher: simulated"
+        )
+    Renderer(config.environment).close()
+
+
 def ask_and_fit(
     config: ControlConfig,
     learner: PreferenceLearner,
@@ -118,7 +130,7 @@ def ask_and_fit(
         assert ask_people is not None
         ids = draw_clips(config, asked)
         save_segments(asked.segments, ids, segments)
-        ask_people(config, [(one[0], one[-1]) for one in asked.clips(ids)], store, announce)
+        ask_people(config, [(one[0], one[-1]) for one in asked.clips(ids)], store, announce, round=number)
     else:
         ids = asked.segments.ids()
         refuse_other_rounds(config, store, asked.clips(ids), number)
@@ -127,11 +139,6 @@ def ask_and_fit(
         store_answers(config, store, asked.clips(ids), answers, number)
     judgments = read_judgments(config, store, segments, number)
     return fit(config, judgments, learner.trainer.spaces, number)
-
-
-def draw_clips(config: ControlConfig, asked: Asked) -> list[str]:
-    """Draw the segments' clips for people; returns their ids."""
-    raise UserError("collect.teacher: people cannot be asked about clips here; use simulated")
 
 
 def row_of(config: ControlConfig, learner: PreferenceLearner, store: FeedbackStore, fitted: FittedReward) -> Row:

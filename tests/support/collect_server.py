@@ -20,11 +20,12 @@ from pipeline.data.decode_limits import Limits
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.kinds import kinds
 from pipeline.kinds.items import distinct, items_of
+from pipeline.kinds.page_items import PageItems, Plan
 from pipeline.ui.web.connections import ConnectionLimits
 from stages.collect.assignments import Assignments
+from stages.collect.image_items import RowNumbers
 from stages.collect.image_renditions import Renditions
 from stages.collect.leases import Leases
-from stages.collect.question_plan import Plan
 from stages.collect.web.app import make_app
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.page_context import PageContext
@@ -59,6 +60,10 @@ class Place:
         self.opened.append(leases)
         store = CsvFeedbackStore(self.folder / "feedback")
         return Assignments(self.plan, store, leases, self.settings, seed=0, source=self.source, clock=self.clock)
+
+    def desk(self, annotators: list[str]) -> PageContext:
+        """What the application works with."""
+        return desk_for(self, annotators)
 
     def close(self) -> None:
         """Close the leases of all that were opened."""
@@ -118,7 +123,7 @@ class Live:
         self.start()
 
     def start(self) -> None:
-        self.desk = desk_for(self.where, self.annotators)
+        self.desk = self.where.desk(self.annotators)
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -161,11 +166,15 @@ def desk_for(where: Place, annotators: list[str]) -> PageContext:
     assignments = where.again()
     links = Links(where.folder / "links.json", annotators)
     uniform = torch.zeros(len(where.table), len(where.plan.classes)).log_softmax(-1)
+    renditions = Renditions(where.table, Limits(10**8, 10), 10**8)
+    items = PageItems(
+        where.settings, 0, where.folder, where.plan, RowNumbers(where.table), renditions, log_reference=uniform
+    )
     return PageContext(
         assignments,
         links,
-        Presenter(assignments, links, where.table, where.plan.classes, log_reference=uniform),
-        Renditions(where.table, Limits(10**8, 10), 10**8),
+        Presenter(assignments, links, items),
+        renditions,
         Overview(assignments.store, {}),
         frozenset({"127.0.0.1", "localhost"}),
     )

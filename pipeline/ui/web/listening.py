@@ -61,14 +61,16 @@ def serve_until_stopped(
     *,
     on_stop: Callable[[], None] = lambda: None,
     abandon: Callable[[], None] = lambda: None,
+    finished: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run until SIGINT or SIGTERM, then finish running requests, but return within `grace` seconds in any case.
+    """Run until SIGINT, SIGTERM or `finished`, then finish running requests, but return within `grace` seconds in any case.
 
     The server has its own thread, so that this function handles the signals. A second signal ends the waiting.
 
     Args:
         on_stop: called at the first signal, before running requests are waited for.
         abandon: called if they take too long: ends running work, so that waiting clients get an error.
+        finished: asked twice a second whether the server has nothing left to do.
     """
     config.timeout_graceful_shutdown = CUT_SHARE * grace  # type: ignore[assignment]  # asyncio takes any number
     running = uvicorn.Server(config)
@@ -97,7 +99,7 @@ def serve_until_stopped(
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     thread.start()
     try:
-        while not stop.wait(0.5):
+        while not stop.wait(0.5) and not finished():
             pass
     finally:
         stopped = time.monotonic()

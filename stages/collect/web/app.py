@@ -46,7 +46,8 @@ def make_app(context: PageContext) -> FastAPI:
 
     app.include_router(page_routes(access))
     app.include_router(annotator_routes(context, access, committer, storage_errors))
-    app.include_router(image_routes(context, access))
+    if context.renditions is not None:
+        app.include_router(image_routes(context.presenter, context.renditions, access))
     app.include_router(owner_routes(context, access))
     if context.live is not None:
         app.include_router(live_routes(context.live, access))

@@ -7,12 +7,13 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.data.decode import BadImage
 from pipeline.data.decoder_pool import DecodingStopped
+from pipeline.kinds.page_items import Renditions
 from stages.collect.image_renditions import SCREEN_PIXELS, TILE_PIXELS, ZOOM_PIXELS
 from stages.collect.web.access import Access
-from stages.collect.web.page_context import PageContext
+from stages.collect.web.task_json import Presenter
 
 
-def image_routes(context: PageContext, access: Access) -> APIRouter:
+def image_routes(presenter: Presenter, renditions: Renditions, access: Access) -> APIRouter:
     """`/judge/{slug}/images/{name}`, larger with `?zoom=true`, small with `?tile=true`."""
     routes = APIRouter()
 
@@ -20,12 +21,12 @@ def image_routes(context: PageContext, access: Access) -> APIRouter:
     async def image(
         annotator: Annotated[str, access.annotator], name: str, zoom: bool = False, tile: bool = False
     ) -> Response:
-        image_id = context.presenter.image_named(annotator, name)
+        image_id = presenter.image_named(annotator, name)
         if image_id is None:
             raise HTTPException(404, "no such image")
         try:
             side = ZOOM_PIXELS if zoom else TILE_PIXELS if tile else SCREEN_PIXELS
-            rendition = await run_in_threadpool(context.renditions.get, image_id, side)
+            rendition = await run_in_threadpool(renditions.get, image_id, side)
         except DecodingStopped:
             raise HTTPException(503, "the server is stopping") from None
         except BadImage as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.kinds.page_items import Renditions
 from stages.collect.assignments import Assignments
-from stages.collect.image_renditions import Renditions
 from stages.collect.web.live_routes import LiveStatus
 from stages.collect.web.owner_overview import Overview
 from stages.collect.web.personal_links import Links
@@ -17,6 +17,7 @@ class PageContext:
     """One collection and its page.
 
     Attributes:
+        renditions: images of the items; None if they have none.
         hosts: accepted Host headers.
         secure: whether the page is served by https.
         read_seconds: time limit for a request's body.
@@ -26,7 +27,7 @@ class PageContext:
     assignments: Assignments
     links: Links
     presenter: Presenter
-    renditions: Renditions
+    renditions: Renditions | None
     overview: Overview
     hosts: frozenset[str]
     secure: bool = False

@@ -16,6 +16,7 @@ FILES = page_files(
         "judge.css",
         "judge.js",
         "answer_retry.js",
+        "end_text.js",
         "question_images.js",
         "view.js",
         "key_names.js",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from functools import partial
 
 import uvicorn
 
 from feedback_store.store import FeedbackStore
 from pipeline.config.server import ServerConfig
-from pipeline.data.gold_labels import read_gold_labels
 from pipeline.errors import UserError
 from pipeline.kinds import kinds
+from pipeline.kinds.page_items import PageItems
 from pipeline.run import next_command
 from pipeline.run.workspace import Workspace
 from pipeline.ui.web.connections import BACKLOG, ConnectionLimits
@@ -22,9 +23,9 @@ from pipeline.ui.web.listening import ALL_INTERFACES, allow_open_files, listenin
 from pipeline.ui.web.tls import tls_context
 from stages.collect.annotators import annotators_of
 from stages.collect.assignments import Assignments
-from stages.collect.image_renditions import Renditions
-from stages.collect.question_plan import plan
+from stages.collect.image_items import image_items
 from stages.collect.shared_state import leases_of, link_secrets_of
+from stages.collect.web.all_answered import AllAnswered
 from stages.collect.web.app import make_app
 from stages.collect.web.browser import has_screen, opened_in_browser
 from stages.collect.web.live import Live
@@ -37,44 +38,73 @@ GRACE_SECONDS = 5.0  # time limit for stopping after Ctrl-C
 
 
 def ask(ws: Workspace, store: FeedbackStore, announce: Callable[[str], object], training: Sequence[str] = ()) -> int:
-    """Serve the page until Ctrl-C or SIGTERM; returns the number of rows stored.
+    """Serve the page about a run's images until Ctrl-C or SIGTERM; returns the number of rows stored.
+
+    Args:
+        training: command of the training process of live collection; empty: none.
+        announce, errors: as in `ask_about`.
+    """
+    live = partial(Live, ws, command=training) if training else None
+    return ask_about(image_items(ws), store, announce, live)
+
+
+def ask_about(
+    items: PageItems,
+    store: FeedbackStore,
+    announce: Callable[[str], object],
+    live: Callable[[Assignments], Live] | None = None,
+) -> int:
+    """Serve the page until Ctrl-C or SIGTERM, or until all is answered if the items say so.
 
     Args:
         announce: is called with the progress and the links, line by line, once the server listens.
-        training: command of the training process of live collection; empty: none.
+        live: starts live collection.
+
+    Returns:
+        the number of rows stored.
 
     Raises:
         UserError: the server cannot listen on the address, or a TLS file cannot be read.
     """
-    settings = ws.config.collect
-    folder = ws.run.path / "collect"
+    with closing(items.renditions) if items.renditions is not None else nullcontext():
+        return _ask_about(items, store, announce, live)
+
+
+def _ask_about(
+    items: PageItems,
+    store: FeedbackStore,
+    announce: Callable[[str], object],
+    live: Callable[[Assignments], Live] | None,
+) -> int:
+    settings, folder = items.settings, items.folder
     leases = leases_of(store, folder)
-    assignments = Assignments(plan(ws), store, leases, settings, seed=ws.config.seed, source="web", clock=leases.clock)
-    live = Live(ws, assignments, training) if training else None
+    assignments = Assignments(items.plan, store, leases, settings, seed=items.seed, source="web", clock=leases.clock)
+    assignments.round = items.round
+    training = live(assignments) if live is not None else None
     links = Links(link_secrets_of(store, folder), annotators_of(settings))
-    gold = read_gold_labels(ws.table, ws.classes).by_image(ws.table.ids)
     context = PageContext(
         assignments,
         links,
-        Presenter(assignments, links, ws.table, ws.classes, log_reference=ws.log_reference),
-        Renditions.of(ws.table, ws.config),
-        Overview(store, gold, ws.run.path),
+        Presenter(assignments, links, items),
+        items.renditions,
+        Overview(store, items.gold, items.run),
         accepted_hosts(settings.server.host, settings.server.allowed_hosts),
         settings.server.tls_key is not None,
         settings.server.read_seconds,
-        live.status if live else None,
+        training.status if training else None,
     )
     before = assignments.ledger.rows
     allow_open_files()
     with listening(settings.server.host, settings.server.port, "collect.server") as listener:
         port = listener.getsockname()[1]
         announce(_progress_line(assignments, links))
-        for line in _link_lines(settings.server, links, port):
+        for line in _link_lines(settings.server, links, port, items.resume):
             announce(line)
         opens = settings.server.open_browser and has_screen()
         browser = opened_in_browser(_local_link(settings.server, links, port), folder) if opens else nullcontext()
-        with browser, live or nullcontext():
-            _serve(context, settings.server, listener)
+        answered = AllAnswered(assignments) if items.continues else None
+        with browser, training or nullcontext():
+            _serve(context, settings.server, listener, answered or (lambda: False))
     assignments.catch_up()
     leases.close()
     return assignments.ledger.rows - before
@@ -107,7 +137,7 @@ def _local_link(server: ServerConfig, links: Links, port: int) -> str:
     )
 
 
-def _link_lines(server: ServerConfig, links: Links, port: int) -> Iterator[str]:
+def _link_lines(server: ServerConfig, links: Links, port: int, resume: str) -> Iterator[str]:
     """The personal links and notes on how to reach them."""
     host = reachable_name(server.host)
     base = _base_url(server, host, port)
@@ -119,10 +149,10 @@ def _link_lines(server: ServerConfig, links: Links, port: int) -> Iterator[str]:
         yield f"  If these do not open, add this machine's name or address to collect.server.allowed_hosts ({host})"
     if os.environ.get("SSH_CONNECTION") and server.host in LOCAL_HOSTS:
         yield f"  From your own machine, first: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
-    yield f"Every answer is saved at once. Ctrl-C ends; `{next_command.make('collect')}` resumes."
+    yield f"Every answer is saved at once. Ctrl-C ends; `{next_command.make(resume)}` resumes."
 
 
-def _serve(context: PageContext, server: ServerConfig, listener: socket.socket) -> None:
+def _serve(context: PageContext, server: ServerConfig, listener: socket.socket, finished: Callable[[], bool]) -> None:
     try:
         encryption = (
             tls_context(server.tls_certificate, server.tls_key) if server.tls_certificate and server.tls_key else None
@@ -142,5 +172,5 @@ def _serve(context: PageContext, server: ServerConfig, listener: socket.socket) 
         backlog=BACKLOG,
         server_header=False,
     )
-    serve_until_stopped(config, listener, GRACE_SECONDS, abandon=context.renditions.close)
-    context.renditions.close()
+    abandon = context.renditions.close if context.renditions is not None else (lambda: None)
+    serve_until_stopped(config, listener, GRACE_SECONDS, abandon=abandon, finished=finished)

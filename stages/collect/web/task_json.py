@@ -6,12 +6,10 @@ import hmac
 import re
 from typing import Any
 
-from torch import Tensor
-
-from pipeline.data.image_table import ImageTable
 from pipeline.kinds import Choice, Screen, kinds
+from pipeline.kinds.page_items import PageItems
 from pipeline.run import next_command
-from stages.collect.actions import ACTION_TEXT, COMMON_ACTIONS, key_help
+from stages.collect.actions import action_text, common_actions, key_help
 from stages.collect.assignments import Assignments
 from stages.collect.tasks import Task
 from stages.collect.web.personal_links import Links
@@ -21,21 +19,10 @@ TOP_CLASSES = 3  # classes of the reference's prediction that `collect.show_mode
 
 
 class Presenter:
-    """Args:
-    log_reference: [N, C] log-probabilities of the reference, shown only with `collect.show_model`.
-    """
+    """Describes questions to the page."""
 
-    def __init__(
-        self,
-        assignments: Assignments,
-        links: Links,
-        table: ImageTable,
-        classes: tuple[str, ...],
-        *,
-        log_reference: Tensor,
-    ) -> None:
-        self._assignments, self._links, self._table = assignments, links, table
-        self._classes, self._log_reference = classes, log_reference
+    def __init__(self, assignments: Assignments, links: Links, items: PageItems) -> None:
+        self._assignments, self._links, self._items = assignments, links, items
         self._settings, self._screen = assignments.settings, assignments.screen_settings
         self._kind = kinds.get(self._settings.question)
 
@@ -52,12 +39,15 @@ class Presenter:
             "details": kind.page_details(self._screen),
             "ahead": PAGES_AHEAD if kind.small_images else QUESTIONS_AHEAD,
             "choices": None if fixed is None else [self._choice(choice) for choice in fixed],
+            "item": kind.item_name,
             "actions": [
-                {"name": name, "text": ACTION_TEXT[name], "keys": getattr(keys, name)} for name in COMMON_ACTIONS
+                {"name": name, "text": action_text(name, kind), "keys": getattr(keys, name)}
+                for name in common_actions(kind)
             ],
             "help": [{"keys": line.keys, "meaning": line.meaning} for line in key_help(self._settings, self._screen)],
             "alone": len(self._links.annotators) == 1,
-            "next_step": next_command.make("train-reward"),
+            "next_step": next_command.make(self._items.next_step),
+            "continues": self._items.continues,
         }
 
     def task(self, annotator: str, task: Task) -> dict[str, Any]:
@@ -66,11 +56,15 @@ class Presenter:
         kind = kinds.get(task.item.kind)
         other = kind is not self._kind  # an audit question among questions of another kind has its own layout
         tile = "?tile=true" if kind.small_images else ""
+        details, describe = dict(screen.details), self._items.describe
+        if describe is not None:
+            details["items"] = [describe(item) for item in screen.images]
+        shown = screen.images if self._items.renditions is not None else ()
         return {
             "key": task.item.key,
             "text": screen.text,
-            "images": [f"images/{self._name(annotator, image)}{tile}" for image in screen.images],
-            "details": screen.details,
+            "images": [f"images/{self._name(annotator, image)}{tile}" for image in shown],
+            "details": details,
             "image_choices": [self._choice(choice) for choice in screen.image_choices],
             "choices": [self._choice(choice) for choice in screen.choices]
             if other or kind.choices(self._screen) is None
@@ -90,14 +84,14 @@ class Presenter:
         }
 
     def _name(self, annotator: str, image: str) -> str:
-        return self._links.image_name(annotator, self._table.position[image], image)
+        return self._links.image_name(annotator, self._items.numbers.number(image), image)
 
     def image_named(self, annotator: str, name: str) -> str | None:
         """The id of the image with this name for this annotator; None for an invalid name."""
-        row = name.partition("-")[0]
-        if not re.fullmatch(r"[0-9a-f]{1,8}", row) or int(row, 16) >= len(self._table):
+        number = name.partition("-")[0]
+        image = self._items.numbers.item(int(number, 16)) if re.fullmatch(r"[0-9a-f]{1,16}", number) else None
+        if image is None:
             return None
-        image = str(self._table.ids[int(row, 16)])
         return image if hmac.compare_digest(self._name(annotator, image).encode(), name.encode()) else None
 
     def _notes(self, annotator: str, task: Task, screen: Screen) -> list[str]:
@@ -109,9 +103,10 @@ class Presenter:
             listed = ", ".join(f"{text} ({count})" for text, count in texts)
             notes.append(f"Others: {listed or 'no answer yet'}")
         # A page's class is the model's prediction; an audit answer that was led by the model could not measure it.
-        if self._settings.show_model and not self._kind.small_images and not task.item.audit:
+        known, classes = self._items.log_reference, self._items.plan.classes
+        if self._settings.show_model and known is not None and not self._kind.small_images and not task.item.audit:
             for image in screen.images:
-                share = self._log_reference[self._table.position[image]].exp()
-                top = share.topk(min(TOP_CLASSES, len(self._classes))).indices.tolist()
-                notes.append("Model: " + ", ".join(f"{self._classes[n]} {share[n]:.0%}" for n in top))
+                share = known[self._items.numbers.number(image)].exp()
+                top = share.topk(min(TOP_CLASSES, len(classes))).indices.tolist()
+                notes.append("Model: " + ", ".join(f"{classes[n]} {share[n]:.0%}" for n in top))
         return notes

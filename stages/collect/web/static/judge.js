@@ -2,6 +2,7 @@
 
 import { entryOf } from "./key_names.js";
 import { get, Outbox, post } from "./answer_retry.js";
+import { allAnswered, noConnection, nothingFree } from "./end_text.js";
 import { loadKind } from "./kind_module.js";
 import { isLoaded, load } from "./question_images.js";
 import { View } from "./view.js";
@@ -17,6 +18,7 @@ if (session.error) {
   throw session.error;
 }
 
+document.title = `Judge ${session.item}s`;
 const queue = []; // tasks to come, each with its images
 // {id, task} in order, without entries that an older version of this page stored
 let history = JSON.parse(localStorage.getItem(`history ${here}`) ?? "[]").filter(({ task }) => task.image_choices);
@@ -79,8 +81,7 @@ async function fill() {
   } catch (error) {
     if (error.status === 401 || error.status === 403) view.finish("Your link is no longer valid", [["Ask the owner of this collection for a new one. Answers that wait here are sent when you open it."]], false);
     else {
-      const why = error.status ? `Error of the server: ${error.message}` : "The next questions cannot be loaded";
-      if (!current) view.finish(error.status ? "Waiting for the server" : "No connection", [[`${why}; this page tries again automatically.`]], false);
+      if (!current) view.finish(...noConnection(session, error), false);
       setTimeout(fill, 1500);
     }
   } finally {
@@ -90,14 +91,11 @@ async function fill() {
 
 function finished(wait) {
   if (wait !== null) {
-    const until = new Date(Date.now() + wait * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    view.finish("No question is free at the moment", [[`Others are answering the remaining questions. The first becomes free at ${until} at the latest; this page checks again automatically.`]], false);
+    view.finish(...nothingFree(wait), false);
     setTimeout(fill, Math.min(5000, Math.max(500, wait * 1000)));
     return;
   }
-  const thanks = `You answered ${mineWhenAsked + answeredSince} questions.`;
-  const next = session.alone ? [["Close this page, press Ctrl-C in the terminal, and continue with ", Object.assign(document.createElement("code"), { textContent: session.next_step }), "."]] : [["You can close this page."]];
-  view.finish("All questions are answered. Thank you!", [[thanks], ...next], true);
+  view.finish(...allAnswered(session, mineWhenAsked + answeredSince), true);
   document.getElementById("action-undo").disabled = !history.length;
   setTimeout(fill, 5000); // there may be new questions, or answers that were taken back
 }
@@ -115,7 +113,7 @@ async function present(task, pressedAt) {
     let reported = false;
     const slow = setTimeout(() => {
       reported = current === task;
-      if (reported) view.message("Waiting for the image; the connection is slow or lost.");
+      if (reported) view.message(`Waiting for the ${session.item}; the connection is slow or lost.`);
     }, SLOW_MS);
     fill();
     await task.ready;

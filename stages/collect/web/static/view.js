@@ -76,7 +76,7 @@ export class View {
     $("stage").className = images.length > 1 && !this.kind?.fillsStage ? "stage two" : "stage";
     if (!this.kind?.fillsStage) $("stage").replaceChildren(...images.map((image, place) => this.frame(task, image, place)));
     this.choices(task, images);
-    for (const name of ["skip", "cant_tell", "bad_image", "zoom"]) $(`action-${name}`).disabled = false;
+    this.disableActions(false);
     $("action-undo").disabled = !canUndo;
     if (document.activeElement?.tagName !== "INPUT") $("question").focus({ preventScroll: true });
   }
@@ -156,7 +156,12 @@ export class View {
     tick.append(line);
     $("finished").replaceChildren(...(done ? [tick] : []), ...paragraphs.map((text) => element("p", {}, ...text)));
     $("finished").hidden = false;
-    for (const name of ["skip", "cant_tell", "bad_image", "zoom"]) $(`action-${name}`).disabled = true;
+    this.disableActions(true);
+  }
+
+  // Those that need a question on the screen.
+  disableActions(disabled) {
+    for (const { name } of this.session.actions) if (!["undo", "help"].includes(name)) $(`action-${name}`).disabled = disabled;
   }
 
   progress({ done, total }, mine, pace, left) {
