@@ -74,7 +74,7 @@ def strategy_cases() -> list[Case]:
 def configuration(case: Case, seed: int, runs: str) -> ControlConfig:
     name = "-".join([case.task, *(change.split("=")[1] for change in case.changes), f"s{seed}"])
     own = [*case.changes, f"seed={seed}", f"runs={runs}", f"name={name}"]
-    own.append(f"evaluation.true_reward={str(case.true_reward).lower()}")
+    own.append(f"baseline.true_reward={str(case.true_reward).lower()}")
     return load_settings(ControlConfig, ROOT / "configs" / f"{case.task}.yaml", own)
 
 

@@ -153,6 +153,9 @@ class QuestionRoundsConfig(Section):
 
 class EvaluationConfig(Section):
     episodes: int = Field(20, ge=1, le=10_000, description="episodes of each measurement of the true return")
+
+
+class BaselineConfig(Section):
     true_reward: bool = Field(
         True, description="also train the same agent on the true reward, with as many steps, for comparison"
     )
@@ -177,6 +180,7 @@ class ControlConfig(Section):
     reward: EnsembleConfig = EnsembleConfig()
     rounds: QuestionRoundsConfig = QuestionRoundsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    baseline: BaselineConfig = BaselineConfig()
     tracking: TrackingConfig = TrackingConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from feedback_store.store import FeedbackStore
+from pipeline.config import load_settings
 from pipeline.control.config import ControlConfig
 from pipeline.control.env_states import Renderer
 from pipeline.control.extra import require_extra
@@ -24,6 +25,7 @@ from pipeline.run.atomic_files import write_atomically
 from pipeline.run.rounds_file import write_rounds
 from pipeline.run.run_folder import RunFolder, StageFolder
 from pipeline.run.runtime import start
+from pipeline.run.settings_hash import settings_hash
 from pipeline.run.stage_lock import one_process
 from stages.control.ask import choose, refuse_other_rounds, simulate, store_answers
 from stages.control.draw_clips import draw_clips
@@ -35,7 +37,7 @@ AskPeople = Callable[..., None]  # `stages.control.ask_page.ask_people`, with th
 
 
 def run(config: ControlConfig, announce: Announce, ask_people: AskPeople | None = None) -> dict[str, Any]:
-    """Learn from preferences, and with `evaluation.true_reward` from the true reward, too; returns result.json.
+    """Learn from preferences, and with `baseline.true_reward` from the true reward, too; returns result.json.
 
     Raises:
         UserError: settings that contradict each other or the environment, or a missing package.
@@ -45,7 +47,7 @@ def run(config: ControlConfig, announce: Announce, ask_people: AskPeople | None 
     if config.runtime.threads is None:
         torch.set_num_threads(1)  # the networks are small; a sum must not depend on the number of cores
     result = learn_from_preferences(config, announce, ask_people)
-    if config.evaluation.true_reward:
+    if config.baseline.true_reward:
         result = result | {"true_reward": learn_from_true_reward(config, announce)["true_return"]}
     return result
 
@@ -79,8 +81,9 @@ def learn_from_preferences(
     folder, inputs, counts = RunFolder(config).stage("rounds"), versions(), question_counts(config)
     if folder.is_current(inputs):
         return RunFolder(config).read("rounds", "result.json")
-    folder.begin()
     store = RunFolder(config).open_store()
+    refuse_other_settings(config, store, folder)
+    folder.begin()
     learner = PreferenceLearner(config)
     with folder.checkpoints(inputs, "round", start(config.runtime)) as checkpoints:
         if saved := checkpoints.latest():
@@ -103,6 +106,18 @@ def learn_from_preferences(
     outputs = ["rounds.csv", *learner.save(folder.path)]
     learner.trainer.close()
     return finish(folder, inputs, outputs, learner)
+
+
+def refuse_other_settings(config: ControlConfig, store: FeedbackStore, folder: StageFolder) -> None:
+    """Raise UserError if the run has simulated answers of other settings; they would be trained on, too."""
+    saved = folder.path / "config.yaml"
+    if config.collect.teacher == "people" or not saved.is_file() or store.is_empty():
+        return
+    if settings_hash(load_settings(ControlConfig, saved), folder.name) != folder.settings:
+        raise UserError(
+            f"{folder.path}: this run was made with other settings (its config.yaml); set another name for a new run, or "
+            f"remove {config.runs / config.name}"
+        )
 
 
 def check_people(config: ControlConfig) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -18,8 +19,7 @@ from support.control_tasks import needs_control, small_tree
 
 from pipeline.control import extra
 from stages.cli import main
-from stages.control import report_data
-from stages.control.seeds import summary
+from stages.control import report_data, seeds
 
 pytestmark = needs_control
 
@@ -109,9 +109,9 @@ def test_a_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_seeds_have_means_and_t_intervals() -> None:
-    found = summary([{"true_return": 1.0}, {"true_return": 3.0}])["true_return"]
+    found = seeds.summary([{"true_return": 1.0}, {"true_return": 3.0}])["true_return"]
     assert found == {"mean": 2.0, "half": pytest.approx(12.706, abs=1e-3), "seeds": 2}
-    assert summary([{"true_return": 1.0}])["true_return"]["half"] is None
+    assert seeds.summary([{"true_return": 1.0}])["true_return"]["half"] is None
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,19 @@ def test_the_headline_is_relative_to_random_actions(learned: float, attained: fl
 
 
 @pytest.mark.long
-def test_several_seeds_are_runs_of_their_own(tmp_path: Path) -> None:
+def test_several_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
+    """The command is killed once: its processes end by themselves, and the same command goes on."""
     path = configuration(tmp_path)
     command_line = [sys.executable, "-m", "stages.cli", "rounds", "--config", str(path), "--seeds", "2"]
+    process = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "runs" / "small-s1" / "rounds" / "rounds.csv").is_file():
+        assert process.poll() is None, "it ended too early"
+        time.sleep(0.005)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
     done = subprocess.run(command_line, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "±" in done.stdout
@@ -136,6 +146,8 @@ def test_several_seeds_are_runs_of_their_own(tmp_path: Path) -> None:
     assert table["name"].tolist() == ["small", "small-s1"]
     for name, value in zip(table["name"], table["true_return"], strict=True):
         assert pd.read_csv(runs / name / "rounds" / "rounds.csv")["true_return"].iloc[-1] == value
+    same = [folder / "small" / "rounds" / "rounds.csv" for folder in (runs, finished.parent / "runs")]
+    assert same[0].read_text() == same[1].read_text()
     assert command(path, "report")[0] == 0
     assert "small-s1" in (runs / "small" / "report" / "report.html").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from pipeline.control.questions import questions
 from pipeline.control.teachers import segment_teachers
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "control.md"
-SECTIONS = ("environment", "agent", "pretraining", "reward", "rounds", "evaluation")
+SECTIONS = ("environment", "agent", "pretraining", "reward", "rounds", "evaluation", "baseline")
 
 
 def own_settings() -> str:

@@ -64,7 +64,8 @@ def test_an_agent_learns_from_answers(tmp_path: Path, agent: dict[str, Any], col
         pretraining={"steps": 512, "reward": "none"},
         collect={"count": 120, "segment_length": 5, **collect},
         reward={"members": 2, "hidden": [16], "epochs": 60, "lr": 0.01},
-        evaluation={"episodes": 20, "true_reward": False},
+        evaluation={"episodes": 20},
+        baseline={"true_reward": False},
     )
     result = run(config, lambda _: None)
     assert result["random_return"] == pytest.approx(STEPS / 2, abs=1.2)

@@ -54,7 +54,8 @@ def people_task(runs: Path, **collect: Any) -> ControlConfig:
     return small_task(
         runs,
         collect={"teacher": "people", "segment_length": 12, **collect},
-        evaluation={"episodes": 2, "true_reward": False},
+        evaluation={"episodes": 2},
+        baseline={"true_reward": False},
     )
 
 

@@ -87,7 +87,7 @@ def test_an_interrupted_round_ends_with_the_same_bits(
     from stages.control import run as stage
     from stages.control.learner import PreferenceLearner
 
-    config = small_task(tmp_path, evaluation={"true_reward": False})
+    config = small_task(tmp_path, baseline={"true_reward": False})
     owner: Any = {"_write": Checkpoints, "learn": PreferenceLearner}.get(stop, stage)
     original, calls = getattr(owner, stop), []
 
@@ -108,6 +108,13 @@ def test_an_interrupted_round_ends_with_the_same_bits(
     assert len(RunFolder(config).open_store().comparisons()) == 12
 
 
+def test_a_run_with_other_settings_needs_another_name(finished: ControlConfig) -> None:
+    changed = finished.model_copy(update={"reward": finished.reward.model_copy(update={"epochs": 6})})
+    with pytest.raises(UserError, match=r"was made with other settings \(its config\.yaml\); set another name"):
+        run(changed)
+    assert run(finished)["answers"] == 12, "it is as it was"
+
+
 def test_answers_of_other_settings_are_refused(finished: ControlConfig, tmp_path: Path) -> None:
     folder = str(finished.runs / finished.name / "feedback")
     config = small_task(tmp_path, collect={"folder": folder, "segment_length": 6})
@@ -124,7 +131,7 @@ def test_other_agents_resume_too(tmp_path: Path, kind: str, monkeypatch: pytest.
     settings = {"dqn": {"learning_starts": 50, "buffer_size": 300}, "a2c": {"n_steps": 16}}[kind]
     changes: dict[str, Any] = {
         "agent": {"kind": kind, "settings": settings},
-        "evaluation": {"true_reward": False},
+        "baseline": {"true_reward": False},
         "collect": {"question": "clip_rating"},
     }
     whole, parts = (small_task(tmp_path / name, **changes) for name in ("whole", "parts"))
@@ -199,7 +206,7 @@ def test_true_rewards_change_nothing_after_the_answers(tmp_path: Path, monkeypat
     from stages.control import run as stage
 
     monkeypatch.setattr(stage, "simulate", lambda config, asked, *_, **__: (["a", "b", "tie"] * 9)[: len(asked.starts)])
-    first, second = (small_task(tmp_path / name, evaluation={"true_reward": False}) for name in ("a", "b"))
+    first, second = (small_task(tmp_path / name, baseline={"true_reward": False}) for name in ("a", "b"))
     run(first)
     original = RewardEnv.step_wait
 
