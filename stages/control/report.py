@@ -40,7 +40,8 @@ def write_report(config: ControlConfig) -> Path:
 
 def page(config: ControlConfig, report: dict[str, Any]) -> str:
     """The HTML of report.html."""
-    card = read_card(config)
+    card, count = read_card(config), len(report["seeds"])
+    several = f" SEEDS={count}" if count > 1 else ""
     return render(
         TEMPLATES,
         "control_report.html.jinja",
@@ -49,7 +50,7 @@ def page(config: ControlConfig, report: dict[str, Any]) -> str:
         plots=plots(report),
         card=card,
         card_drawn=card_plots.draw_card_plots(card) if card else None,
-        commands=[next_command.make("rounds"), next_command.make("report")],
+        commands=[next_command.make("rounds") + several, next_command.make("report")],
         config=dump_config(config),
     )
 
@@ -92,6 +93,7 @@ def returns_plot(report: dict[str, Any], by: str) -> Markup:
     axes.set(
         xlabel="answers" if by == "answers" else "environment steps", ylabel="true return", xlim=(0, 1.05 * max(x))
     )
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     legend_above(axes)
     return Markup(svg(plot, f"true return against {by}, after each round; the table has the numbers"))
 
