@@ -69,6 +69,18 @@ def test_nothing_else_imports_the_packages_of_other_tasks(task: str) -> None:
                 assert not found, f"{name} imports {found[0]}"
 
 
+def test_values_are_used_in_one_place() -> None:
+    """Value-based methods are a package of their own, which one module makes methods of the comparison."""
+    own = {path for path in modules("pipeline") if path.is_relative_to(ROOT / "pipeline" / "values")}
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in set(modules(package)) - own
+        if any(name.startswith("pipeline.values") for name in imported(path))
+    }
+    assert users == {"stages/compare/value_baselines.py"}
+
+
 def test_learners_cannot_be_handed_gold_labels() -> None:
     """Decision 2: nothing that learns from judgments or rewards has an argument for gold labels."""
     for path in (*modules("stages/reward"), *modules("stages/ppo")):

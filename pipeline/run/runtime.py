@@ -191,6 +191,7 @@ class Stream(IntEnum):
     DISTILLATION = 40
     SIMULATED_SECONDS = 50
     POSTERIOR = 51
+    DQN = 60
 
 
 def generator(*seeds: int) -> torch.Generator:

@@ -21,6 +21,7 @@ from pipeline.run.workspace import Workspace
 from pipeline.tracking.metrics_log import Metrics
 from stages.compare.exact_optimum import best_of_n, greedy, n_of_kl
 from stages.compare.trained_baselines import distil, dpo_pieces, ppo_variants
+from stages.compare.value_baselines import VALUE_METHODS, dqn_policy, q_table
 
 REFERENCE, SUPERVISED, ARGMAX, OPTIMUM, BEST_OF_N = (
     "reference",
@@ -47,9 +48,10 @@ METHODS = (
     "PPO from the reference",
     "PPO from the reward model",
     PPO_AUTO,
+    *VALUE_METHODS,
     PPO,
 )
-OF_BUDGET = (SUPERVISED_LONG, DISTILLATION, "A2C", "REINFORCE")  # trained on as many images as PPO
+OF_BUDGET = (SUPERVISED_LONG, DISTILLATION, "A2C", "REINFORCE", *VALUE_METHODS)  # trained on as many images as PPO
 SUPERVISED_MEMBER = 2000  # member number, for random streams, of supervised learning and DPO
 
 
@@ -129,6 +131,8 @@ def methods(
     for name, settings in ppo_variants(rollouts).items():
         file = folder / f"{name.lower().replace(', ', '-')}.csv"
         known[name] = partial(_aligned, environment, learners, settings, file)
+    for name in VALUE_METHODS:
+        known[name] = partial(_valued, environment, budget, name, folder / "dqn.csv")
     return known
 
 
@@ -180,3 +184,10 @@ def _aligned(environment: Environment, learners: Learners, settings: dict[str, A
         changed = dataclasses.replace(environment, ws=ws, beta=beta)
         pieces, features, images, beta = learners.align(changed, metrics)
     return MethodResult(log_policy(ws.scores(pieces, features)), images, beta)
+
+
+def _valued(environment: Environment, budget: Budget, name: str, file: Path) -> MethodResult:
+    pieces, features = _start(environment.ws)
+    with Metrics(file) as metrics:
+        q, images = q_table(environment, pieces, features, images=budget.images, metrics=metrics)
+    return MethodResult(dqn_policy(q, environment.log_ref, budget.beta, name), images)

@@ -23,9 +23,9 @@ COLUMNS = {  # factor and decimals of each
     "seconds": (1, 1),
 }
 
-MARKERS = "osD^vP*Xh<>dpH8"
+MARKERS = "osD^vP*Xh<>dpHx"  # filled at first, then open
 BASELINE_COLOURS = [colour for colour in COLOURS if colour != ORANGE]  # PPO alone is orange
-PPO_STYLE: dict[str, Any] = {"color": ORANGE, "ms": 10, "zorder": 4}
+PPO_STYLE: dict[str, Any] = {"fmt": "8", "color": ORANGE, "ms": 10, "zorder": 4}
 
 
 def _mean_and_interval(values: np.ndarray, factor: float, digits: int) -> str:
@@ -149,6 +149,13 @@ def _interval(lead: np.ndarray) -> str:
     )
 
 
+def _baseline_style(place: int) -> dict[str, Any]:
+    """Marker and colour of the baseline at a place of the table."""
+    colour = BASELINE_COLOURS[place % len(BASELINE_COLOURS)]
+    style: dict[str, Any] = {"fmt": MARKERS[place % len(MARKERS)], "color": colour, "ms": 6, "zorder": 3}
+    return style | ({"mfc": "white"} if place >= len(MARKERS) else {})
+
+
 def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     """Accuracy against KL: pi* over beta and best-of-n over n as curves, every method as a point with its intervals."""
     plot, axes = figure(7.2, 4.4)
@@ -163,14 +170,8 @@ def frontier_plot(frame: pd.DataFrame, curve: pd.DataFrame) -> str:
     for place, name in enumerate(shown):
         own = frame[frame["method"] == name]
         x, (y, half) = float(own["KL"].mean()), t_interval(100 * own["accuracy"].astype(float).to_numpy())
-        style = (
-            PPO_STYLE
-            if name == PPO
-            else {"color": BASELINE_COLOURS[place % len(BASELINE_COLOURS)], "ms": 6, "zorder": 3}
-        )
-        axes.errorbar(
-            x, y, yerr=None if np.isnan(half) else half, fmt=MARKERS[place], capsize=2, lw=1, label=name, **style
-        )
+        style = PPO_STYLE if name == PPO else _baseline_style(place)
+        axes.errorbar(x, y, yerr=None if np.isnan(half) else half, capsize=2, lw=1, label=name, **style)
         ends += [y - min(np.nan_to_num(half), 8), y + min(np.nan_to_num(half), 8)]
     if ends:
         axes.set_ylim(min(ends) - 2, max(ends) + 2)

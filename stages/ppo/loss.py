@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from pipeline.config.ppo import PPOConfig
 from pipeline.learning.objective import entropy
-
-MAX_LOG_RATIO = 80.0  # ratios are cut off at e^80, since e^89 overflows float32
+from pipeline.learning.surrogate import clipped_ratio, log_clip_range, sampled_surrogate
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +86,7 @@ def logits_gradient(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
     penalised = penalised_reward(log_pi, batch.log_ref, batch.reward, beta)
     advantage = penalised - exact_baseline(log_pi, penalised)
     if config.clip is not None:
-        lowest, highest = _log_clip_range(config.clip)
+        lowest, highest = log_clip_range(config.clip)
         log_ratio = new - old
         clipped = torch.where(advantage > 0, log_ratio > highest, log_ratio < lowest)
         advantage = advantage.masked_fill(clipped, 0.0)
@@ -130,26 +128,9 @@ def expected_surrogate(log_new: Tensor, log_old: Tensor, advantage: Tensor, clip
     return torch.minimum(unclipped, clipped).sum(-1)
 
 
-def sampled_surrogate(log_new: Tensor, log_old: Tensor, advantage: Tensor, clip: float | None) -> Tensor:
-    """min(ratio A, clip(ratio) A) of the class that was sampled for each image; all [B]."""
-    log_ratio = log_new - log_old
-    unclipped = log_ratio.clamp(max=MAX_LOG_RATIO).exp() * advantage
-    return unclipped if clip is None else torch.minimum(unclipped, clipped_ratio(log_ratio, clip) * advantage)
-
-
 def score_function(log_new: Tensor, advantage: Tensor) -> Tensor:
     """log pi(a|x) A of the sampled class, [B]: its gradient is REINFORCE's (Williams 1992)."""
     return log_new * advantage
-
-
-def clipped_ratio(log_ratio: Tensor, clip: float) -> Tensor:
-    """clip(ratio, 1 - clip, 1 + clip), clipped before it is exponentiated: a ratio of e^200 must not become inf * 0."""
-    return log_ratio.clamp(*_log_clip_range(clip)).exp()
-
-
-def _log_clip_range(clip: float) -> tuple[float, float]:
-    """Logs of the smallest and largest ratio that are not clipped."""
-    return (math.log(1 - clip) if clip < 1 else -math.inf), math.log(1 + clip)
 
 
 def approx_kl(log_new: Tensor, log_old: Tensor) -> Tensor:
@@ -162,7 +143,7 @@ def clip_fraction(log_new: Tensor, log_old: Tensor, clip: float | None) -> Tenso
     """Probability under pi_old of a class whose ratio lies outside 1 +- clip, [B]."""
     if clip is None:
         return torch.zeros_like(log_new[:, 0])
-    lowest, highest = _log_clip_range(clip)
+    lowest, highest = log_clip_range(clip)
     log_ratio = log_new - log_old
     outside = (log_ratio < lowest) | (log_ratio > highest)
     return (log_old.exp() * outside).sum(-1)

@@ -84,7 +84,7 @@ def test_random_streams_are_independent_and_repeatable() -> None:
 
 def test_named_streams_are_those_of_earlier_versions() -> None:
     """The same seed gives the same results as before the streams had names."""
-    values = [1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 21, 22, 23, 24, 25, 26, 27, 30, 32, 40, 50, 51]
+    values = [1, 2, 3, 4, 5, 10, 11, 12, 13, 20, 21, 22, 23, 24, 25, 26, 27, 30, 32, 40, 50, 51, 60]
     assert [stream.value for stream in Stream] == values
     assert Stream.PPO.value == 30
     assert Stream.REWARD_DROPOUT.value == Stream.CARD_CALIBRATION.value == 25

@@ -99,10 +99,12 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
         "PPO from the reference",
         "PPO from the reward model",
         "PPO, beta auto",
+        "DQN, greedy",
+        "DQN, softmax",
         "PPO, expected",
     ]
     assert frame["method"].tolist() == names * 2
-    assert frame["seed"].tolist() == [0] * 15 + [1] * 15
+    assert frame["seed"].tolist() == [0] * 17 + [1] * 17
     by = frame.set_index(["method", "seed"])
     assert by.loc[("reference", 0), "attained"] == pytest.approx(0, abs=1e-9)
     assert by.loc[("pi*", 1), "attained"] == pytest.approx(1)
@@ -112,6 +114,8 @@ def test_make_compare(image_folder: Callable[..., Path], tmp_path: Path, stripes
     assert abs(images["supervised, as many images as PPO"] - images["PPO, expected"]) <= judged
     assert by.loc[("PPO, beta auto", 0), "beta"] != by.loc[("PPO, expected", 0), "beta"]
     assert abs(images["A2C"] - images["PPO, expected"]) <= 60
+    assert images["DQN, greedy"] == images["DQN, softmax"]
+    assert abs(images["DQN, softmax"] - images["PPO, expected"]) <= 60
     assert images["distillation of pi*"] == images["A2C"]
     assert all(f"| {name}" in made.output for name in names)
     assert (folder / "frontier.svg").read_text().startswith("<svg")

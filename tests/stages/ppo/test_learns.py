@@ -15,6 +15,7 @@ from pipeline.config.ppo import PPOConfig
 from pipeline.learning.environment import Inputs
 from pipeline.learning.objective import log_optimal_policy, policy_metrics
 from pipeline.run.runtime import generator
+from pipeline.values.environments import Bandit
 from stages.ppo.learner import Learner
 from stages.ppo.update import update
 
@@ -91,6 +92,27 @@ def test_four_armed_gaussian_bandit(
     best = log_optimal_policy(log_ref[:1], means[None], beta).exp()
     assert (made.log_old.exp() - best).abs().max() < 0.06
     assert int(made.log_old.argmax()) == 2
+
+
+@pytest.mark.parametrize("settings", [A2C, PPO], ids=["a2c", "ppo"])
+def test_four_armed_bandit_of_wins_and_losses(
+    make_learner: Callable[..., Learner], given: Callable[[Tensor], Inputs], settings: dict[str, Any]
+) -> None:
+    """+1 if a standard normal draw exceeds the arm's threshold, otherwise -1: the policy becomes pi* of the arms' means."""
+    arms, beta, random = Bandit(1, generator(0)), 0.4, generator(9)
+    x, log_ref = torch.ones(256, 1), torch.full((256, 4), math.log(0.25))
+    config = PPOConfig(
+        **{"estimator": "critic", "beta": beta, "iterations": 40, "lr": 0.05, "target_kl": None} | settings
+    )
+    learner = make_learner(zeros(1, 4), len(x), config)
+    for iteration in range(config.iterations):
+        learner.set_lr(iteration)
+        won = torch.randn(256, 4, generator=random) > arms.thresholds
+        update(learner, learner.act(given(x), log_ref, torch.where(won, 1.0, -1.0)))
+    means = arms.expected_rewards()[None]
+    made = learner.act(given(x[:1]), log_ref[:1], means).log_old.exp()
+    assert (made - log_optimal_policy(log_ref[:1], means, beta).exp()).abs().max() < 0.06
+    assert int(made.argmax()) == 3
 
 
 def test_the_critic_learns_the_value(make_learner: Callable[..., Learner], given: Callable[[Tensor], Inputs]) -> None:

@@ -1,0 +1,1 @@
+"""Value-based methods and actor-critics for numbered states (docs/values.md); only `stages/compare` uses them."""
