@@ -167,6 +167,9 @@ def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) ->
         send(answer(task["key"], f"answer-{number}"))
     assert not ended()
     assert not later(QUIET_SECONDS - 0.1)
+    send({"answers": [{"id": "taken-back-1", "item": tasks[2]["key"], "retracts": "answer-2", "age_ms": 0}]})
+    send(answer(tasks[2]["key"], "corrected"))
+    assert not later(0.2), "an answer was corrected between two looks"
     send({"answers": [{"id": "taken-back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
     assert not later(2 * QUIET_SECONDS), "the last answer was taken back"
     send(answer(tasks[3]["key"], "answer-again"))
