@@ -63,11 +63,10 @@ ACCEPTANCE = (
 
 
 def strategy_cases() -> list[Case]:
-    """The query strategies on both tasks, with the whole budget and with a fifth of it."""
+    """The query strategies: on CartPole with a fifth of the answers, since all of them suffice with any strategy."""
     return [
         Case(task, f"{task}, {count} answers, {strategy}", (f"collect.strategy={strategy}", f"collect.count={count}"))
-        for task in ("cartpole", "pendulum")
-        for count in (40, 200)
+        for task, count in (("cartpole", 40), ("pendulum", 200))
         for strategy in STRATEGIES
     ]
 

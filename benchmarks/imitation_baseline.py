@@ -56,7 +56,6 @@ def train(task: dict[str, Any]) -> float:
         initial_epoch_multiplier=4,
         query_schedule="constant",
         allow_variable_horizon=True,
-        rng=random,
     )
     learner.train(total_timesteps=task["steps"], total_comparisons=task["comparisons"])
     evaluation = make_vec_env(task["environment"], rng=np.random.default_rng(task["seed"] + 1000), n_envs=4)

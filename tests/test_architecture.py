@@ -58,6 +58,17 @@ def test_stages_do_not_import_each_other() -> None:
                 assert stage_of(name) == own, f"{path.relative_to(ROOT)} imports {name}"
 
 
+@pytest.mark.parametrize("task", ["control"])
+def test_nothing_else_imports_the_packages_of_other_tasks(task: str) -> None:
+    own = (f"pipeline/{task}/", f"stages/{task}/")
+    for package in PACKAGES:
+        for path in modules(package):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(own):
+                found = [one for one in imported(path) if one.startswith((f"pipeline.{task}", f"stages.{task}"))]
+                assert not found, f"{name} imports {found[0]}"
+
+
 def test_learners_cannot_be_handed_gold_labels() -> None:
     """Decision 2: nothing that learns from judgments or rewards has an argument for gold labels."""
     for path in (*modules("stages/reward"), *modules("stages/ppo")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from pipeline.control.config import ControlConfig, EnsembleConfig
 from pipeline.control.environments import Spaces
 from pipeline.control.questions import ClipComparison, ClipRating
+from pipeline.control.reward_ensemble import RewardEnsemble
 from pipeline.control.segments import Segments
 from pipeline.control.teachers import SegmentTeacher
-from stages.control.fit import SegmentJudgments, fit
+from stages.control.fit import Best, SegmentJudgments, fit
 
 LENGTH, SEGMENTS, SPACES = 5, 200, Spaces(2, 2, np.zeros(0), np.zeros(0))
 
@@ -98,6 +100,32 @@ def test_training_stops_when_held_out_answers_get_worse(tmp_path: Path) -> None:
     assert max(fitted.epochs) < 60, "random answers cannot be learned"
     assert fitted.log_loss is not None
     assert fitted.log_loss < 0.9, "the weights are those of the best epoch, not of the last"
+
+
+def test_held_out_answers_are_not_trained_on(tmp_path: Path) -> None:
+    config = small_task(tmp_path, reward={"epochs": 1})
+    judgments, _ = planted(config, compared)
+    other = replace(
+        judgments, answer=torch.where(judgments.heldout, 1 - judgments.answer.clamp_max(1), judgments.answer)
+    )
+    first, second = fit(config, judgments, SPACES, 0), fit(config, other, SPACES, 0)
+    assert torch.equal(first.ensemble.weights[0], second.ensemble.weights[0])
+    assert first.log_loss != second.log_loss
+
+
+def test_each_network_has_the_weights_of_its_own_best_epoch(tmp_path: Path) -> None:
+    ensemble = RewardEnsemble(2, 2, [3], 2, torch.Generator().manual_seed(0))
+    parameters = nn.ModuleList(nn.Linear(1, 1) for _ in range(2))
+    best = Best(2)
+    for epoch, loss in enumerate(([3.0, 1.0], [2.0, 2.0], [4.0, 5.0]), start=1):
+        with torch.no_grad():
+            for number, weight in enumerate([*ensemble.parameters(), *parameters.parameters()]):
+                weight.fill_(epoch * 10 + number)
+        best.update(torch.tensor(loss), epoch, ensemble, parameters)
+    best.restore(ensemble, parameters)
+    assert best.epochs == [2, 1]
+    assert [float(ensemble.weights[0][member, 0, 0].detach()) // 10 for member in range(2)] == [2, 1]
+    assert [float(one.weight.detach()) // 10 for one in parameters] == [2, 1]  # type: ignore[operator]
 
 
 def noise(random: np.random.Generator, count: int) -> Tensor:
