@@ -74,6 +74,9 @@ class ClipComparison(PairKind):
             (Choice(left, "Left", "first"), Choice(right, "Right", "second")),
         )
 
+    def answer_text(self, answer: str, screen: Screen) -> str:
+        return {choice.answer: choice.text for choice in screen.all_choices()}.get(answer, answer)
+
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         return [
             KeyHelp((" ",), "play both clips from the start"),

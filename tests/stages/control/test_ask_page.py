@@ -130,6 +130,23 @@ def test_questions_and_clips_as_they_are_sent(where: ClipPlace) -> None:
     assert broken not in task["images"]
 
 
+def test_the_owner_sees_agreement(tmp_path: Path) -> None:
+    where = clip_place(tmp_path, 1, judgments_per_item=2)
+    site = Site(where.desk(["ann", "bob"]))
+    for name in ("ann", "bob"):
+        (task,) = take(site, name, wanted=1)
+        sent = answer(task["key"], f"answer-{name}", "tie")
+        assert site.browser(name).post(site.home(name) + "answers", json=sent, headers=ORIGIN).json()["stored"]
+    owner = site.link("")
+    browser = site.browser()
+    browser.get(owner.enter)
+    status = browser.get(owner.home + "status").json()
+    assert (status["done"], status["total"], status["question"]) == (2, 2, "clip_comparison")
+    (row,) = status["quality"]["questions"]
+    assert (row["question"], row["judgments"], row["agreement"]) == ("clip_comparison", 2, 1.0)
+    where.close()
+
+
 def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) -> None:
     site = Site(where.desk(["ann"]))
     clock = SimpleNamespace(now=0.0)
@@ -150,6 +167,9 @@ def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) ->
         send(answer(task["key"], f"answer-{number}"))
     assert not ended()
     assert not later(QUIET_SECONDS - 0.1)
+    send({"answers": [{"id": "taken-back-1", "item": tasks[2]["key"], "retracts": "answer-2", "age_ms": 0}]})
+    send(answer(tasks[2]["key"], "corrected"))
+    assert not later(0.2), "an answer was corrected between two looks"
     send({"answers": [{"id": "taken-back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
     assert not later(2 * QUIET_SECONDS), "the last answer was taken back"
     send(answer(tasks[3]["key"], "answer-again"))

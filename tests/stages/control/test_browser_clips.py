@@ -39,6 +39,13 @@ SHOWN = """() => ({
     }),
     speed: document.querySelector('.speeds [aria-pressed="true"]')?.textContent,
 })"""
+# Counts canvases that are shown without a frame.
+COUNT_EMPTY = """addEventListener('DOMContentLoaded', () => {
+    window.empty = 0;
+    new MutationObserver(() => {
+        window.empty += document.querySelectorAll('#stage canvas:not([data-frame])').length;
+    }).observe(document.getElementById('stage'), { childList: true });
+});"""
 NEXT_CLIP = "(colours) => JSON.stringify((" + SHOWN + ")().colours) !== colours"
 
 
@@ -98,6 +105,7 @@ KEYS: list[tuple[str, Callable[[list[str]], str]]] = [
 def test_twenty_comparisons_by_keyboard_alone(page: Any, place: Any, live: Any) -> None:
     """Two answers are taken back and the page is reloaded half-way; the store holds exactly what was pressed, once."""
     server = live(place())
+    page.add_init_script(COUNT_EMPTY)
     opened(page, server)
     shot(page, "clips-light")
     pressed: list[tuple[list[list[int]], str]] = []
@@ -128,6 +136,7 @@ def test_twenty_comparisons_by_keyboard_alone(page: Any, place: Any, live: Any) 
     assert len({frozenset(pair) for pair in zip(stored["image_a"], stored["image_b"], strict=True)}) == QUESTIONS
     assert len(server.where.store.all_rows("pairwise")) == QUESTIONS + 2 + 2, "answers that were taken back stay stored"
     assert "urther questions appear here" in page.inner_text("#finished")
+    assert page.evaluate("window.empty") == 0, "the first frames are drawn before anything else happens"
     times = page.evaluate("performance.getEntriesByName('key to next question').map((entry) => entry.duration)")
     print(
         f"\nkey to the first frames of the next clips: median {statistics.median(times):.0f} ms, most {max(times):.0f} ms"
@@ -160,10 +169,9 @@ def test_replay_speed_and_held_keys(page: Any, place: Any, live: Any) -> None:
     assert after["plays"] == [one + 1 for one in plays]
     page.keyboard.press("4")
     assert clips(page)["plays"][0] >= after["plays"][0], "a digit does nothing here"
-    page.keyboard.press("+")
     page.reload()
     page.wait_for_selector("#stage canvas")
-    assert clips(page)["speed"] == "1×", "the speed is kept"
+    assert clips(page)["speed"] == "½×", "the speed is kept"
     before = clips(page)
     page.keyboard.down("ArrowLeft")
     wait_next(page, before)
