@@ -56,7 +56,8 @@ train-reward:  ## stage 1b: train the reward model on the judgments
 ppo:  ## stage 2: PPO against the frozen reward model, with a KL penalty to the reference
 
 rounds: $(READY)  ## ask a simulated or replay teacher in ROUNDS=3, each trained and aligned; REPLAY=1: train stored rounds again
-	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(REPLAY),--replay)
+	@$(RLHF) rounds --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") $(if $(ROUNDS),--rounds "$(ROUNDS)") $(if $(REPLAY),--replay) \
+		$(if $(filter-out file default,$(origin SEEDS)),--seeds "$(SEEDS)")
 
 infer: $(READY)  ## classify images: make infer IMAGES=folder (FORMAT=, TOP_K=, ABSTAIN=, REFERENCE=1, SHEET=, OUTPUT=, UI=tk, ENGINE=ray)
 	@$(RLHF) infer --config "$(CONFIG)" $(if $(strip $(SET)),--set "$(SET)") \

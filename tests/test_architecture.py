@@ -58,6 +58,17 @@ def test_stages_do_not_import_each_other() -> None:
                 assert stage_of(name) == own, f"{path.relative_to(ROOT)} imports {name}"
 
 
+@pytest.mark.parametrize("task", ["control"])
+def test_nothing_else_imports_the_packages_of_other_tasks(task: str) -> None:
+    own = (f"pipeline/{task}/", f"stages/{task}/")
+    for package in PACKAGES:
+        for path in modules(package):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(own):
+                found = [one for one in imported(path) if one.startswith((f"pipeline.{task}", f"stages.{task}"))]
+                assert not found, f"{name} imports {found[0]}"
+
+
 def test_values_are_used_in_one_place() -> None:
     """Value-based methods are a package of their own, which one module makes methods of the comparison."""
     own = {path for path in modules("pipeline") if path.is_relative_to(ROOT / "pipeline" / "values")}

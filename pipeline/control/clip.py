@@ -24,6 +24,7 @@ from pipeline.run.atomic_files import write_atomically
 
 PREFIX = "clip-"
 MAX_WIDTH = 300  # pixels of a frame; wider ones are scaled down
+GAP, GAP_COLOUR = 2, 144  # pixels to the right of and below each frame, so that a film strip can be read as it is
 MAX_STRIP_PIXELS = 48 * 2**20  # of a film strip: what a browser decodes at once
 MAX_FPS = 1000.0
 _ID = re.compile(rf"{PREFIX}[0-9a-f]{{16}}")
@@ -39,6 +40,7 @@ class ClipFacts:
         fps: frames per second at normal speed.
         width, height: of a frame, in pixels.
         columns: frames per row.
+        gap: pixels between frames.
     """
 
     frames: int
@@ -46,11 +48,13 @@ class ClipFacts:
     width: int
     height: int
     columns: int
+    gap: int
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the film strip."""
-        return self.columns * self.width, -(-self.frames // self.columns) * self.height
+        rows = -(-self.frames // self.columns)
+        return self.columns * (self.width + self.gap), rows * (self.height + self.gap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ def save_clip(frames: np.ndarray, folder: Path, fps: float) -> str:
             f"a clip of {count} frames of {width} x {height} pixels is too long to be shown; at most "
             f"{MAX_STRIP_PIXELS // (width * height)} frames fit, ask about shorter segments"
         )
-    facts = ClipFacts(count, float(fps), width, height, columns=max(1, round(math.sqrt(count * height / width))))
+    facts = ClipFacts(count, float(fps), width, height, max(1, round(math.sqrt(count * height / width))), GAP)
     described = json.dumps(asdict(facts), sort_keys=True)
     clip = PREFIX + hashlib.sha256(described.encode() + small.tobytes()).hexdigest()[:16]
     path = clip_path(folder, clip)
@@ -110,12 +114,12 @@ def scaled(frames: np.ndarray) -> np.ndarray:
 
 
 def _strip(frames: np.ndarray, facts: ClipFacts) -> np.ndarray:
-    """One picture of all frames; cells after the last one are black."""
+    """One picture of all frames; gaps, and cells after the last frame, are grey."""
     width, height = facts.size
-    rows, columns = height // facts.height, facts.columns
-    cells = np.zeros((rows * columns, *frames.shape[1:]), np.uint8)
-    cells[: len(frames)] = frames
-    grid = cells.reshape(rows, columns, facts.height, facts.width, 3)
+    rows, columns = height // (facts.height + facts.gap), facts.columns
+    cells = np.full((rows * columns, facts.height + facts.gap, facts.width + facts.gap, 3), GAP_COLOUR, np.uint8)
+    cells[: len(frames), : facts.height, : facts.width] = frames
+    grid = cells.reshape(rows, columns, *cells.shape[1:])
     return grid.transpose(0, 2, 1, 3, 4).reshape(height, width, 3)
 
 
@@ -135,10 +139,10 @@ def read_clip(folder: Path, clip: str) -> Clip:
         UserError: it is missing or damaged.
     """
     picture, facts = _read(folder, clip, pixels=True)
-    rows = facts.size[1] // facts.height
-    grid = np.asarray(picture).reshape(rows, facts.height, facts.columns, facts.width, 3)
-    cells = grid.transpose(0, 2, 1, 3, 4).reshape(-1, facts.height, facts.width, 3)
-    return Clip(cells[: facts.frames], facts.fps)
+    height, width = facts.height + facts.gap, facts.width + facts.gap
+    grid = np.asarray(picture).reshape(-1, height, facts.columns, width, 3)
+    cells = grid.transpose(0, 2, 1, 3, 4).reshape(-1, height, width, 3)
+    return Clip(cells[: facts.frames, : facts.height, : facts.width], facts.fps)
 
 
 def _read(folder: Path, clip: str, pixels: bool = False) -> tuple[Image.Image, ClipFacts]:
@@ -163,7 +167,8 @@ def _facts(text: Any) -> ClipFacts:
     try:
         facts = ClipFacts(**json.loads(text))
         whole = (facts.frames, facts.width, facts.height, facts.columns)
-        valid = all(isinstance(value, int) and value > 0 for value in whole) and 0 < facts.fps <= MAX_FPS
+        valid = all(isinstance(value, int) and value > 0 for value in whole) and isinstance(facts.gap, int)
+        valid = valid and facts.gap >= 0 and 0 < facts.fps <= MAX_FPS
     except (ValueError, TypeError):
         valid = False
     if not valid:

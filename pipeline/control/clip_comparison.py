@@ -74,10 +74,13 @@ class ClipComparison(PairKind):
             (Choice(left, "Left", "first"), Choice(right, "Right", "second")),
         )
 
+    def answer_text(self, answer: str, screen: Screen) -> str:
+        return {choice.answer: choice.text for choice in screen.all_choices()}.get(answer, answer)
+
     def help(self, settings: ScreenSettings) -> list[KeyHelp]:
         return [
             KeyHelp((" ",), "play both clips from the start"),
-            KeyHelp(("-", "+"), "slower or faster: half, normal, double and four times the speed"),
+            KeyHelp(("-", "+"), "slower or faster, from a quarter to four times the speed"),
         ]
 
 

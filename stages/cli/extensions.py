@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.kinds.page_items import PageItems
 
 # The module of each extension, which defines EXTENSION, by the section that a configuration has instead of `images`.
-EXTENSIONS: dict[str, str] = {"items": "stages.text.extension"}
+EXTENSIONS: dict[str, str] = {"environment": "stages.control.extension", "items": "stages.text.extension"}
 
 
 def _ask_about(items: PageItems, store: FeedbackStore, announce: Callable[[str], object]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.config import Config, parse_config
+from pipeline.errors import UserError
 from pipeline.run import next_command
 from pipeline.run.run_stage import STAGE_MODULES
 from stages.cli import live_commands
@@ -107,11 +108,14 @@ def _in_rounds(config: Config, count: int | None) -> None:
 @click.command()
 @configured
 @click.option("--rounds", "count", type=click.IntRange(1, 1000), help="Number of rounds; default: rounds.count, or 3.")
+@click.option("--seeds", type=click.IntRange(1), help="Control tasks: number of runs, each with its own seed.")
 @click.option(
     "--replay", is_flag=True, help="Ask nobody: train every finished round again from the stored rows, and compare."
 )
-def rounds(config: Config, count: int | None, replay: bool) -> None:
+def rounds(config: Config, count: int | None, seeds: int | None, replay: bool) -> None:
     """Ask a teacher in rounds: each trains the reward model, aligns, and chooses what is asked next."""
+    if seeds is not None:
+        raise UserError("SEEDS: rounds about images have one seed; `make compare SEEDS=5` compares over several")
     if replay:
         live_commands.replay_rounds(config)
         return

@@ -50,7 +50,7 @@ export class ClipPlayer {
       bar.style.transform = `scaleX(${played / facts.frames})`;
       const number = Math.min(facts.frames - 1, Math.floor(played + 1e-6));
       if (number === clip.shown || image === null) continue;
-      const x = (number % facts.columns) * facts.width, y = Math.floor(number / facts.columns) * facts.height;
+      const x = (number % facts.columns) * (facts.width + facts.gap), y = Math.floor(number / facts.columns) * (facts.height + facts.gap);
       canvas.getContext("2d").drawImage(image, x, y, facts.width, facts.height, 0, 0, facts.width, facts.height);
       clip.shown = canvas.dataset.frame = number;
     }

@@ -6,7 +6,8 @@ import { ClipPlayer } from "./clip_comparison/clip_player.js";
 
 export const fillsStage = true; // the clips are shown here, not by the page
 
-const SPEEDS = [0.5, 1, 2, 4];
+const SPEEDS = [0.25, 0.5, 1, 2, 4];
+const SPEED_TEXT = ["¼×", "½×", "1×", "2×", "4×"];
 const FASTER = ["+", "=", ">", "."], SLOWER = ["-", "_", "<", ","]; // = and . are + and > without shift
 
 const remembered = SPEEDS.indexOf(Number(localStorage.getItem("clip speed")));
@@ -37,8 +38,9 @@ export function layout({ task, box, choices, images, stage, session, answer }) {
   stage.replaceChildren(...sides);
 
   const replay = button([" "], "Replay", () => player.replay());
+  replay.className = "replay";
   const steps = SPEEDS.map((times, place) => {
-    const step = element("button", { type: "button", textContent: `${times === 0.5 ? "½" : times}×`, ariaLabel: `${times} times the speed` });
+    const step = element("button", { type: "button", textContent: SPEED_TEXT[place], ariaLabel: `${times} times the speed` });
     step.addEventListener("click", () => setSpeed(place));
     return step;
   });

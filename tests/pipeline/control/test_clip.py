@@ -41,19 +41,21 @@ def test_frames_come_back(
 
 
 def test_a_strip_by_hand(tmp_path: Path) -> None:
-    """Five frames of 4 x 2 pixels: sqrt(5 * 2 / 4) is 1.6, so two columns; the sixth cell is black."""
+    """Five frames of 4 x 2 pixels: sqrt(5 * 2 / 4) is 1.6, so two columns; the sixth cell is grey, as the gaps."""
     frames = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((5, 2, 4, 3), np.uint8) * 40
     clip = save_clip(frames, tmp_path, fps=10)
     facts = read_facts(tmp_path, clip)
-    assert facts == ClipFacts(frames=5, fps=10.0, width=4, height=2, columns=2)
+    assert facts == ClipFacts(frames=5, fps=10.0, width=4, height=2, columns=2, gap=2)
     strip = np.asarray(Image.open(clip_path(tmp_path, clip)))
-    assert strip[::2, ::4, 0].tolist() == [[0, 40], [80, 120], [160, 0]]
+    assert strip.shape == (3 * (2 + 2), 2 * (4 + 2), 3)
+    assert strip[::4, ::6, 0].tolist() == [[0, 40], [80, 120], [160, 144]]
+    assert strip[2::4, 5::6, 0].tolist() == [[144, 144]] * 3
     assert [path.name for path in tmp_path.iterdir()] == [f"{clip}.png"]
 
 
 def test_the_id_is_a_hash_of_what_is_seen(tmp_path: Path) -> None:
     frames = drawn_frames(0)
-    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3}
+    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3, "gap": 2}
     described = json.dumps(facts, sort_keys=True).encode()
     expected = "clip-" + hashlib.sha256(described + frames.tobytes()).hexdigest()[:16]
     assert save_clip(frames, tmp_path, 20) == expected
@@ -98,7 +100,9 @@ def _described(**facts: object) -> bytes:
     from PIL import PngImagePlugin
 
     text = PngImagePlugin.PngInfo()
-    text.add_text("clip", json.dumps({"frames": 1, "fps": 1.0, "width": 4, "height": 4, "columns": 1} | facts))
+    text.add_text(
+        "clip", json.dumps({"frames": 1, "fps": 1.0, "width": 4, "height": 4, "columns": 1, "gap": 0} | facts)
+    )
     return _picture(pnginfo=text)
 
 
@@ -116,6 +120,7 @@ DAMAGED = {
     "negative": _described(frames=-1),
     "text": _described(width="4"),
     "no speed": _described(fps=0),
+    "a negative gap": _described(gap=-1),
     "more facts": _described(sound=1),
     "huge": _huge(),
 }

@@ -49,7 +49,8 @@ def test_the_left_clip_has_the_left_key(first: str, clips: tuple[str, str], answ
     assert screen.images == clips
     assert [(c.answer, c.action) for c in screen.image_choices] == list(zip(answers, ["first", "second"], strict=True))
     assert [(choice.answer, choice.action) for choice in screen.choices] == [("tie", "tie")]
-    assert CLIP_COMPARISON.answer_text(answers[0], screen) == answers[0]
+    shown = [CLIP_COMPARISON.answer_text(answer, screen) for answer in (*answers, "tie", "cant_tell")]
+    assert shown == ["Left", "Right", "Equally good", "cant_tell"]
 
 
 def test_valid_answers() -> None:

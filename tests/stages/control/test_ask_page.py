@@ -117,7 +117,7 @@ def test_questions_and_clips_as_they_are_sent(where: ClipPlace) -> None:
     for file in (session["script"], *session["styles"], "static/kinds/clip_comparison/clip_player.js"):
         assert ann.get(home + file).status_code == 200
     (task,) = take(site, wanted=1)
-    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3}
+    facts = {"frames": 12, "fps": 20.0, "width": 120, "height": 80, "columns": 3, "gap": 2}
     assert task["details"]["items"] == [facts, facts]
     shown = [ann.get(home + url) for url in task["images"]]
     strips = {clip_path(where.run / "clips", clip).read_bytes() for clip in where.pairs[0]}
@@ -128,6 +128,23 @@ def test_questions_and_clips_as_they_are_sent(where: ClipPlace) -> None:
     clip_path(where.run / "clips", where.pairs[1][0]).unlink()
     (broken,) = [url for one in take(site) for url in one["images"] if ann.get(home + url).status_code == 410]
     assert broken not in task["images"]
+
+
+def test_the_owner_sees_agreement(tmp_path: Path) -> None:
+    where = clip_place(tmp_path, 1, judgments_per_item=2)
+    site = Site(where.desk(["ann", "bob"]))
+    for name in ("ann", "bob"):
+        (task,) = take(site, name, wanted=1)
+        sent = answer(task["key"], f"answer-{name}", "tie")
+        assert site.browser(name).post(site.home(name) + "answers", json=sent, headers=ORIGIN).json()["stored"]
+    owner = site.link("")
+    browser = site.browser()
+    browser.get(owner.enter)
+    status = browser.get(owner.home + "status").json()
+    assert (status["done"], status["total"], status["question"]) == (2, 2, "clip_comparison")
+    (row,) = status["quality"]["questions"]
+    assert (row["question"], row["judgments"], row["agreement"]) == ("clip_comparison", 2, 1.0)
+    where.close()
 
 
 def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) -> None:
@@ -150,8 +167,11 @@ def test_the_page_ends_when_nothing_was_changed_for_a_while(where: ClipPlace) ->
         send(answer(task["key"], f"answer-{number}"))
     assert not ended()
     assert not later(QUIET_SECONDS - 0.1)
-    send({"answers": [{"id": "back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
+    send({"answers": [{"id": "taken-back-1", "item": tasks[2]["key"], "retracts": "answer-2", "age_ms": 0}]})
+    send(answer(tasks[2]["key"], "corrected"))
+    assert not later(0.2), "an answer was corrected between two looks"
+    send({"answers": [{"id": "taken-back", "item": tasks[3]["key"], "retracts": "answer-3", "age_ms": 0}]})
     assert not later(2 * QUIET_SECONDS), "the last answer was taken back"
-    send(answer(tasks[3]["key"], "again"))
+    send(answer(tasks[3]["key"], "answer-again"))
     assert not ended()
     assert later(QUIET_SECONDS)

@@ -13,13 +13,14 @@ from click.testing import CliRunner
 
 from pipeline.config import Config, dump_config, parse_config
 from pipeline.errors import UserError
+from pipeline.learning.round_schedule import questions_of_rounds
 from pipeline.models.predictor import Predictor
 from pipeline.run.run_folder import RunFolder
 from pipeline.run.workspace import open_workspace
 from stages.cli import main
 from stages.collect.next_round import ask
 from stages.rounds import run as stage
-from stages.rounds.schedule import questions_of, questions_of_rounds
+from stages.rounds.schedule import questions_of
 
 
 @pytest.mark.parametrize(

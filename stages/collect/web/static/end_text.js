@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 
 export function allAnswered(session, count) {
   const next = session.continues
-    ? ["Leave this page open: the next questions appear here as soon as the model was trained on your answers."]
+    ? ["Leave this page open: further questions appear here when the model was trained on your answers."]
     : session.alone
       ? ["Close this page, press Ctrl-C in the terminal, and continue with ", element("code", { textContent: session.next_step }), "."]
       : ["You can close this page."];
@@ -19,6 +19,6 @@ export function nothingFree(wait) {
 // A command that goes on by itself does not serve its page while it trains.
 export function noConnection(session, error) {
   if (error.status) return ["Waiting for the server", [[`Error of the server: ${error.message}; this page tries again automatically.`]]];
-  if (session.continues) return ["The model is training", [["The next questions appear here as soon as they are chosen; leave this page open. If nothing happens, see whether the command still runs in the terminal."]]];
+  if (session.continues) return ["The model is training", [["Further questions appear here when it has finished; leave this page open. The command in the terminal says how far it is."]]];
   return ["No connection", [["The next questions cannot be loaded; this page tries again automatically."]]];
 }
