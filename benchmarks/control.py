@@ -2,7 +2,7 @@
 
     python -m benchmarks.control                          CartPole (oracle, 10 % mistakes) and Pendulum, beside the true reward
     python -m benchmarks.control --strategies             uniform, disagreement and entropy
-    python -m benchmarks.control --imitation PYTHON       `imitation` on the same tasks; PYTHON is an interpreter that has it
+    python -m benchmarks.control --imitation PYTHON       `imitation` on Pendulum; PYTHON is an interpreter that has it
 
 Exits with 1 if CartPole reaches less than 90 % of the return learned from the true reward with as many steps, or Pendulum
 less than 60 % of its improvement over random actions.
@@ -141,37 +141,32 @@ def print_table(table: pd.DataFrame) -> None:
 
 
 def imitation(python: str, seeds: Sequence[int]) -> None:
-    """`imitation`'s preference comparisons with the settings of this project's configurations."""
-    script = Path(__file__).with_name("imitation_baseline.py")
-    for task in ("pendulum", "cartpole"):
-        config = load_settings(ControlConfig, ROOT / "configs" / f"{task}.yaml", [])
-        found: list[float] = []
-        for seed in seeds:
-            given = {
-                "environment": config.environment.id,
-                "n_envs": config.environment.n_envs,
-                "seed": seed,
-                "steps": config.agent.steps,
-                "comparisons": config.collect.count,
-                "rounds": config.rounds.count,
-                "segment_length": config.collect.segment_length,
-                "episodes": config.evaluation.episodes,
-                "gamma": config.agent.gamma,
-                "lr": config.agent.lr,
-                "settings": config.agent.settings,
-            }
-            environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
-            done = subprocess.run(
-                [python, str(script), json.dumps(given)], capture_output=True, text=True, env=environment, check=False
-            )
-            if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                click.echo(f"imitation, {task}, seed {seed}: {reason}")
-                continue
-            found.append(json.loads(done.stdout.strip().splitlines()[-1])["true_return"])
-            click.echo(f"imitation, {task}, seed {seed}: true return {found[-1]:.1f}")
-        if found:
-            click.echo(f"imitation, {task}: {interval(pd.Series(found))}, {len(found)} seeds")
+    """`imitation`'s preference comparisons on Pendulum, with as many comparisons and steps.
+
+    Its fragments have one length and lie within an episode, so that all of CartPole's have the same return.
+    """
+    script, found = Path(__file__).with_name("imitation_baseline.py"), list[float]()
+    config = load_settings(ControlConfig, ROOT / "configs" / "pendulum.yaml", [])
+    for seed in seeds:
+        given = {
+            "environment": config.environment.id,
+            "n_envs": config.environment.n_envs,
+            "seed": seed,
+            "steps": config.agent.steps,
+            "comparisons": config.collect.count,
+            "segment_length": config.collect.segment_length,
+            "episodes": config.evaluation.episodes,
+        }
+        environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+        command = [python, str(script), json.dumps(given)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            click.echo(f"imitation, seed {seed}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            continue
+        found.append(json.loads(done.stdout.strip().splitlines()[-1])["true_return"])
+        click.echo(f"imitation, seed {seed}: true return {found[-1]:.1f}")
+    if found:
+        click.echo(f"imitation, Pendulum: {interval(pd.Series(found))}, {len(found)} seeds")
 
 
 @click.command()

@@ -16,11 +16,15 @@ import numpy as np
 def train(task: dict[str, Any]) -> float:
     """The true return after learning from simulated comparisons of a perfectly rational teacher.
 
+    Reward network, its training, the agent and the number of iterations are those of the example in imitation's
+    documentation of preference comparisons (version 1.0), with the 60 iterations that it advises.
+
     Args:
-        task: environment, n_envs, seed, steps, comparisons, rounds, segment_length, episodes, gamma, lr, settings.
+        task: environment, n_envs, seed, steps, comparisons, segment_length, episodes.
     """
     from imitation.algorithms import preference_comparisons as pc
-    from imitation.rewards.reward_nets import BasicRewardNet, NormalizedRewardNet, RewardEnsemble
+    from imitation.policies.base import FeedForward32Policy, NormalizeFeaturesExtractor
+    from imitation.rewards.reward_nets import BasicRewardNet
     from imitation.util.networks import RunningNorm
     from imitation.util.util import make_vec_env
     from stable_baselines3 import PPO
@@ -28,33 +32,35 @@ def train(task: dict[str, Any]) -> float:
 
     random = np.random.default_rng(task["seed"])
     envs = make_vec_env(task["environment"], rng=random, n_envs=task["n_envs"])
-    spaces = (envs.observation_space, envs.action_space)
-    members = [
-        NormalizedRewardNet(BasicRewardNet(*spaces, hid_sizes=(64, 64), normalize_input_layer=RunningNorm), RunningNorm)
-        for _ in range(3)
-    ]
-    ensemble = RewardEnsemble(*spaces, members)
-    preferences = pc.PreferenceModel(ensemble)
-    trainer = pc.EnsembleTrainer(
-        preferences, pc.CrossEntropyRewardLoss(), rng=random, epochs=10, batch_size=32, minibatch_size=32
+    reward = BasicRewardNet(envs.observation_space, envs.action_space, normalize_input_layer=RunningNorm)
+    agent = PPO(
+        FeedForward32Policy,
+        envs,
+        seed=task["seed"],
+        n_steps=2048 // task["n_envs"],
+        clip_range=0.1,
+        ent_coef=0.01,
+        gae_lambda=0.95,
+        n_epochs=10,
+        gamma=0.97,
+        learning_rate=2e-3,
+        policy_kwargs={
+            "features_extractor_class": NormalizeFeaturesExtractor,
+            "features_extractor_kwargs": {"normalize_class": RunningNorm},
+        },
     )
-    fragmenter = pc.ActiveSelectionFragmenter(
-        preference_model=preferences,
-        base_fragmenter=pc.RandomFragmenter(rng=random, warning_threshold=0),
-        fragment_sample_factor=10,
-    )
-    agent = PPO("MlpPolicy", envs, gamma=task["gamma"], learning_rate=task["lr"], seed=task["seed"], **task["settings"])
+    trainer = pc.BasicRewardTrainer(pc.PreferenceModel(reward), pc.CrossEntropyRewardLoss(), rng=random, epochs=10)
     learner = pc.PreferenceComparisons(
-        pc.AgentTrainer(agent, ensemble, envs, rng=random, exploration_frac=0.05),
-        ensemble,
-        num_iterations=task["rounds"],
-        fragmenter=fragmenter,
+        pc.AgentTrainer(agent, reward, envs, rng=random, exploration_frac=0.05),
+        reward,
+        num_iterations=60,
+        fragmenter=pc.RandomFragmenter(rng=random, warning_threshold=0),
         preference_gatherer=pc.SyntheticGatherer(temperature=0.0, rng=random),
         reward_trainer=trainer,
         fragment_length=task["segment_length"],
-        initial_comparison_frac=1 / task["rounds"],
+        initial_comparison_frac=0.1,
         initial_epoch_multiplier=4,
-        query_schedule="constant",
+        query_schedule="hyperbolic",
         allow_variable_horizon=True,
     )
     learner.train(total_timesteps=task["steps"], total_comparisons=task["comparisons"])

@@ -84,10 +84,12 @@ def learn_from_preferences(
     store = RunFolder(config).open_store()
     refuse_other_settings(config, store, folder)
     folder.begin()
-    learner = PreferenceLearner(config)
-    with folder.checkpoints(inputs, "round", start(config.runtime)) as checkpoints:
+    learner, runtime = PreferenceLearner(config), start(config.runtime)
+    checkpoints = folder.checkpoints(inputs, "round", runtime)
+    with folder.metrics(inputs, runtime) as metrics, checkpoints:
         if saved := checkpoints.latest():
             learner.restore(saved)
+            metrics.resume(learner.rows)
         if learner.next_round < 0:
             learner.pretrain()
             checkpoints.offer(0, learner.state)
@@ -97,6 +99,7 @@ def learn_from_preferences(
             learner.use(fitted)
             learner.learn(len(counts))
             learner.rows.append(row_of(config, learner, store, fitted))
+            metrics.add(**learner.rows[-1])
             write_rounds(config.runs / config.name, pd.DataFrame(learner.rows))
             learner.next_round = number + 1
             checkpoints.offer(number + 1, learner.state)
@@ -105,7 +108,9 @@ def learn_from_preferences(
         write_rounds(config.runs / config.name, pd.DataFrame(learner.rows))
     outputs = ["rounds.csv", *learner.save(folder.path)]
     learner.trainer.close()
-    return finish(folder, inputs, outputs, learner)
+    result = finish(folder, inputs, outputs, learner)
+    checkpoints.clear()
+    return result
 
 
 def refuse_other_settings(config: ControlConfig, store: FeedbackStore, folder: StageFolder) -> None:
@@ -177,15 +182,18 @@ def learn_from_true_reward(config: ControlConfig, announce: Announce) -> dict[st
     if folder.is_current(inputs):
         return RunFolder(config).read("true_reward", "result.json")
     folder.begin()
-    learner = PreferenceLearner(config, learned=False)
-    with folder.checkpoints(inputs, "round", start(config.runtime)) as checkpoints:
+    learner, runtime = PreferenceLearner(config, learned=False), start(config.runtime)
+    checkpoints = folder.checkpoints(inputs, "round", runtime)
+    with folder.metrics(inputs, runtime) as metrics, checkpoints:
         if saved := checkpoints.latest():
             learner.restore(saved)
+            metrics.resume(learner.rows)
         if learner.next_round < 0:
             learner.pretrain()
         for number in range(learner.next_round, rounds):
             learner.learn(rounds)
             learner.rows.append(learner.measure())
+            metrics.add(**learner.rows[-1])
             learner.next_round = number + 1
             checkpoints.offer(number + 1, learner.state)
             checkpoints.write()
@@ -193,6 +201,7 @@ def learn_from_true_reward(config: ControlConfig, announce: Announce) -> dict[st
     outputs = ["rounds.csv", *learner.save(folder.path)]
     learner.trainer.close()
     result = finish(folder, inputs, outputs, learner)
+    checkpoints.clear()
     announce(f"seed {config.seed}, learning from the true reward: true return {result['true_return']:.1f}")
     return result
 

@@ -51,9 +51,14 @@ def run_seeds(config: ControlConfig, seeds: int, announce: Callable[[str], objec
     results: dict[int, dict[str, Any]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         started = {pool.submit(run_silently, one): one.seed for one in configs}
-        for done in as_completed(started):
-            results[started[done]] = done.result()
-            announce(line(started[done], results[started[done]]))
+        try:
+            for done in as_completed(started):
+                results[started[done]] = done.result()
+                announce(line(started[done], results[started[done]]))
+        except BaseException:  # Ctrl-C, SIGTERM or a seed's error: the others' finished rounds are saved
+            for process in list(pool._processes.values()):
+                process.kill()
+            raise
     rows = [{"seed": one.seed, "name": one.name, **results[one.seed]} for one in configs]
     folder = config.runs / config.name / "rounds"
     write_atomically(folder / "seeds.csv", pd.DataFrame(rows).to_csv(index=False).encode())

@@ -125,19 +125,22 @@ def test_the_headline_is_relative_to_random_actions(learned: float, attained: fl
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # on a busy machine: it starts three commands with two processes each
 def test_several_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
-    """The command is killed once: its processes end by themselves, and the same command goes on."""
+    """Stopped, and then killed, its processes end with it, and the same command goes on."""
     path = configuration(tmp_path)
     command_line = [sys.executable, "-m", "stages.cli", "rounds", "--config", str(path), "--seeds", "2"]
-    process = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "runs" / "small-s1" / "rounds" / "rounds.csv").is_file():
-        assert process.poll() is None, "it ended too early"
-        time.sleep(0.005)
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=60)
-    assert not alive
+    first, second = (tmp_path / "runs" / "small-s1" / name for name in ("rounds/config.yaml", "rounds/rounds.csv"))
+    for number, happened, code in ((signal.SIGTERM, first, 143), (signal.SIGKILL, second, -signal.SIGKILL)):
+        process = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not happened.is_file():
+            assert process.poll() is None, "it ended too early"
+            time.sleep(0.005)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.wait(60) == code
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        assert not alive
     done = subprocess.run(command_line, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert "±" in done.stdout
@@ -153,6 +156,7 @@ def test_several_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_killed_run_ends_with_the_same_table(finished: Path, tmp_path: Path) -> None:
     """SIGKILL as soon as round 0 is saved, and again while round 1 is asked about."""
     path = configuration(tmp_path)

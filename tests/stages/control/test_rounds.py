@@ -61,6 +61,10 @@ def test_every_answer_is_a_stored_row(finished: ControlConfig) -> None:
     table = rows(finished)
     assert table["answers"].tolist() == [6, 12]
     assert table["steps"].tolist() == [256, 384]
+    page = (Path(__file__).resolve().parents[3] / "docs" / "control.md").read_text(encoding="utf-8")
+    assert [name for name in table if f"`{name}`" not in page] == []
+    metrics = pd.read_csv(finished.runs / finished.name / "rounds" / "metrics.csv")
+    assert metrics["true_return"].tolist() == pytest.approx(table["true_return"].tolist())
 
 
 def test_the_true_reward_gets_as_many_steps(finished: ControlConfig) -> None:
