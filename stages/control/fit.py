@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +66,15 @@ def read_judgments(config: ControlConfig, store: FeedbackStore, folder: Path, nu
     clips = sorted({clip for one in asked for clip in one})
     place_of = {clip: place for place, clip in enumerate(clips)}
     rows = torch.tensor([[place_of[clip] for clip in one] for one in asked])
-    heldout = torch.tensor([_share(frame["id"].iloc[place]) < config.reward.heldout_fraction for place in kept])
+    heldout = torch.tensor([_share(one) < config.reward.heldout_fraction for one in asked])
     if heldout.all():
         heldout[0] = False
     return SegmentJudgments(load_segments(clips, folder), clips, rows, answer[torch.from_numpy(kept)], heldout)
 
 
-def _share(identity: str) -> float:
-    """A number in 0..1 that depends on nothing but a judgment's id."""
-    return int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16) / 2**32
+def _share(clips: Sequence[str]) -> float:
+    """A number in 0..1 that depends on nothing but the clips asked about: not on the run's name, or the sides' order."""
+    return int(hashlib.sha256(" ".join(sorted(clips)).encode()).hexdigest()[:8], 16) / 2**32
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,12 +86,12 @@ def test_a_finished_run_is_up_to_date(finished: ControlConfig, monkeypatch: pyte
 def test_an_interrupted_round_ends_with_the_same_bits(
     finished: ControlConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
 ) -> None:
-    """Interrupted in round 1: before and after its answers are stored, and after its state is."""
+    """Interrupted in round 1: before and after its answers are stored, and after its state is. The name has no effect."""
     from pipeline.run.checkpoints import Checkpoints
     from stages.control import run as stage
     from stages.control.learner import PreferenceLearner
 
-    config = small_task(tmp_path, baseline={"true_reward": False})
+    config = small_task(tmp_path, name="other", baseline={"true_reward": False})
     owner: Any = {"_write": Checkpoints, "learn": PreferenceLearner}.get(stop, stage)
     original, calls = getattr(owner, stop), []
 
