@@ -51,6 +51,8 @@ class Trainer:
             adapter=adapter,
         )
         self.agent = self.kind.build(self.env, config.agent, seed_number(config.seed, ControlStream.AGENT))
+        if not (self.agent.verbose or self.agent.tensorboard_log):
+            keep_no_log(self.agent)
 
     @property
     def steps(self) -> int:
@@ -124,6 +126,13 @@ class Trainer:
 
     def close(self) -> None:
         self.env.close()
+
+
+def keep_no_log(agent: Any) -> None:
+    """Give an agent a logger without outputs: stable-baselines3's own makes a temporary folder and never removes it."""
+    from stable_baselines3.common.logger import Logger
+
+    agent.set_logger(Logger(folder=None, output_formats=[]))
 
 
 def random_actions(space: Any, count: int, random: np.random.Generator) -> np.ndarray:

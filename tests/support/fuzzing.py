@@ -46,10 +46,12 @@ def reset_peak(process: int | str = "self") -> None:
 
 @contextmanager
 def bounded(seconds: float = MAX_SECONDS, memory: int = MAX_BYTES) -> Iterator[None]:
-    """What is done inside takes at most so long, and at most so many bytes more than there were."""
+    """What is done inside takes at most so many seconds of processor time, which other work on the machine does not
+    change, and at most so many bytes more than there were.
+    """
     reset_peak()
-    before, started = resident_bytes(), time.monotonic()
+    before, started = resident_bytes(), time.process_time()
     yield
-    took, grown = time.monotonic() - started, peak_bytes() - before
-    assert took < seconds, f"took {took:.1f} s"
+    took, grown = time.process_time() - started, peak_bytes() - before
+    assert took < seconds, f"took {took:.1f} s of processor time"
     assert grown < memory, f"took {grown / 2**20:.0f} MiB"

@@ -45,7 +45,11 @@ def rows(config: ControlConfig) -> pd.DataFrame:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> ControlConfig:
     """A finished run."""
     config = small_task(tmp_path_factory.mktemp("control"))
-    run(config)
+    temporary = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(temporary))
+        run(config)
+    assert not list(temporary.iterdir()), "stable-baselines3 would leave a folder there"
     return config
 
 
