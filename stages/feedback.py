@@ -7,9 +7,6 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
-from feedback_store import agreement
 from feedback_store.csv_store.line import line_of, unguarded
 from feedback_store.exchange import label_studio, label_studio_export, plain_csv, trl
 from feedback_store.exchange.common import Names, utf8_text
@@ -20,7 +17,8 @@ from pipeline.config import Config
 from pipeline.data.gold_labels import class_names, read_gold_labels
 from pipeline.data.image_table import ImageTable, read_images
 from pipeline.errors import UserError
-from pipeline.learning.person_seconds import TIMES_COLUMNS, person_seconds, times_json, times_text
+from pipeline.learning.person_seconds import person_seconds
+from pipeline.learning.quality_tables import report_quality
 from pipeline.run import next_command
 from pipeline.run.atomic_files import printable, write_atomically
 from pipeline.run.run_folder import RunFolder
@@ -196,13 +194,4 @@ def stats(config: Config, fast_ms: int, csv_file: Path | None, json_file: Path |
     if not len(quality.questions):
         raise UserError(f"{store.location}: no judgments; run `{next_command.make('collect')}` first")
     seconds = person_seconds([store.comparisons(), store.per_image_judgments()], len(classes))
-    if csv_file:
-        times = pd.DataFrame([row for one in seconds for row in one.by_kind()], columns=list(TIMES_COLUMNS))
-        tables = {"questions": quality.questions, "annotators": quality.annotators, "response_times": times}
-        for name, frame in tables.items():
-            text = plain_csv.guarded_frame(frame).to_csv(index=False)
-            write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), text.encode())
-    if json_file:
-        everything = agreement.as_json(quality) | {"response_times": times_json(seconds)}
-        write_atomically(json_file, (json.dumps(everything, indent=2) + "\n").encode())
-    return f"{agreement.as_text(quality)}\n\n{times_text(seconds)}"
+    return report_quality(quality, seconds, csv_file, json_file)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
-
-from feedback_store import agreement
 from feedback_store.csv_store.line import line_of
-from feedback_store.exchange import plain_csv
 from feedback_store.records import SIDES
 from pipeline.errors import UserError
-from pipeline.learning.person_seconds import TIMES_COLUMNS, person_seconds, times_json, times_text
+from pipeline.learning.person_seconds import person_seconds
+from pipeline.learning.quality_tables import report_quality
 from pipeline.run import next_command
 from pipeline.run.atomic_files import write_atomically
 from pipeline.run.extension import StageFunctions
@@ -90,16 +87,7 @@ def stats(
     run = _with_judgments(config)
     quality = run.store.quality({}, fast_ms)
     seconds = person_seconds([run.store.comparisons(), run.store.per_image_judgments()], 1)
-    if csv_file:
-        times = pd.DataFrame([row for one in seconds for row in one.by_kind()], columns=list(TIMES_COLUMNS))
-        tables = {"questions": quality.questions, "annotators": quality.annotators, "response_times": times}
-        for name, frame in tables.items():
-            text = plain_csv.guarded_frame(frame).to_csv(index=False)
-            write_atomically(csv_file.with_name(f"{csv_file.stem}.{name}.csv"), text.encode())
-    if json_file:
-        everything = agreement.as_json(quality) | {"response_times": times_json(seconds)}
-        write_atomically(json_file, (json.dumps(everything, indent=2) + "\n").encode())
-    return f"{agreement.as_text(quality)}\n\n{times_text(seconds)}"
+    return report_quality(quality, seconds, csv_file, json_file)
 
 
 def _with_judgments(config: TextConfig) -> TextRun:
