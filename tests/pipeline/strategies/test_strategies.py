@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.kinds import kinds
 from pipeline.strategies import Candidates, strategies
 from pipeline.strategies.base import filled
-from pipeline.strategies.herding import herd
+from pipeline.strategies.herding import herd, kernel_rank
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
 from tests.support.plane import UNIFORM, candidates, chosen, sampled
 
@@ -79,10 +79,13 @@ def test_images_that_were_judged_are_not_asked_about_again() -> None:
 
 
 def test_expected_gain_without_a_model() -> None:
-    """Every image counts 1: one of the largest cluster, the middle of the second, then the image that is alone."""
+    """Every image counts 1: the middle of the denser cluster, one of the wider one, then the image that is alone.
+
+    The kernel's width is the usual squared distance to the nearest image, as if each question was to stand for few.
+    """
     first, second, third = chosen("expected_gain", 3, candidates())
-    assert first in (0, 1, 2, 3)
-    assert (second, third) == (4, 7)
+    assert second in (0, 1, 2, 3)
+    assert (first, third) == (4, 7)
     assert chosen("expected_gain", 2, candidates(judged=(0,))) == [4, 7]
 
 
@@ -95,11 +98,36 @@ def test_expected_gain_by_hand() -> None:
     """
     x = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
     nothing, every = np.empty((0, 1), dtype=np.float32), np.ones(3, dtype=bool)
-    assert herd(x, nothing, np.ones(3), every, 3) == [1, 2, 0]
-    assert herd(x, nothing, np.array([9.0, 1.0, 1.0]), every, 1) == [0]
-    assert herd(x, x[1:2], np.array([9.0, 1.0, 1.0]), every, 1) == [0]  # 9 * 0.054 against 0.199
-    assert herd(x, x[1:2], np.array([3.0, 1.0, 1.0]), every, 1) == [2]  # 3 * 0.054 against 0.199
-    assert herd(x, nothing, np.ones(3), np.array([True, False, True]), 3) == [0, 2]
+    assert herd(x, nothing, np.ones(3), every, 3, 2) == [1, 2, 0]
+    assert herd(x, nothing, np.array([9.0, 1.0, 1.0]), every, 1, 2) == [0]
+    assert herd(x, x[1:2], np.array([9.0, 1.0, 1.0]), every, 1, 2) == [0]  # 9 * 0.054 against 0.199
+    assert herd(x, x[1:2], np.array([3.0, 1.0, 1.0]), every, 1, 2) == [2]  # 3 * 0.054 against 0.199
+    assert herd(x, nothing, np.ones(3), np.array([True, False, True]), 3, 2) == [0, 2]
+    assert herd(x, x[1:2], np.ones(3), every, 1, 1) == [2]
+
+
+def test_the_more_is_judged_the_narrower_the_kernel() -> None:
+    """5,000 images: with 25 judged 100 per judged one, at most 10; with 500 ten, of which half; with 2,500 two."""
+    assert [kernel_rank(5000, judged) for judged in (0, 25, 500, 1000, 2500, 9000)] == [10, 10, 5, 2, 1, 1]
+    assert kernel_rank(2, 1) == 1
+
+
+def test_doubt_counts_by_its_square() -> None:
+    """One image whose likeliest classes differ by 0.1 is worth 0.9^2 = 0.81; far from it, six images that are alike, of
+    difference 0.5, are worth 6 (1 - 0.5)^2 = 1.5, but three of them 0.75 (without the square 1.5 against 0.9).
+    """
+    for alike, the_alike_first in ((6, True), (3, False)):
+        p = torch.tensor([[0.75, 0.25]] * alike + [[0.55, 0.45]])
+        x = np.array([[0.0]] * alike + [[100.0]], dtype=np.float32)
+        given = Candidates(
+            torch.arange(alike + 1),
+            p.log(),
+            torch.Generator().manual_seed(0),
+            predicted=p.log(),
+            represent=lambda x=x: x,
+        )
+        asked = chosen("expected_gain", 1, given)[0]
+        assert (asked < alike) == the_alike_first
 
 
 def test_where_the_model_is_sure_nothing_is_gained() -> None:
