@@ -120,6 +120,15 @@ class JudgmentKind(ABC):
             UserError: too few images or classes for this kind.
         """
 
+    def arrange(self, rows: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
+        """`count` questions about some of the images that a query strategy ranked, for kinds that show several at once.
+
+        Args:
+            rows: [R] row numbers, the most valuable first, perhaps more than fit.
+            log_policy: [N, C] log-probabilities of the current policy.
+        """
+        return self.draw(torch.unique(rows[: count * self.images_compared]), count, log_policy, random)
+
     def query_each(self, rows: Tensor) -> Queries | None:
         """One query about each row [Q], in order; None if the kind has to draw labels."""
         return None

@@ -19,7 +19,7 @@ from feedback_store.schemas.grid import GRID, MARKED, TILE_ANSWERS, UNMARKED
 from pipeline.config.collect import CollectConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds.base import Columns, JudgmentKind
-from pipeline.kinds.grid_pages import draw_pages
+from pipeline.kinds.grid_pages import draw_pages, fill_pages
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
 from pipeline.kinds.question_screen import KeyHelp, Screen, ScreenSettings
@@ -145,6 +145,16 @@ class Grid(JudgmentKind):
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         rows, labels = draw_pages(pool, count, self.rows_per_question, log_policy, random)
         return Queries(self.name, rows, labels[:, None])
+
+    def arrange(self, rows: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
+        tiles = self.rows_per_question
+        pages, labels, left = fill_pages(rows, count, tiles, log_policy, random)
+        if missing := count - len(pages):
+            rest = torch.unique(left[: missing * tiles]) if len(left) >= tiles else torch.unique(rows)
+            drawn = self.draw(rest, missing, log_policy, random)
+            pages = torch.cat([pages, drawn.rows]) if len(pages) else drawn.rows
+            labels = torch.cat([labels, drawn.labels[:, 0]])
+        return Queries(self.name, pages, labels[:, None])
 
     def with_gold_tiles(self, queries: Queries, gold: GoldLabels, share: float, random: torch.Generator) -> Queries:
         """Replace that share of every page, at least one image; half of these are of the page's class, if there are."""

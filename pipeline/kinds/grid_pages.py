@@ -9,6 +9,50 @@ LOW, HIGH = 0.25, 0.9  # a page teaches most where the policy is neither lost no
 TIE = 1e-6  # smaller differences of log-probabilities are decided at random
 
 
+def fill_pages(
+    rows: Tensor, count: int, tiles: int, log_policy: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Up to `count` pages [Q, tiles], each of the images of one most likely class that come first among ranked ones.
+
+    Images go to the page of their class one after the other; a page is asked about when it is full. Images of a
+    probability outside of 0.25 to 0.9 are passed over.
+
+    Args:
+        rows: [R] row numbers, the most valuable first; an image counts where it is first named.
+        log_policy: [N, C].
+
+    Returns:
+        the pages, the class of each [Q], and the row numbers that are on none, the most valuable first.
+    """
+    noise = torch.rand(log_policy[rows].shape, generator=random, dtype=torch.float64) * TIE
+    best, label = (log_policy[rows].double() + noise).max(-1)
+    informative = (best.exp() >= LOW) & (best.exp() <= HIGH)
+    seen: set[int] = set()
+    pages: list[list[int]] = []
+    classes: list[int] = []
+    filling: dict[int, list[int]] = {}
+    left: list[int] = []
+    for row, number, fits in zip(rows.tolist(), label.tolist(), informative.tolist(), strict=True):
+        if row in seen:
+            continue
+        seen.add(row)
+        if not fits or len(pages) == count:
+            left.append(row)
+            continue
+        page = filling.setdefault(number, [])
+        page.append(row)
+        if len(page) == tiles:
+            pages.append(filling.pop(number))
+            classes.append(number)
+    unasked = {row for page in filling.values() for row in page} | set(left)
+    mixed = [[page[place] for place in torch.randperm(tiles, generator=random).tolist()] for page in pages]
+    return (
+        torch.tensor(mixed, dtype=torch.long).view(-1, tiles),
+        torch.tensor(classes, dtype=torch.long),
+        torch.tensor([row for row in dict.fromkeys(rows.tolist()) if row in unasked], dtype=torch.long),
+    )
+
+
 def draw_pages(
     pool: Tensor, count: int, tiles: int, log_policy: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:

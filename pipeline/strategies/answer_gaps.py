@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.config import RewardConfig
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_of
+from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
 from pipeline.strategies.coverage import typical_rows
 
 TIMES_DRAWN = 10  # as many questions are drawn as are asked
@@ -27,18 +27,18 @@ class ByGap:
         self.large = large
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_of(kind, count)
         if candidates.predicted is None:
-            return about(kind, typical_rows(candidates, wanted), candidates)
+            return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
         left = candidates.fresh()
         if kind.rows_per_question > 1:  # images of pages, whose class is not known yet
             first, second = candidates.predicted[left].topk(2, dim=-1).values.unbind(-1)
             rows = left[torch.argsort(first - second, descending=self.large, stable=True)]
-            return about(kind, filled(rows[:wanted], wanted, candidates), candidates)
+            wanted = images_ranked(kind, count)
+            return about(kind, filled(rows[:wanted], wanted, candidates), count, candidates)
         each = kind.query_each(left)
         if each is not None:  # one question about each image
             rows = left[self._order(kind, each, candidates.predicted)][:count]
-            return about(kind, filled(rows, count, candidates), candidates)
+            return about(kind, filled(rows, count, candidates), count, candidates)
         drawn = distinct(kind.draw(left, TIMES_DRAWN * count, candidates.log_policy, candidates.random))
         order = self._order(kind, drawn, candidates.predicted)
         return drawn.pick(order[torch.arange(count) % len(order)])

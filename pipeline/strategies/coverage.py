@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_of, seed_of
+from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked, seed_of
 
 MANY = 20_000  # images from which clusters are found in minibatches
 MAX_CLUSTERS = 500
@@ -20,7 +20,7 @@ class Typical:
     """The image nearest to the centre of each cluster; clusters without a judged image first, the largest first."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        return about(kind, typical_rows(candidates, images_of(kind, count)), candidates)
+        return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
 
 
 def typical_rows(candidates: Candidates, count: int) -> Tensor:
@@ -61,9 +61,9 @@ class KCenter:
     """The image farthest from all that were judged or chosen, again and again (B-Pref's feed type 3)."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_of(kind, count)
+        wanted = images_ranked(kind, count)
         rows = k_center(candidates, candidates.fresh(), wanted)
-        return about(kind, filled(rows, wanted, candidates), candidates)
+        return about(kind, filled(rows, wanted, candidates), count, candidates)
 
 
 def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:

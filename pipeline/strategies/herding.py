@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_of
+from pipeline.strategies.base import Candidates, about, filled, images_ranked
 from pipeline.strategies.uncertainty import margin
 
 SAMPLE = 5000  # images of a larger pool among which the gain is computed and the questions are chosen
@@ -34,9 +34,9 @@ class ExpectedGain:
     """Images in the order of their expected gain, each given those before it; all questions of a kind take equally long."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_of(kind, count)
+        wanted = images_ranked(kind, count)
         rows = expected_gain_rows(candidates, wanted)
-        return about(kind, filled(rows, wanted, candidates), candidates)
+        return about(kind, filled(rows, wanted, candidates), count, candidates)
 
 
 def expected_gain_rows(candidates: Candidates, count: int) -> Tensor:

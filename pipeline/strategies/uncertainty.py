@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
 from pipeline.learning.laplace import log_mean_probability
-from pipeline.strategies.base import Candidates, about, filled, images_of
+from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
 from pipeline.strategies.coverage import k_center, typical_rows
 
 Score = Callable[[Candidates], Tensor]
@@ -53,11 +53,11 @@ class MostUncertain:
         self.score, self.spread = score, spread
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_of(kind, count)
         if candidates.predicted is None:
-            return about(kind, typical_rows(candidates, wanted), candidates)
+            return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
+        wanted = images_ranked(kind, count)
         left = candidates.fresh()
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
         best = left[order[: MORE * wanted if self.spread else wanted]]
         rows = k_center(candidates, best, wanted) if self.spread else best
-        return about(kind, filled(rows, wanted, candidates), candidates)
+        return about(kind, filled(rows, wanted, candidates), count, candidates)

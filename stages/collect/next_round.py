@@ -10,7 +10,7 @@ import torch
 from feedback_store.audit import is_audit
 from feedback_store.records import NO_ANSWER, Judgment
 from feedback_store.store import FeedbackStore
-from pipeline.kinds import kinds
+from pipeline.kinds import Queries, kinds
 from pipeline.models.policy import log_policy
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
@@ -40,15 +40,11 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         represent=lambda: features_of(ws),
         **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
     )
-    names = ws.config.rounds.questions or [settings.question]
-    choices = [kinds.get(name).configured(settings) for name in names]
-    kind = choices[0] if len(choices) == 1 else most_informative(choices, candidates)
-    wanted = -(-(count - len(audits)) // kind.rows_per_question)
     answers: list[Judgment] = []
-    if wanted:
-        queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
+    if wanted := count - len(audits):
+        queries = questions(ws, candidates, wanted)
         if settings.gold_fraction:
-            queries = with_gold(ws, kind, queries, store, number)
+            queries = with_gold(ws, kinds.get(queries.kind).configured(settings), queries, store, number)
         answers = list(teacher.answers(queries, number))
     if audits:
         audited = teacher.answers(audit_queries(audits), number, audit=True)
@@ -56,6 +52,19 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     if ws.runtime.is_main:
         store.append(answers)
     ws.runtime.wait()
+
+
+def questions(ws: Workspace, candidates: Candidates, count: int) -> Queries:
+    """What a round asks: the strategy's choice, of the kind that tells most per second if there are several.
+
+    Args:
+        count: rows of answers; the last page may have more.
+    """
+    settings = ws.config.collect
+    strategy = strategies.get(settings.strategy)
+    choices = [kinds.get(name).configured(settings) for name in ws.config.rounds.questions or [settings.question]]
+    plans = [(kind, strategy.choose(kind, -(-count // kind.rows_per_question), candidates)) for kind in choices]
+    return most_informative(plans, candidates) if len(plans) > 1 else plans[0][1]
 
 
 def round_audits(store: FeedbackStore, split: AuditSplit, number: int, count: int, fraction: float) -> list[int]:

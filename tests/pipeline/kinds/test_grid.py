@@ -11,7 +11,7 @@ from pipeline.config.collect import CollectConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds import Queries, ScreenSettings, Simulation, TeacherParameters, kinds
 from pipeline.kinds.grid import Grid
-from pipeline.kinds.grid_pages import draw_pages
+from pipeline.kinds.grid_pages import draw_pages, fill_pages
 
 SETTINGS = ScreenSettings(("ant", "bee"), 5)
 
@@ -68,6 +68,35 @@ def test_a_larger_count_appends_pages_and_a_small_pool_is_one_page() -> None:
 def test_a_policy_that_knows_nothing_does_not_put_everything_under_one_class() -> None:
     labels = draw_pages(torch.arange(600), 20, 10, torch.zeros(600, 4).log_softmax(-1), random())[1]
     assert (labels.bincount(minlength=4) >= 3).all()
+
+
+def test_pages_are_filled_in_the_order_of_the_ranking() -> None:
+    """Images 0 to 5 are ants by 0.8, 6 to 11 bees; 12 is too sure, and 2 is named twice. Bees fill the first page of three
+    (6, 7, 8), ants the second (0, 2, 1); 9 and 3 are on pages that are not full."""
+    log_p = policy(*[0.8] * 6, *[0.2] * 6, 0.97)
+    ranked = torch.tensor([6, 0, 12, 2, 7, 2, 8, 9, 1, 3])
+    pages, labels, left = fill_pages(ranked, 5, 3, log_p, random())
+    assert [sorted(page) for page in pages.tolist()] == [[6, 7, 8], [0, 1, 2]]
+    assert labels.tolist() == [1, 0]
+    assert left.tolist() == [12, 9, 3]
+    pages, labels, left = fill_pages(ranked, 1, 3, log_p, random())
+    assert (len(pages), labels.tolist(), left.tolist()) == (1, [1], [0, 12, 2, 9, 1, 3])
+
+
+def test_too_few_images_of_one_class_fill_a_page_with_others() -> None:
+    """Two pages of three: ants 0, 1, 2 fill one; for the other one bee and two that are too sure are left."""
+    log_p = policy(0.8, 0.8, 0.8, 0.2, 0.97, 0.98)
+    queries = Grid(3).arrange(torch.arange(6), 2, log_p, random())
+    assert sorted(queries.rows[0].tolist()) == [0, 1, 2]
+    assert sorted(queries.rows[1].tolist()) == [3, 4, 5]
+    assert Grid(24).arrange(torch.arange(6), 2, log_p, random()).rows.shape == (2, 6)
+
+
+def test_pages_of_a_policy_that_knows_nothing_have_the_best_images() -> None:
+    """No class is likelier than 0.25: the first six of twelve ranked images are on the two pages."""
+    log_p = torch.zeros(12, 10).log_softmax(-1)
+    queries = Grid(3).arrange(torch.arange(11, -1, -1), 2, log_p, random())
+    assert sorted(queries.rows.flatten().tolist()) == [6, 7, 8, 9, 10, 11]
 
 
 def test_settings_say_how_many_tiles() -> None:

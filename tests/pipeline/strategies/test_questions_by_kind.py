@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +50,23 @@ def test_pages_of_chosen_images(name: str) -> None:
     assert len(set(page.rows[0].tolist())) == 6
 
 
+@pytest.mark.parametrize("name", ["margin", "entropy", "near_tie", "k_center", "expected_gain"])
+def test_a_page_has_the_best_images_of_one_class(name: str) -> None:
+    """Every other image is of the other class, and the first are the least sure: a page of six has no image of both."""
+    p = torch.linspace(0.6, 0.8, 24)
+    log_p = torch.stack([p, 1 - p], 1).log()
+    log_p[1::2] = log_p[1::2].flip(1)
+    x = np.arange(24, dtype=np.float32)[:, None]
+    random = torch.Generator().manual_seed(0)
+    given = Candidates(torch.arange(24), log_p, random, predicted=log_p, represent=lambda: x)
+    page = strategies.get(name).choose(Grid(6), 1, given)
+    assert len({row % 2 for row in page.rows[0].tolist()}) == 1
+    if name in ("margin", "entropy", "near_tie"):
+        first = page.rows[0].min().item()
+        assert sorted(page.rows[0].tolist()) == list(range(first, first + 12, 2))
+        assert first in (0, 1)
+
+
 def test_information_per_second_by_hand() -> None:
     """Twelve images of two classes, all at 1/2: a name has ln 2 nats in 2^0.62 s; a page of 12, 6 of them marked, has
     12 ln 2 in 1.5 + 12 * 0.35 + 6 * 0.7 = 9.9 s."""
@@ -56,9 +74,11 @@ def test_information_per_second_by_hand() -> None:
     given = Candidates(torch.arange(12), half, torch.Generator().manual_seed(0), predicted=half)
     label, page = kinds.get("label"), Grid(12)
     seconds = label.usual_seconds(2)
-    found = information_per_second(label, torch.arange(12), given)
-    assert found == pytest.approx(math.log(2) / seconds, rel=1e-5)
-    assert information_per_second(page, torch.arange(12), given) == pytest.approx(12 * math.log(2) / 9.9, rel=1e-5)
+    names = label.query_each(torch.arange(12))
+    assert names is not None
+    assert information_per_second(label, names, given) == pytest.approx(math.log(2) / seconds, rel=1e-5)
+    one_page = Queries("grid", torch.arange(12)[None], torch.zeros(1, 1, dtype=torch.long))
+    assert information_per_second(page, one_page, given) == pytest.approx(12 * math.log(2) / 9.9, rel=1e-5)
 
 
 def test_names_while_nothing_is_known_and_pages_later() -> None:
@@ -69,7 +89,8 @@ def test_names_while_nothing_is_known_and_pages_later() -> None:
     chosen_kinds = []
     for log_p in (nothing, half):
         given = Candidates(torch.arange(24), log_p, torch.Generator().manual_seed(0), predicted=log_p)
-        chosen_kinds.append(most_informative([kinds.get("label"), Grid(12)], given).name)
+        plans = [(kind, strategies.get("margin").choose(kind, 2, given)) for kind in (kinds.get("label"), Grid(12))]
+        chosen_kinds.append(most_informative(plans, given).kind)
     assert chosen_kinds == ["label", "grid"]
 
 
