@@ -1,6 +1,7 @@
 """Judgment kinds: one module per kind, in one registry. CONTRIBUTING.md shows how to add one."""
 
-from pipeline.kinds.base import Columns, JudgmentKind, kinds, likelihoods, register_kind, unregister_kind
+from pipeline.kinds.base import JudgmentKind, kinds, likelihoods, register_kind, unregister_kind
+from pipeline.kinds.columns import Columns
 from pipeline.kinds.comparison import Comparison, ImageComparison
 from pipeline.kinds.grid import Grid
 from pipeline.kinds.label import Label

@@ -16,7 +16,8 @@ from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.errors import UserError
 from pipeline.kinds import probabilities as p
-from pipeline.kinds.base import COMPARISON_SECONDS, Columns, JudgmentKind
+from pipeline.kinds.base import COMPARISON_SECONDS, JudgmentKind
+from pipeline.kinds.columns import Columns
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.probabilities import TIE, A, B
 from pipeline.kinds.queries import Queries, draw_classes, spread_over

@@ -18,8 +18,9 @@ from feedback_store.schemas.base import Subject
 from feedback_store.schemas.grid import GRID, MARKED, TILE_ANSWERS, UNMARKED
 from pipeline.config.collect import CollectConfig
 from pipeline.data.gold_labels import GoldLabels
-from pipeline.kinds.base import Columns, JudgmentKind
-from pipeline.kinds.grid_pages import draw_pages, fill_pages
+from pipeline.kinds.base import JudgmentKind
+from pipeline.kinds.columns import Columns
+from pipeline.kinds.grid_pages import draw_pages, fill_pages, informative
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries
 from pipeline.kinds.question_screen import KeyHelp, Screen, ScreenSettings
@@ -145,6 +146,9 @@ class Grid(JudgmentKind):
     def draw(self, pool: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         rows, labels = draw_pages(pool, count, self.rows_per_question, log_policy, random)
         return Queries(self.name, rows, labels[:, None])
+
+    def suited(self, log_policy: Tensor) -> Tensor | None:
+        return informative(log_policy)
 
     def arrange(self, rows: Tensor, count: int, log_policy: Tensor, random: torch.Generator) -> Queries:
         tiles = self.rows_per_question

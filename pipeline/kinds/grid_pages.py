@@ -9,6 +9,12 @@ LOW, HIGH = 0.25, 0.9  # a page teaches most where the policy is neither lost no
 TIE = 1e-6  # smaller differences of log-probabilities are decided at random
 
 
+def informative(log_policy: Tensor) -> Tensor:
+    """[N] whether the likeliest class of an image has a probability of 0.25 to 0.9."""
+    best = log_policy.double().max(-1).values.exp()
+    return (best >= LOW) & (best <= HIGH)
+
+
 def fill_pages(
     rows: Tensor, count: int, tiles: int, log_policy: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -25,14 +31,13 @@ def fill_pages(
         the pages, the class of each [Q], and the row numbers that are on none, the most valuable first.
     """
     noise = torch.rand(log_policy[rows].shape, generator=random, dtype=torch.float64) * TIE
-    best, label = (log_policy[rows].double() + noise).max(-1)
-    informative = (best.exp() >= LOW) & (best.exp() <= HIGH)
+    label = (log_policy[rows].double() + noise).argmax(-1)
     seen: set[int] = set()
     pages: list[list[int]] = []
     classes: list[int] = []
     filling: dict[int, list[int]] = {}
     left: list[int] = []
-    for row, number, fits in zip(rows.tolist(), label.tolist(), informative.tolist(), strict=True):
+    for row, number, fits in zip(rows.tolist(), label.tolist(), informative(log_policy[rows]).tolist(), strict=True):
         if row in seen:
             continue
         seen.add(row)
@@ -80,10 +85,9 @@ def draw_pages(
 def _one_round(pool: Tensor, tiles: int, log_p: Tensor, random: torch.Generator) -> list[tuple[int, Tensor]]:
     """Pages with every place of the pool, each once: class and places [tiles]; the last may repeat some."""
     noise = torch.rand(log_p.shape, generator=random, dtype=torch.float64) * TIE
-    best, label = (log_p + noise).max(-1)
-    informative = (best.exp() >= LOW) & (best.exp() <= HIGH)
+    label, fits = (log_p + noise).argmax(-1), informative(log_p)
     order = torch.randperm(len(pool), generator=random)
-    order = order[(~informative[order]).long().argsort(stable=True)]  # the informative ones first
+    order = order[(~fits[order]).long().argsort(stable=True)]  # the informative ones first
     pages: list[tuple[int, Tensor]] = []
     left: dict[int, Tensor] = {}
     for number in torch.unique(label).tolist():
@@ -95,7 +99,7 @@ def _one_round(pool: Tensor, tiles: int, log_p: Tensor, random: torch.Generator)
     pages += _from_left_over(left, tiles, log_p, len(pool))
     shuffled = [pages[n] for n in torch.randperm(len(pages), generator=random).tolist()]
     shuffled = [(number, page[torch.randperm(tiles, generator=random)]) for number, page in shuffled]
-    return sorted(shuffled, key=lambda page: -int(informative[page[1]].sum()))
+    return sorted(shuffled, key=lambda page: -int(fits[page[1]].sum()))
 
 
 def _from_left_over(left: dict[int, Tensor], tiles: int, log_p: Tensor, places: int) -> list[tuple[int, Tensor]]:

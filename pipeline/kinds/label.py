@@ -12,7 +12,8 @@ from torch import Tensor
 from feedback_store.schemas.base import Subject
 from feedback_store.schemas.per_image import LABEL
 from pipeline.kinds import probabilities as p
-from pipeline.kinds.base import Columns, JudgmentKind
+from pipeline.kinds.base import JudgmentKind
+from pipeline.kinds.columns import Columns
 from pipeline.kinds.likelihood import Likelihood
 from pipeline.kinds.queries import Queries, spread_over
 from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings

@@ -14,7 +14,8 @@ from feedback_store.schemas.base import Subject
 from feedback_store.schemas.per_image import RATING
 from pipeline.config import RewardConfig
 from pipeline.kinds import probabilities as p
-from pipeline.kinds.base import Columns, JudgmentKind
+from pipeline.kinds.base import JudgmentKind
+from pipeline.kinds.columns import Columns
 from pipeline.kinds.likelihood import Likelihood, no_or_yes
 from pipeline.kinds.queries import Queries, draw_classes, spread_over
 from pipeline.kinds.question_screen import Choice, KeyHelp, Screen, ScreenSettings

@@ -15,7 +15,8 @@ from feedback_store.schemas.per_image import VERDICT
 from pipeline.config import RewardConfig
 from pipeline.data.gold_labels import GoldLabels
 from pipeline.kinds import probabilities as p
-from pipeline.kinds.base import Columns, JudgmentKind
+from pipeline.kinds.base import JudgmentKind
+from pipeline.kinds.columns import Columns
 from pipeline.kinds.likelihood import Likelihood, no_or_yes
 from pipeline.kinds.probabilities import NO, YES
 from pipeline.kinds.queries import Queries, draw_classes, spread_over

@@ -27,20 +27,21 @@ class ByGap:
         self.large = large
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        if candidates.predicted is None:
+        if (predicted := candidates.predicted) is None:
             return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
+        candidates = candidates.suited_to(kind, count)
         left = candidates.fresh()
         if kind.rows_per_question > 1:  # images of pages, whose class is not known yet
-            first, second = candidates.predicted[left].topk(2, dim=-1).values.unbind(-1)
+            first, second = predicted[left].topk(2, dim=-1).values.unbind(-1)
             rows = left[torch.argsort(first - second, descending=self.large, stable=True)]
             wanted = images_ranked(kind, count)
             return about(kind, filled(rows[:wanted], wanted, candidates), count, candidates)
         each = kind.query_each(left)
         if each is not None:  # one question about each image
-            rows = left[self._order(kind, each, candidates.predicted)][:count]
+            rows = left[self._order(kind, each, predicted)][:count]
             return about(kind, filled(rows, count, candidates), count, candidates)
         drawn = distinct(kind.draw(left, TIMES_DRAWN * count, candidates.log_policy, candidates.random))
-        order = self._order(kind, drawn, candidates.predicted)
+        order = self._order(kind, drawn, predicted)
         return drawn.pick(order[torch.arange(count) % len(order)])
 
     def _order(self, kind: JudgmentKind, queries: Queries, utilities: Tensor) -> Tensor:

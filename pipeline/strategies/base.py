@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,6 +61,18 @@ class Candidates:
     def log_mean(self) -> Tensor:
         """The reward model's log-probabilities [N, C]; the policy's before the first one."""
         return self.log_policy if self.predicted is None else self.predicted
+
+    def suited_to(self, kind: JudgmentKind, count: int) -> Candidates:
+        """The same with only those images in the pool that suit `count` questions of a kind; themselves if these are few."""
+        suited = kind.suited(self.log_policy)
+        if suited is None:
+            return self
+        pool = self.pool[suited[self.pool]]
+        if int((~torch.isin(pool, self.judged)).sum()) < images_of(kind, count):
+            return self
+        other = copy.copy(self)  # which keeps features and samples that are known already
+        object.__setattr__(other, "pool", pool)
+        return other
 
     def fresh(self) -> Tensor:
         """The part of the pool that was not judged; all of it once everything was."""

@@ -61,7 +61,7 @@ class KCenter:
     """The image farthest from all that were judged or chosen, again and again (B-Pref's feed type 3)."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_ranked(kind, count)
+        candidates, wanted = candidates.suited_to(kind, count), images_ranked(kind, count)
         rows = k_center(candidates, candidates.fresh(), wanted)
         return about(kind, filled(rows, wanted, candidates), count, candidates)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_ranked
+from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
 from pipeline.strategies.uncertainty import margin
 
 SAMPLE = 5000  # images of a larger pool among which the gain is computed and the questions are chosen
@@ -34,13 +34,17 @@ class ExpectedGain:
     """Images in the order of their expected gain, each given those before it; all questions of a kind take equally long."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        wanted = images_ranked(kind, count)
-        rows = expected_gain_rows(candidates, wanted)
+        candidates, wanted = candidates.suited_to(kind, count), images_ranked(kind, count)
+        rows = expected_gain_rows(candidates, wanted, images_of(kind, count))
         return about(kind, filled(rows, wanted, candidates), count, candidates)
 
 
-def expected_gain_rows(candidates: Candidates, count: int) -> Tensor:
-    """Up to `count` row numbers of images that were not judged, the most valuable first."""
+def expected_gain_rows(candidates: Candidates, count: int, asked: int) -> Tensor:
+    """Up to `count` row numbers of images that were not judged, the most valuable first.
+
+    Args:
+        asked: how many of them are asked about.
+    """
     pool, fresh = candidates.pool, candidates.fresh()
     size = min(max(SAMPLE, 2 * count), MAX_SAMPLE)
     if len(pool) > size:
@@ -52,7 +56,7 @@ def expected_gain_rows(candidates: Candidates, count: int) -> Tensor:
     if candidates.predicted is not None:
         weight = (1 + margin(candidates)[pool].double().numpy()) ** SHARPNESS
     open_ = torch.isin(pool, fresh).numpy()
-    chosen = herd(x, judged, weight, open_, count, kernel_rank(len(pool), len(judged) + count))
+    chosen = herd(x, judged, weight, open_, count, kernel_rank(len(pool), len(judged) + asked))
     return pool[torch.tensor(chosen, dtype=torch.long)]
 
 

@@ -55,7 +55,7 @@ class MostUncertain:
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
         if candidates.predicted is None:
             return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
-        wanted = images_ranked(kind, count)
+        candidates, wanted = candidates.suited_to(kind, count), images_ranked(kind, count)
         left = candidates.fresh()
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
         best = left[order[: MORE * wanted if self.spread else wanted]]

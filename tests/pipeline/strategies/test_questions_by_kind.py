@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,27 @@ def test_a_page_has_the_best_images_of_one_class(name: str) -> None:
         first = page.rows[0].min().item()
         assert sorted(page.rows[0].tolist()) == list(range(first, first + 12, 2))
         assert first in (0, 1)
+
+
+def test_pages_have_images_of_which_the_policy_is_neither_sure_nor_lost() -> None:
+    """Six images of twelve have a probability of 0.6; the others 0.95, or 0.2 of five classes. A page of seven takes any."""
+    log_p = torch.full((12, 5), 0.2)
+    log_p[:6] = torch.tensor([0.6, 0.1, 0.1, 0.1, 0.1])
+    log_p[9:] = torch.tensor([0.95, 0.02, 0.01, 0.01, 0.01])
+    log_p = log_p.log()
+    x = np.arange(12, dtype=np.float32)[:, None]
+    for tiles, suited in ((6, 6), (7, 12)):
+        random = torch.Generator().manual_seed(0)
+        given = Candidates(torch.arange(12), log_p, random, predicted=log_p, represent=lambda: x)
+        assert len(given.features) == 12
+        assert given.suited_to(Grid(tiles), 1).pool.tolist() == list(range(suited))
+        assert given.suited_to(kinds.get("label"), 1) is given
+        for name in ("margin", "expected_gain", "k_center", "near_tie"):
+            page = strategies.get(name).choose(Grid(tiles), 1, given).rows[0].tolist()
+            assert len(set(page)) == tiles
+            assert tiles == 7 or set(page) == set(range(6)), name
+    judged = replace(given, judged=torch.tensor([0]))
+    assert judged.suited_to(Grid(6), 1).pool.tolist() == list(range(12)), "five that were not judged are too few"
 
 
 def test_information_per_second_by_hand() -> None:
