@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.config import RewardConfig
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
+from pipeline.strategies.base import Candidates, about, images_of, images_ranked
 from pipeline.strategies.coverage import typical_rows
 
 TIMES_DRAWN = 10  # as many questions are drawn as are asked
@@ -34,12 +34,11 @@ class ByGap:
         if kind.rows_per_question > 1:  # images of pages, whose class is not known yet
             first, second = predicted[left].topk(2, dim=-1).values.unbind(-1)
             rows = left[torch.argsort(first - second, descending=self.large, stable=True)]
-            wanted = images_ranked(kind, count)
-            return about(kind, filled(rows[:wanted], wanted, candidates), count, candidates)
+            return about(kind, rows[: images_ranked(kind, count)], count, candidates)
         each = kind.query_each(left)
         if each is not None:  # one question about each image
             rows = left[self._order(kind, each, predicted)][:count]
-            return about(kind, filled(rows, count, candidates), count, candidates)
+            return about(kind, rows, count, candidates)
         drawn = distinct(kind.draw(left, TIMES_DRAWN * count, candidates.log_policy, candidates.random))
         order = self._order(kind, drawn, predicted)
         return drawn.pick(order[torch.arange(count) % len(order)])

@@ -104,8 +104,10 @@ def images_ranked(kind: JudgmentKind, count: int) -> int:
 def about(kind: JudgmentKind, rows: Tensor, count: int, candidates: Candidates) -> Queries:
     """`count` questions about rows [R], the most valuable first; where the kind asks about labels, the policy draws them.
 
-    A kind that shows a page of images arranges them in pages, and one that compares images pairs them.
+    A kind that shows a page of images arranges them in pages, and one that compares images pairs them. If the rows are too
+    few, other images join them, those first that were not judged.
     """
+    rows = filled(rows, max(len(rows), images_of(kind, count)), candidates)
     if kind.images_compared * kind.rows_per_question > 1:
         return kind.arrange(rows, count, candidates.log_policy, candidates.random)
     queries = kind.query_each(rows)

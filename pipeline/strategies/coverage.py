@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked, seed_of
+from pipeline.strategies.base import Candidates, about, images_of, images_ranked, seed_of
 
 MANY = 20_000  # images from which clusters are found in minibatches
 MAX_CLUSTERS = 500
@@ -61,9 +61,9 @@ class KCenter:
     """The image farthest from all that were judged or chosen, again and again (B-Pref's feed type 3)."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        candidates, wanted = candidates.suited_to(kind, count), images_ranked(kind, count)
-        rows = k_center(candidates, candidates.fresh(), wanted)
-        return about(kind, filled(rows, wanted, candidates), count, candidates)
+        candidates = candidates.suited_to(kind, count)
+        rows = k_center(candidates, candidates.fresh(), images_ranked(kind, count))
+        return about(kind, rows, count, candidates)
 
 
 def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:

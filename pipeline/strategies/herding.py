@@ -34,9 +34,9 @@ class ExpectedGain:
     """Images in the order of their expected gain, each given those before it; all questions of a kind take equally long."""
 
     def choose(self, kind: JudgmentKind, count: int, candidates: Candidates) -> Queries:
-        candidates, wanted = candidates.suited_to(kind, count), images_ranked(kind, count)
-        rows = expected_gain_rows(candidates, wanted, images_of(kind, count))
-        return about(kind, filled(rows, wanted, candidates), count, candidates)
+        candidates = candidates.suited_to(kind, count)
+        rows = expected_gain_rows(candidates, images_ranked(kind, count), images_of(kind, count))
+        return about(kind, rows, count, candidates)
 
 
 def expected_gain_rows(candidates: Candidates, count: int, asked: int) -> Tensor:

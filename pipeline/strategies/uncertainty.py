@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
 from pipeline.learning.laplace import log_mean_probability
-from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
+from pipeline.strategies.base import Candidates, about, images_of, images_ranked
 from pipeline.strategies.coverage import k_center, typical_rows
 
 Score = Callable[[Candidates], Tensor]
@@ -60,4 +60,4 @@ class MostUncertain:
         order = torch.argsort(self.score(candidates)[left], descending=True, stable=True)
         best = left[order[: MORE * wanted if self.spread else wanted]]
         rows = k_center(candidates, best, wanted) if self.spread else best
-        return about(kind, filled(rows, wanted, candidates), count, candidates)
+        return about(kind, rows, count, candidates)

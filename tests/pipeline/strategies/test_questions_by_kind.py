@@ -68,6 +68,20 @@ def test_a_page_has_the_best_images_of_one_class(name: str) -> None:
         assert first in (0, 1)
 
 
+@pytest.mark.parametrize("name", ["margin", "k_center", "expected_gain", "near_tie"])
+def test_pages_do_not_repeat_images_while_others_are_left(name: str) -> None:
+    """Eight of twenty images were judged. Two pages of six show the twelve others, whose classes alternate."""
+    p = torch.linspace(0.6, 0.8, 20)
+    log_p = torch.stack([p, 1 - p], 1).log()
+    log_p[1::2] = log_p[1::2].flip(1)
+    x = np.arange(20, dtype=np.float32)[:, None]
+    judged = torch.arange(0, 16, 2)
+    random = torch.Generator().manual_seed(0)
+    given = Candidates(torch.arange(20), log_p, random, judged=judged, predicted=log_p, represent=lambda: x)
+    pages = strategies.get(name).choose(Grid(6), 2, given)
+    assert sorted(pages.rows.flatten().tolist()) == sorted(set(range(20)) - set(judged.tolist()))
+
+
 def test_pages_have_images_of_which_the_policy_is_neither_sure_nor_lost() -> None:
     """Six images of twelve have a probability of 0.6; the others 0.95, or 0.2 of five classes. A page of seven takes any."""
     log_p = torch.full((12, 5), 0.2)
