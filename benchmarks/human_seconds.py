@@ -62,7 +62,7 @@ class Task:
     batches: tuple[int, ...]
     overrides: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
-    pages: tuple[int, ...] = (24, 24, 48, 96, 192, 384, 384, 768, 768)
+    pages: tuple[int, ...] = (48, 48, 96, 192, 384, 384, 768, 768)
 
 
 @dataclass(frozen=True)
