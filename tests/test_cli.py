@@ -26,8 +26,9 @@ def test_what_a_run_leaves(workplace: Path) -> None:
     assert 0 <= summary["reward"]["heldout_accuracy"] <= 1
     assert 0 <= summary["reward"]["argmax_accuracy"] <= 1
     policy = summary["policy"]
-    assert policy["J_ref"] < policy["J"] <= policy["J_star"]
-    assert 0 < policy["attained"] <= 1
+    rounding = 1e-9  # the policy may be the optimum itself
+    assert policy["J_ref"] < policy["J"] <= policy["J_star"] + rounding
+    assert 0 < policy["attained"] <= 1 + rounding
     assert policy["attained_heldout"] is not None
     assert policy["kl"] > 0
     assert summary["judgments"] == 60
