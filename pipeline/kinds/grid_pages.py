@@ -30,32 +30,23 @@ def fill_pages(
     Returns:
         the pages, the class of each [Q], and the row numbers that are on none, the most valuable first.
     """
-    noise = torch.rand(log_policy[rows].shape, generator=random, dtype=torch.float64) * TIE
-    label = (log_policy[rows].double() + noise).argmax(-1)
-    seen: set[int] = set()
-    pages: list[list[int]] = []
-    classes: list[int] = []
+    ranked = torch.tensor(list(dict.fromkeys(rows.tolist())), dtype=torch.long)
+    log_p = log_policy[ranked].double()
+    label = (log_p + torch.rand(log_p.shape, generator=random, dtype=torch.float64) * TIE).argmax(-1)
     filling: dict[int, list[int]] = {}
-    left: list[int] = []
-    for row, number, fits in zip(rows.tolist(), label.tolist(), informative(log_policy[rows]).tolist(), strict=True):
-        if row in seen:
-            continue
-        seen.add(row)
-        if not fits or len(pages) == count:
-            left.append(row)
-            continue
+    pages: list[Tensor] = []
+    classes: list[int] = []
+    fits = informative(log_p)
+    for row, number in zip(ranked[fits].tolist(), label[fits].tolist(), strict=True):
+        if len(pages) == count:
+            break
         page = filling.setdefault(number, [])
         page.append(row)
         if len(page) == tiles:
-            pages.append(filling.pop(number))
+            pages.append(torch.tensor(filling.pop(number))[torch.randperm(tiles, generator=random)])
             classes.append(number)
-    unasked = {row for page in filling.values() for row in page} | set(left)
-    mixed = [[page[place] for place in torch.randperm(tiles, generator=random).tolist()] for page in pages]
-    return (
-        torch.tensor(mixed, dtype=torch.long).view(-1, tiles),
-        torch.tensor(classes, dtype=torch.long),
-        torch.tensor([row for row in dict.fromkeys(rows.tolist()) if row in unasked], dtype=torch.long),
-    )
+    shown = torch.stack(pages) if pages else ranked.new_empty(0, tiles)
+    return shown, torch.tensor(classes, dtype=torch.long), ranked[~torch.isin(ranked, shown)]
 
 
 def draw_pages(

@@ -78,6 +78,9 @@ def gaussian(r: Tensor, levels: int, *, offset: Tensor, log_gain: Tensor, log_si
     return -0.5 * error.square() - log_sigma - 0.5 * math.log(2 * math.pi)
 
 
+ETA_PRIOR = 10.0  # eta ~ Beta(10, 1), with mean 10 / 11
+
+
 def unreliable(log_p: Tensor, log_eta: Tensor, log_not: Tensor, otherwise: Tensor) -> Tensor:
     """log of eta P + (1 - eta) Q, [M, K] (Crowd-BT, Chen et al. 2013).
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from pipeline.config import RewardConfig
 from pipeline.kinds import JudgmentKind, Queries
 from pipeline.kinds.likelihood import Likelihood
-from pipeline.kinds.probabilities import unreliable
+from pipeline.kinds.probabilities import ETA_PRIOR, unreliable
 from pipeline.strategies.answer_gaps import answer_log_p
 from pipeline.strategies.base import Candidates
 from pipeline.strategies.uncertainty import entropy_of
 
 DRAWS = 32  # of the images' classes
-RELIABILITY = 10 / 11  # the prior mean of a person's eta (docs/method.md 1)
+RELIABILITY = ETA_PRIOR / (ETA_PRIOR + 1)  # the prior mean of a person's eta
 SURE = 30.0  # nats between the class of an image and the others, if it is known
 
 

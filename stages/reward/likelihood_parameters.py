@@ -16,8 +16,6 @@ from pipeline.kinds import probabilities as p
 from pipeline.kinds.comparison import PAIR_LIKELIHOOD, DavidsonParameters
 from stages.reward.judgment_set import JudgmentSet
 
-ETA_PRIOR = 10.0  # eta ~ Beta(10, 1), with mean 10 / 11
-
 
 class AnnotatorParameters(nn.Module):
     """logit_eta: [annotators] logit of the probability of answering as the model."""
@@ -25,7 +23,7 @@ class AnnotatorParameters(nn.Module):
     def __init__(self, annotators: int, learned: bool) -> None:
         super().__init__()
         # Everyone starts at the prior's mean, 10 / 11.
-        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(ETA_PRIOR)), requires_grad=learned)
+        self.logit_eta = nn.Parameter(torch.full((annotators,), math.log(p.ETA_PRIOR)), requires_grad=learned)
 
 
 class LikelihoodParameters(nn.Module):
@@ -96,7 +94,7 @@ class LikelihoodParameters(nn.Module):
 
     def log_prior(self) -> Tensor:
         """log density of Beta(10, 1) at every annotator's eta, if learned, and of all error rates, up to a constant."""
-        total = (ETA_PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
+        total = (p.ETA_PRIOR - 1) * logsigmoid(self.logit_eta).sum() if self.reliability else torch.zeros(())
         for name, errors in self.errors.items():
             total = total + self._likelihoods[name].log_prior(errors)
         return total
