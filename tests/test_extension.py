@@ -85,6 +85,7 @@ def read(folder: Path, name: str) -> str:
     return (folder / "runs" / "extended" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_a_judgment_kind_and_a_query_strategy(tmp_path: Path, page: Any) -> None:
     """Which two of four labels fit best, asked about the images the reference is least certain of; the page is the kind's own."""
     install(tmp_path / "site", "best_two", "judgment_kinds", "best_two", "KIND")

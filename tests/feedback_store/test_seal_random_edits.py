@@ -70,6 +70,7 @@ def refusal(store: CsvFeedbackStore) -> str | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::feedback_store.errors.FeedbackWarning")
 def test_random_edits_are_named_or_change_no_record(store: CsvFeedbackStore) -> None:
     """Each is refused with the file and the line, or every record is as it was stored."""

@@ -18,6 +18,7 @@ def test_importing_prints_nothing_and_imports_no_torch() -> None:
     assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
 
 
+@pytest.mark.long
 def test_using_every_name_prints_nothing() -> None:
     code = "import pipeline; [getattr(pipeline, name) for name in pipeline.__all__]"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -27,7 +27,7 @@ def run(config: Config, *stages: str) -> dict[str, Any]:
     return summary
 
 
-@pytest.fixture(params=["comparison", "label"])
+@pytest.fixture(params=[pytest.param("comparison", marks=pytest.mark.long), "label"])
 def config(
     image_folder: Callable[..., Path],
     tmp_path: Path,

@@ -134,7 +134,7 @@ def test_many_classes_are_searched_by_name(page: Any, place: Any, live: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(6, marks=pytest.mark.long), 24, pytest.param(60, marks=pytest.mark.long)]
+    "count", [6, pytest.param(24, marks=pytest.mark.long), pytest.param(60, marks=pytest.mark.long)]
 )
 def test_wide_phone_dark_and_large_text(count: int, page: Any, place: Any, live: Any, pictures: Path) -> None:
     draw_many(pictures, 80)

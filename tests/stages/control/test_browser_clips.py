@@ -143,6 +143,7 @@ def test_twenty_comparisons_by_keyboard_alone(page: Any, place: Any, live: Any) 
     )
 
 
+@pytest.mark.long
 def test_replay_speed_and_held_keys(page: Any, place: Any, live: Any) -> None:
     """Space plays from the start, - and + change the speed, and a key that is held down answers one question."""
     server = live(place(count=4))

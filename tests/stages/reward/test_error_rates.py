@@ -50,7 +50,7 @@ def shares(judgments: JudgmentSet, truth: np.ndarray) -> tuple[list[float], list
     return missed, [float((answer[right & (who == n)] == MARK).mean()) for n in range(2)]
 
 
-@pytest.mark.parametrize("seed", [116, 117])
+@pytest.mark.parametrize("seed", [116, pytest.param(117, marks=pytest.mark.long)])
 def test_rates_are_found_within_three_points(seed: int) -> None:
     judgments, problem, truth = planted(seed)
     folds = folds_by_image(judgments, FOLDS, torch.Generator().manual_seed(seed))

@@ -191,6 +191,7 @@ def test_people_are_not_asked_in_rounds(config: Config) -> None:
         stage.run(parse_config(tree, "test"), 2, lambda _: None, ask)
 
 
+@pytest.mark.long
 def test_a_reward_model_at_chance_does_not_end_the_rounds(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its card refuses `make ppo`; the next round may know more."""
     refused = Mock(side_effect=UserError("the reward model is no better than chance"))

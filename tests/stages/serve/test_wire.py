@@ -156,6 +156,7 @@ def test_who_never_reads_answers_is_closed(live: Server) -> None:
     assert httpx.get(f"{server.address}/healthz").status_code == 200
 
 
+@pytest.mark.long
 def test_who_does_not_read_makes_room_for_others(live: Server) -> None:
     server = live(read_seconds=3600, connections=3)
     ask = b"GET /static/serve.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
