@@ -137,6 +137,7 @@ class Learner:
             baseline=self.config.baseline,
             values=both[:, classes].contiguous() if self.critic else None,
             temperature=self.config.temperature,
+            sampled=self.config.estimator != "expected",
         )
 
     def weights(self) -> dict[str, Tensor]:

@@ -16,6 +16,21 @@ from pipeline.learning.surrogate import clipped_ratio, log_clip_range, sampled_s
 
 
 @dataclass(frozen=True, eq=False)
+class Samples:
+    """A sampled class of each image.
+
+    Attributes:
+        actions: [B], sampled from pi_old^(1/temperature).
+        importance: [B], pi_old / the policy that sampled, of the action: 1 at temperature 1.
+        returns: [B], penalised reward of the action: what a critic learns to predict.
+    """
+
+    actions: Tensor
+    importance: Tensor
+    returns: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Minibatch:
     """What the loss of one step is computed from: a whole minibatch, on one device.
 
@@ -24,8 +39,7 @@ class Minibatch:
         log_old: [b, C] log pi of the policy that made the rollout.
         log_ref: [b, C] log pi of the frozen reference.
         reward: [b, C] r~ of every class.
-        actions: [b] sampled classes.
-        importance: [b] pi_old / the policy that sampled, of the actions: 1 at temperature 1.
+        samples: of estimators that sample, else None.
         baseline: [b, 1] what is subtracted from the penalised reward; None: its exact expectation.
         log_labelled: [m] log pi(y|x) of labelled images (PPO-ptx); None without PPO-ptx.
     """
@@ -34,8 +48,7 @@ class Minibatch:
     log_old: Tensor
     log_ref: Tensor
     reward: Tensor
-    actions: Tensor
-    importance: Tensor
+    samples: Samples | None
     baseline: Tensor | None
     log_labelled: Tensor | None
 
@@ -61,11 +74,13 @@ def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
     if config.estimator == "expected":
         gain = expected_surrogate(new, old, advantage, config.clip)
     else:
-        new_a, old_a, advantage_a = (of.gather(-1, batch.actions[:, None])[:, 0] for of in (new, old, advantage))
+        assert batch.samples is not None
+        actions, importance = batch.samples.actions, batch.samples.importance
+        new_a, old_a, advantage_a = (of.gather(-1, actions[:, None])[:, 0] for of in (new, old, advantage))
         if config.surrogate == "score":
-            gain = batch.importance * score_function(new_a, advantage_a)
+            gain = importance * score_function(new_a, advantage_a)
         else:
-            gain = batch.importance * sampled_surrogate(new_a, old_a, advantage_a, config.clip)
+            gain = importance * sampled_surrogate(new_a, old_a, advantage_a, config.clip)
 
     if config.entropy_bonus:
         gain = gain + config.entropy_bonus * entropy(new)
@@ -73,28 +88,6 @@ def ppo_loss(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
     if batch.log_labelled is not None:
         loss = loss - config.ptx * (batch.log_labelled.sum() / len(batch))
     return loss
-
-
-def logits_gradient(batch: Minibatch, config: PPOConfig, beta: float) -> Tensor:
-    """Gradient [b, C] of `ppo_loss` with respect to the logits, in closed form, for `estimator: expected` without PPO-ptx.
-
-    The gradient of the surrogate with respect to pi_new(a) is A(a), or 0 where it is clipped; the softmax subtracts its
-    mean under pi_new. A linear head needs nothing else (METHOD 4).
-    """
-    new, old = batch.log_new, batch.log_old
-    log_pi = new if config.penalty == "current" else old
-    penalised = penalised_reward(log_pi, batch.log_ref, batch.reward, beta)
-    advantage = penalised - exact_baseline(log_pi, penalised)
-    if config.clip is not None:
-        lowest, highest = log_clip_range(config.clip)
-        log_ratio = new - old
-        clipped = torch.where(advantage > 0, log_ratio > highest, log_ratio < lowest)
-        advantage = advantage.masked_fill(clipped, 0.0)
-    p = new.exp()
-    gain = p * (advantage - (p * advantage).sum(-1, keepdim=True))
-    if config.entropy_bonus:
-        gain = gain - config.entropy_bonus * p * (new + entropy(new)[:, None])
-    return gain * (-1 / len(batch))
 
 
 def penalised_reward(log_pi: Tensor, log_ref: Tensor, reward: Tensor, beta: float) -> Tensor:

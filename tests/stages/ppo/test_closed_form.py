@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -14,9 +14,11 @@ from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.learning.environment import Inputs
 from pipeline.run.runtime import generator
+from stages.ppo.head_steps import HeadSteps
 from stages.ppo.learner import Learner
-from stages.ppo.loss import logits_gradient, ppo_loss
-from stages.ppo.rollout import make_rollout
+from stages.ppo.loss import Minibatch, ppo_loss
+from stages.ppo.network_steps import NetworkSteps
+from stages.ppo.rollout import Rollout, make_rollout
 from stages.ppo.update import update
 
 BETA = 0.7
@@ -33,27 +35,46 @@ def problem() -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("penalty", ["current", "old"])
 @pytest.mark.parametrize("clip", [None, 0.2])
 @pytest.mark.parametrize("entropy_bonus", [0.0, 0.05])
-def test_closed_form_for_logits(
+def test_closed_form_of_a_head(
     problem: tuple[Tensor, Tensor, Tensor],
     given: Callable[[Tensor], Inputs],
+    make_learner: Callable[..., Learner],
     penalty: Literal["current", "old"],
     clip: float | None,
     entropy_bonus: float,
 ) -> None:
-    """`logits_gradient` is autograd's gradient of the loss, far enough from the old policy that some classes are clipped."""
-    logits, log_ref, reward = problem
-    config = PPOConfig(penalty=penalty, clip=clip, entropy_bonus=entropy_bonus)
-    log_old = torch.log_softmax(logits.detach() + 0.4 * torch.randn(6, 4, generator=generator(2)).double(), -1)
-    rollout = make_rollout(given(reward), log_old, log_ref, reward, beta=BETA, random=generator(1))
-    log_new = torch.log_softmax(logits, -1)
-    batch = rollout.minibatch(torch.arange(6), log_new)
-    expected = torch.autograd.grad(ppo_loss(batch, config, BETA), logits)[0]
-    closed = logits_gradient(replace(batch, log_new=log_new.detach()), config, BETA)
-    assert closed.numpy() == pytest.approx(expected.numpy(), abs=1e-12)
+    """Autograd's gradients and measurements, far enough from the old policy that some classes are clipped."""
+    logits, log_ref, reward = (of.detach().float() for of in problem)
+    head = torch.nn.Linear(4, 4)
+    config = PPOConfig(beta=BETA, penalty=penalty, clip=clip, entropy_bonus=entropy_bonus)
+    log_old = torch.log_softmax(head(logits).detach() + 0.4 * torch.randn(6, 4, generator=generator(2)), -1)
+    learner = make_learner(head, 6, config)
+    rollout = make_rollout(given(logits), log_old, log_ref, reward, beta=BETA, random=generator(1), sampled=False)
+    positions, share = torch.tensor([4, 0, 1, 5, 2]), learner.runtime.share(5)
+    closed, plain = (steps(learner, rollout).forward(positions, share) for steps in (HeadSteps, NetworkSteps))
+    assert closed.log_new.numpy() == pytest.approx(plain.log_new.detach().numpy(), abs=1e-6)
+    assert closed.moved() == pytest.approx(plain.moved(), abs=1e-6)
+    expected = torch.autograd.grad(ppo_loss(plain.batch, config, BETA), (head.weight, head.bias))
+    for max_grad_norm in (1e9, 0.01):
+        learner.config = closed.of.config = config.model_copy(update={"max_grad_norm": max_grad_norm})
+        norm, _ = closed.gradient_norm()
+        whole = math.sqrt(sum(float(part.square().sum()) for part in expected))
+        assert float(norm) == pytest.approx(whole, rel=1e-4)
+        assert head.weight.grad is not None
+        assert head.bias.grad is not None
+        scale = min(1, max_grad_norm / whole)
+        assert head.weight.grad.numpy() == pytest.approx(scale * expected[0].numpy(), abs=1e-6)
+        assert head.bias.grad.numpy() == pytest.approx(scale * expected[1].numpy(), abs=1e-6)
     if clip:
         free = config.model_copy(update={"clip": None})
-        unclipped = logits_gradient(replace(batch, log_new=log_new.detach()), free, BETA)
-        assert not torch.allclose(unclipped, closed)
+        unclipped = torch.autograd.grad(
+            ppo_loss(plain_again(learner, rollout, positions), free, BETA), (head.weight, head.bias)
+        )
+        assert not torch.allclose(unclipped[0], expected[0], atol=1e-4)
+
+
+def plain_again(learner: Learner, rollout: Rollout, positions: Tensor) -> Minibatch:
+    return NetworkSteps(learner, rollout).forward(positions, learner.runtime.share(len(positions))).batch
 
 
 def test_a_head_learns_the_same_in_closed_form(

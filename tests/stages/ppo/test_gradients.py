@@ -110,7 +110,8 @@ def test_at_the_optimum_no_class_has_an_advantage(
     rollout = make_rollout(given(reward), best, log_ref, reward, beta=BETA, random=generator(0))
     for sampled in range(4):
         batch = rollout.minibatch(torch.arange(6), best.clone().requires_grad_())
-        batch = replace(batch, actions=torch.full((6,), sampled))
+        assert batch.samples is not None
+        batch = replace(batch, samples=replace(batch.samples, actions=torch.full((6,), sampled)))
         loss = ppo_loss(batch, PPOConfig(estimator="sampled"), BETA)
         assert gradient(loss, batch.log_new).abs().max() < 1e-12
 
@@ -164,14 +165,16 @@ def test_a_rollout_at_a_temperature(problem: tuple[Tensor, Tensor, Tensor], give
         given(logits), old, log_ref, reward, beta=BETA, random=generator(1), baseline="none", temperature=2.0
     )
     acting = torch.log_softmax(old[0] / 2, -1).exp()
-    assert torch.allclose(made.actions.bincount() / len(old), acting.float(), atol=5e-3)
+    assert made.samples is not None
+    assert torch.allclose(made.samples.actions.bincount() / len(old), acting.float(), atol=5e-3)
     exact = exact_baseline(old[:1], penalised_reward(old[:1], log_ref[:1], reward[:1], BETA))[0, 0]
-    assert (made.importance * made.returns).mean() == pytest.approx(float(exact), abs=0.02)
+    assert (made.samples.importance * made.samples.returns).mean() == pytest.approx(float(exact), abs=0.02)
     assert made.baseline is not None
     assert made.baseline.abs().max() == 0
     mean = make_rollout(given(logits), old, log_ref, reward, beta=BETA, random=generator(1), baseline="mean")
     assert mean.baseline is not None
-    assert torch.allclose(mean.baseline[:, 0], mean.returns.mean().expand(len(old)))
+    assert mean.samples is not None
+    assert torch.allclose(mean.baseline[:, 0], mean.samples.returns.mean().expand(len(old)))
 
 
 def test_exact_kl_inside_the_reward_vanishes(problem: tuple[Tensor, Tensor, Tensor]) -> None:
