@@ -35,20 +35,20 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     config, runtime = learner.config, learner.runtime
     learner.policy.eval()
     position = torch.arange(len(rollout.inputs))
-    steps_of = HeadSteps(learner, rollout) if learner.closed_form else NetworkSteps(learner, rollout)
+    passes = HeadSteps(learner, rollout) if learner.closed_form else NetworkSteps(learner, rollout)
     sums: dict[str, float] = {}
     steps = images = 0
     for _ in range(config.epochs):
         for positions in minibatches(position, config.minibatch_size, learner.random):
             share = runtime.share(len(positions))
-            one = steps_of.forward(positions, share)
+            made = passes.forward(positions, share)
             if not steps:
-                check_ratio(one.log_new.detach(), one.log_old)
-            kl, clipped = one.moved()
+                check_ratio(made.log_new.detach(), made.log_old)
+            kl, clipped = made.moved()
             if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
                 collect(learner.policy)
                 return _means(sums, steps, images)
-            norm = step(learner, one)
+            norm = step(learner, made)
             measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
             if learner.critic:
                 measured["value_loss"] = fit_value(learner, rollout, positions, share)
