@@ -10,7 +10,8 @@ from pipeline.config.base import Section, Trainable, expand_path
 class ModelConfig(Section):
     backbone: str = Field(
         "resnet18",
-        description="network by name: one of torchvision (resnet18), or source:name of a source that a package adds",
+        description="network by name: one of torchvision (resnet18), or source:name with timm, hf, open_clip or a source that a "
+        "package adds",
     )
     weights: str = Field(
         "imagenet", description="imagenet, none, or a .safetensors or .pth file with the network's own names of weights"
@@ -25,7 +26,7 @@ class ModelConfig(Section):
         4096,
         ge=0,
         le=1e8,
-        description="largest cache of prefix outputs in MiB; larger outputs are recomputed for each batch",
+        description="limit in MiB of each cache, of decoded images and of prefix outputs; what does not fit is computed again for each batch",
     )
 
     _paths = field_validator("weights", mode="before")(expand_path)

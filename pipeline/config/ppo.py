@@ -35,7 +35,7 @@ class PPOConfig(Section):
     beta: Annotated[float, Field(ge=1e-6, le=1e6)] | Literal["auto"] = Field(
         "auto",
         description="weight of KL(policy || reference), in units of the reward; auto: chosen by train-reward from "
-        "held-out judgments, see the reward model's card",
+        "held-out judgments, see the reward model's card; needs reward.scale: nats",
     )
     start: Literal["reference", "reward", "auto"] = Field(
         "auto",

@@ -71,7 +71,10 @@ def check(config: Config, accept: bool) -> None:
 @configured
 @click.option("--fast-ms", default=300, show_default=True, help="Faster answers are suspicious.")
 @click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write NAME.questions.csv and NAME.annotators.csv."
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    help="Also write NAME.questions.csv, NAME.annotators.csv and NAME.response_times.csv.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the tables as JSON.")
 def stats(config: Config, **options: Any) -> None:
