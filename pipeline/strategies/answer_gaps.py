@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pipeline.config import RewardConfig
 from pipeline.kinds import JudgmentKind, Queries
-from pipeline.strategies.base import Candidates, about, images_of, images_ranked
+from pipeline.strategies.base import Candidates, about, filled, images_of, images_ranked
 from pipeline.strategies.coverage import typical_rows
 
 TIMES_DRAWN = 10  # as many questions are drawn as are asked
@@ -31,6 +31,7 @@ class ByGap:
             return about(kind, typical_rows(candidates, images_of(kind, count)), count, candidates)
         candidates = candidates.suited_to(kind, count)
         left = candidates.fresh()
+        left = filled(left, max(len(left), min(images_of(kind, count), len(candidates.pool))), candidates)
         if kind.rows_per_question > 1:  # images of pages, whose class is not known yet
             first, second = predicted[left].topk(2, dim=-1).values.unbind(-1)
             rows = left[torch.argsort(first - second, descending=self.large, stable=True)]

@@ -27,7 +27,8 @@ class Candidates:
         pool: [P] row numbers of the images that can be asked about.
         log_policy: [N, C] log-probabilities of the current policy.
         random: random stream of the strategy.
-        judged: [J] row numbers of the images that were judged before.
+        judged: [J] row numbers of the images that were asked about before.
+        times: [J] how often; None: once.
         predicted: [N, C] log-probabilities of the reward model; None before the first one.
         draw_samples: draws log-probabilities [S, N, C] from the reward model's posterior, or returns those of its ensemble.
         represent: computes vectors [N, D] in which images are compared (`pipeline.data.representation`).
@@ -37,6 +38,7 @@ class Candidates:
     log_policy: Tensor
     random: torch.Generator
     judged: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    times: Tensor | None = None
     predicted: Tensor | None = None
     draw_samples: Callable[[], Tensor] | None = None
     represent: Callable[[], np.ndarray] | None = None
@@ -62,22 +64,31 @@ class Candidates:
         """The reward model's log-probabilities [N, C]; the policy's before the first one."""
         return self.log_policy if self.predicted is None else self.predicted
 
+    @cached_property
+    def covered(self) -> Tensor:
+        """Row numbers of the judged images that were asked about more often than the least asked one of the pool.
+
+        Until every image of the pool was asked about, these are all judged ones; then those of the present pass over them.
+        """
+        asked = torch.zeros(len(self.log_policy), dtype=torch.long)
+        asked[self.judged] = torch.ones_like(self.judged) if self.times is None else self.times
+        return self.judged[asked[self.judged] > asked[self.pool].min()]
+
     def suited_to(self, kind: JudgmentKind, count: int) -> Candidates:
         """The same with only those images in the pool that suit `count` questions of a kind; themselves if these are few."""
         suited = kind.suited(self.log_policy)
         if suited is None:
             return self
         pool = self.pool[suited[self.pool]]
-        if int((~torch.isin(pool, self.judged)).sum()) < images_of(kind, count):
+        if int((~torch.isin(pool, self.covered)).sum()) < images_of(kind, count):
             return self
         other = copy.copy(self)  # which keeps features and samples that are known already
         object.__setattr__(other, "pool", pool)
         return other
 
     def fresh(self) -> Tensor:
-        """The part of the pool that was not judged; all of it once everything was."""
-        left = self.pool[~torch.isin(self.pool, self.judged)]
-        return left if len(left) else self.pool
+        """The images of the pool that were asked about least often: not at all, as long as there are such."""
+        return self.pool[~torch.isin(self.pool, self.covered)]
 
 
 class QueryStrategy(Protocol):
@@ -105,7 +116,7 @@ def about(kind: JudgmentKind, rows: Tensor, count: int, candidates: Candidates) 
     """`count` questions about rows [R], the most valuable first; where the kind asks about labels, the policy draws them.
 
     A kind that shows a page of images arranges them in pages, and one that compares images pairs them. If the rows are too
-    few, other images join them, those first that were not judged.
+    few, other images join them, those first that were asked about least often.
     """
     rows = filled(rows, max(len(rows), images_of(kind, count)), candidates)
     if kind.images_compared * kind.rows_per_question > 1:
@@ -118,11 +129,11 @@ def about(kind: JudgmentKind, rows: Tensor, count: int, candidates: Candidates) 
 
 
 def filled(rows: Tensor, count: int, candidates: Candidates) -> Tensor:
-    """`count` rows: those chosen, then other images in random order, those first that were not judged, over and over."""
+    """`count` rows: those chosen, then other images in random order, the least asked ones first, over and over."""
     other = candidates.pool[~torch.isin(candidates.pool, rows)]
     if len(rows) < count:
         other = other[torch.randperm(len(other), generator=candidates.random)]
-        other = other[torch.isin(other, candidates.judged).long().argsort(stable=True)]
+        other = other[torch.isin(other, candidates.covered).long().argsort(stable=True)]
     every = torch.cat([rows, other])
     return every.repeat(-(-count // len(every)))[:count]
 

@@ -26,7 +26,7 @@ class Typical:
 def typical_rows(candidates: Candidates, count: int) -> Tensor:
     """`count` row numbers; as many clusters as images were judged and are asked for, at most MAX_CLUSTERS."""
     pool, left = candidates.pool, candidates.fresh()
-    judged = candidates.judged[torch.isin(candidates.judged, pool)]
+    judged = candidates.covered[torch.isin(candidates.covered, pool)]
     chosen: list[int] = []
     while len(chosen) < count:
         clusters = min(len(judged) + count, MAX_CLUSTERS, len(pool))
@@ -71,8 +71,8 @@ def k_center(candidates: Candidates, rows: Tensor, count: int) -> Tensor:
     if not count:
         return rows[:0]
     x = candidates.features[rows.numpy()]
-    if len(candidates.judged):
-        nearest = _distance_to(x, candidates.features[candidates.judged.numpy()])
+    if len(candidates.covered):
+        nearest = _distance_to(x, candidates.features[candidates.covered.numpy()])
     else:
         first = int(torch.randint(len(rows), (1,), generator=candidates.random))
         nearest = ((x - x[first]) ** 2).sum(1)

@@ -40,7 +40,7 @@ class ExpectedGain:
 
 
 def expected_gain_rows(candidates: Candidates, count: int, asked: int) -> Tensor:
-    """Up to `count` row numbers of images that were not judged, the most valuable first.
+    """Up to `count` row numbers of images that were asked about least often, the most valuable first.
 
     Args:
         asked: how many of them are asked about.
@@ -50,8 +50,7 @@ def expected_gain_rows(candidates: Candidates, count: int, asked: int) -> Tensor
     if len(pool) > size:
         pool = filled(fresh[torch.randperm(len(fresh), generator=candidates.random)], size, candidates).sort().values
     x = candidates.features[pool.numpy()]
-    again = bool(torch.isin(fresh, candidates.judged).any())  # everything was asked about
-    judged = candidates.features[candidates.judged.numpy()][: 0 if again else None]
+    judged = candidates.features[candidates.covered.numpy()]
     weight = np.ones(len(pool))
     if candidates.predicted is not None:
         weight = (1 + margin(candidates)[pool].double().numpy()) ** SHARPNESS

@@ -19,27 +19,30 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
 
 
-def what_was_learned(ws: Workspace, archive: Path, judged: Counter[int]) -> dict[str, Any]:
-    """Arguments of `Candidates`: judged, predicted and draw_samples.
+def what_was_learned(ws: Workspace, archive: Path, asked: Counter[int], told: Counter[int]) -> dict[str, Any]:
+    """Arguments of `Candidates`: judged, times, predicted and draw_samples.
 
     Args:
         archive: of a round, whose reward model it is.
-        judged: how often each image was judged, by row number.
+        asked: how often each image was asked about, by row number.
+        told: how many of the answers tell something.
     """
     model, _ = RewardModel.load(archive / "reward" / "model.safetensors")
     utilities = [ws.scores(*ws.cut(network)).float() for network in model.networks]
-    rows = torch.tensor(sorted(judged), dtype=torch.long)
+    rows = torch.tensor(sorted(asked), dtype=torch.long)
     members = torch.stack([torch.log_softmax(u, -1) for u in utilities])
+
+    def of(counts: Counter[int]) -> Tensor:
+        return torch.tensor([counts[row] for row in rows.tolist()], dtype=torch.long)
 
     def draw() -> Tensor:
         if len(members) > 1:
             return members
-        times = torch.tensor([judged[row] for row in rows.tolist()])
         random = generator(ws.config.seed, Stream.POSTERIOR)
         features = last_features(ws, model.networks[0])
-        return last_layer_samples(features, utilities[0], rows, times, random, prior_sd=prior_sd_of(archive))
+        return last_layer_samples(features, utilities[0], rows, of(told), random, prior_sd=prior_sd_of(archive))
 
-    return {"judged": rows, "predicted": log_mean_probability(members), "draw_samples": draw}
+    return {"judged": rows, "times": of(asked), "predicted": log_mean_probability(members), "draw_samples": draw}
 
 
 def last_features(ws: Workspace, network: torch.nn.Module) -> Tensor:

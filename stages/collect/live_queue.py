@@ -70,7 +70,7 @@ def ranked(ws: Workspace, archive: Path, number: int, count: int) -> Queue:
         log_of_policy(ws, archive),
         generator(ws.config.seed, Stream.QUESTIONS, number),
         represent=lambda: features_of(ws),
-        **what_was_learned(ws, archive, judged_images(ws, store, LATER_ROUNDS)),
+        **what_was_learned(ws, archive, *judged_images(ws, store, LATER_ROUNDS)),
     )
     queries = strategies.get(settings.strategy).choose(kind, wanted, candidates)
     if settings.gold_fraction:

@@ -38,7 +38,7 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
         log_of_policy(ws, before) if number else ws.log_reference,
         generator(ws.config.seed, Stream.QUESTIONS, number),
         represent=lambda: features_of(ws),
-        **(what_was_learned(ws, before, judged_images(ws, store, number)) if number else {}),
+        **(what_was_learned(ws, before, *judged_images(ws, store, number)) if number else {}),
     )
     answers: list[Judgment] = []
     if wanted := count - len(audits):
@@ -86,12 +86,13 @@ def log_of_policy(ws: Workspace, archive: Path) -> torch.Tensor:
     return log_policy(ws.scores(*ws.cut(ws.load_policy(archive / "ppo" / "model.safetensors"))))
 
 
-def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> Counter[int]:
-    """How many answers of earlier rounds are trained on for each image they asked about, by row number.
+def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> tuple[Counter[int], Counter[int]]:
+    """By row number: how often earlier rounds asked about each image, and how many of the answers tell something.
 
-    Audit questions are left out; answers that tell nothing count 0.
+    Audit questions are left out: they are not trained on.
     """
-    found: Counter[int] = Counter()
+    asked: Counter[int] = Counter()
+    told: Counter[int] = Counter()
     for table, columns in (
         (store.comparisons(), ("image_a", "image_b")),
         (store.per_image_judgments(), ("image", "image")),
@@ -100,5 +101,7 @@ def judged_images(ws: Workspace, store: FeedbackStore, number: int) -> Counter[i
         answer = own["choice"] if "choice" in own else own["answer"]
         for first, second, given in zip(own[columns[0]], own[columns[1]], answer, strict=True):
             for image in {first, second} & ws.table.position.keys():
-                found[ws.table.position[image]] += given not in NO_ANSWER
-    return found
+                row = ws.table.position[image]
+                asked[row] += 1
+                told[row] += given not in NO_ANSWER
+    return asked, told

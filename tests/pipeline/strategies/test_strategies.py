@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from pipeline.errors import UserError
 from pipeline.kinds import kinds
 from pipeline.strategies import Candidates, strategies
+from pipeline.strategies.answer_gaps import distinct
 from pipeline.strategies.base import filled
 from pipeline.strategies.herding import herd, kernel_rank
 from pipeline.strategies.uncertainty import disagreement, entropy, margin
@@ -156,3 +158,21 @@ def test_what_fills_up_was_not_judged_as_long_as_there_is_any() -> None:
     assert rows[0] == 5
     assert set(rows[1:3]) == {6, 7}
     assert rows[3] in (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", ["uniform", "typical", "k_center", "expected_gain", "margin", "near_tie"])
+def test_every_image_is_asked_again_before_any_is_a_third_time(name: str) -> None:
+    """All eight were asked about; four rounds of two questions ask about each of them once more."""
+    times = torch.ones(8, dtype=torch.long)
+    for _ in range(4):
+        given = replace(candidates(samples=sampled(), judged=tuple(range(8))), times=times.clone())
+        times[chosen(name, 2, given)] += 1
+    assert times.tolist() == [2] * 8
+
+
+@pytest.mark.parametrize("kind", ["comparison", "verdict", "image_comparison"])
+@pytest.mark.parametrize("name", ["near_tie", "large_gap"])
+def test_gaps_with_few_images_that_nobody_judged(name: str, kind: str) -> None:
+    """One of eight is left, and others join it: four questions are four different ones."""
+    asked = strategies.get(name).choose(kinds.get(kind), 4, candidates(samples=sampled(), judged=tuple(range(7))))
+    assert len(distinct(asked)) == len(asked) == 4
