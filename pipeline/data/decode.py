@@ -34,6 +34,9 @@ _UPRIGHT = {
 }
 
 
+GONE = "unreadable: it is no longer there"
+
+
 class BadImage(Exception):
     """A file cannot be used; the message is a short reason for images.csv."""
 

@@ -58,10 +58,10 @@ class RaySession:
 
     @staticmethod
     def attempts() -> Any:
-        """A handle of a new actor `Attempts`; it ends when the handle is gone."""
+        """A handle of a new actor `Attempts`; it ends when the handle is gone, and starts again, from 0, if its node is lost."""
         import ray
 
-        return ray.remote(num_cpus=0)(Attempts).remote()
+        return ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()
 
 
 @contextlib.contextmanager

@@ -89,8 +89,12 @@ def write_queue(ws: Workspace, archive: Path, number: int, count: int) -> None:
     write_atomically(archive / QUEUE, json.dumps({"round": queue.round, "items": items}).encode())
 
 
-def read_queue(path: Path) -> Queue | None:
-    """A queue; None if it is missing or damaged, which is reported: the questions are then asked in the order before."""
+def read_queue(path: Path, *, warn: bool = True) -> Queue | None:
+    """A queue; None if it is missing or damaged: the questions are then asked in the order before.
+
+    Args:
+        warn: say that it is damaged.
+    """
     try:
         stored = read_object(path, "round", "items")
         items = [
@@ -103,7 +107,8 @@ def read_queue(path: Path) -> Queue | None:
     except FileNotFoundError:
         return None
     except (Damaged, OSError, KeyError, TypeError, ValueError, FeedbackError) as error:
-        _log.warning(f"{path}: damaged ({error}), left out; delete it, and it is made again")
+        if warn:
+            _log.warning(f"{path}: damaged ({error}), left out; delete it, and it is made again")
         return None
 
 
@@ -112,6 +117,7 @@ class QueueWatcher:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._next = folder, 0
+        self._damaged: Path | None = None  # a file that could not be read, which was said
         self._new: deque[Queue] = deque(maxlen=1)  # shared by two threads
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="queues", daemon=True)
@@ -120,10 +126,12 @@ class QueueWatcher:
         """The queues that there are already, in order; call it before `start`."""
         while (self.folder / str(self._next)).is_dir():
             path = self.folder / str(self._next) / QUEUE
-            if not path.is_file() and not (self.folder / str(self._next + 1)).is_dir():
-                return  # it is written soon
+            queue = read_queue(path, warn=path != self._damaged)
+            self._damaged = path if queue is None and path.is_file() else None
+            if queue is None and not (self.folder / str(self._next + 1)).is_dir():
+                return  # it is written soon, or made again
             self._next += 1
-            if queue := read_queue(path):
+            if queue:
                 yield queue
 
     def start(self) -> None:

@@ -44,7 +44,8 @@ def ask(ws: Workspace, number: int, count: int, before: Path) -> None:
     if wanted := count - len(audits):
         queries = questions(ws, candidates, wanted)
         if settings.gold_fraction:
-            queries = with_gold(ws, kinds.get(queries.kind).configured(settings), queries, store, number)
+            kind = kinds.get(queries.kind).configured(settings)
+            queries = with_gold(ws, kind, queries, store, number, teacher.knows)
         answers = list(teacher.answers(queries, number))
     if audits:
         audited = teacher.answers(audit_queries(audits), number, audit=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from feedback_store.store import FeedbackStore
+from pipeline.errors import UserError
 from pipeline.kinds import JudgmentKind, Queries
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
@@ -13,7 +15,9 @@ from stages.collect.question_plan import known_labels, with_gold_tiles
 MAX_DRAWS = 8  # questions drawn for each one that the known classes answer
 
 
-def with_gold(ws: Workspace, kind: JudgmentKind, queries: Queries, store: FeedbackStore, number: int) -> Queries:
+def with_gold(
+    ws: Workspace, kind: JudgmentKind, queries: Queries, store: FeedbackStore, number: int, knows: np.ndarray
+) -> Queries:
     """The questions of a round with the share `collect.gold_fraction` of gold.
 
     Pages get gold tiles. Of other kinds, gold questions at equal distances take the place of the last questions, which the
@@ -21,14 +25,20 @@ def with_gold(ws: Workspace, kind: JudgmentKind, queries: Queries, store: Feedba
 
     Args:
         number: of the round.
+        knows: [N] whether the teacher can answer questions about an image.
 
     Raises:
-        UserError: the reference has no labelled images.
+        UserError: the reference has no labelled images, or the teacher cannot answer questions about them.
     """
     hidden = with_gold_tiles(ws, kind, queries, number)
     if hidden is not None:
         return hidden
-    known, gold = known_labels(ws)
+    labelled, gold = known_labels(ws)
+    known = [row for row in labelled if knows[row]]
+    if not known:
+        raise UserError(
+            "collect.gold_fraction: the teacher has no answer about any image that the reference has a label of; set it to 0"
+        )
     count = min(int(ws.config.collect.gold_fraction * len(queries) + 0.5), len(queries) - 1)
     if count < 1:
         return queries

@@ -21,6 +21,7 @@ class RoundTeacher(Protocol):
     """Answers the questions of rounds."""
 
     pool: Tensor  # [P] row numbers of the images that can be asked about, ascending
+    knows: np.ndarray  # [N] whether it can answer questions about an image
 
     def answers(self, queries: Queries, number: int, *, audit: bool = False) -> Iterator[Judgment]:
         """The answers of round `number`, in order."""
@@ -31,7 +32,7 @@ class SimulatedTeacher:
 
     def __init__(self, ws: Workspace) -> None:
         self.ws, self.gold = ws, read_gold_labels(ws.table, ws.classes)
-        self.pool = answerable(ws, self.gold)
+        self.pool, self.knows = answerable(ws, self.gold), self.gold.known
 
     def answers(self, queries: Queries, number: int, *, audit: bool = False) -> Iterator[Judgment]:
         return simulated_answers(self.ws, self.gold, self.pool, queries, number=number, audit=audit)
@@ -43,6 +44,7 @@ class ReplayTeacher:
     def __init__(self, ws: Workspace) -> None:
         self.ws, self.recorded = ws, read_recorded(ws.config.collect.replay, ws.table, ws.classes)
         self.pool = torch.from_numpy(np.unique(self.recorded.rows))
+        self.knows = np.isin(np.arange(len(ws.table)), self.recorded.rows)
 
     def answers(self, queries: Queries, number: int, *, audit: bool = False) -> Iterator[Judgment]:
         return recorded_answers(self.ws, self.recorded, queries, number=number, audit=audit)

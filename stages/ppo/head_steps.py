@@ -20,7 +20,7 @@ from stages.ppo.rollout import Rollout
 class HeadSteps:
     """`stages.ppo.network_steps.NetworkSteps` for a linear head and the expected surrogate, without PPO-ptx.
 
-    Every process computes the gradient of the whole minibatch with respect to the logits, and its share of the weights' one.
+    Every process computes the gradient with respect to the logits of the whole minibatch, and of its share the parameters'.
     """
 
     def __init__(self, learner: Learner, rollout: Rollout) -> None:
@@ -61,7 +61,7 @@ class HeadStep:
         log_new, log_old, old, fixed: [b, C] of the minibatch, the last two as in `tables_of`.
     """
 
-    of: HeadSteps
+    steps: HeadSteps
     own: Tensor
     share: Share
     log_new: Tensor
@@ -72,11 +72,11 @@ class HeadStep:
     def __post_init__(self) -> None:
         self.p, self.log_ratio = self.log_new.exp(), self.log_new - self.log_old
         self.outside: tuple[Tensor, Tensor] | None = None  # [b, C] ratios below and above the range
-        if self.of.config.clip is not None:
-            lowest, highest = log_clip_range(self.of.config.clip)
+        if self.steps.config.clip is not None:
+            lowest, highest = log_clip_range(self.steps.config.clip)
             self.outside = self.log_ratio < lowest, self.log_ratio > highest
 
-    def moved(self) -> tuple[float, float]:
+    def measure_change(self) -> tuple[float, float]:
         """approx_kl and clip_fraction, means over the minibatch."""
         kl = (self.p - self.old - self.old * self.log_ratio).sum()
         clipped = kl.new_zeros(()) if self.outside is None else (self.old * (self.outside[0] | self.outside[1])).sum()
@@ -84,17 +84,17 @@ class HeadStep:
         return kl, clipped
 
     @torch.no_grad()
-    def gradient_norm(self) -> tuple[Tensor, None]:
+    def compute_gradients(self) -> tuple[Tensor, None]:
         """Compute the gradients, clip their norm, and return it as it was before. The loss is finite if they are."""
-        runtime, gradient = self.of.runtime, self.of.gradient
+        runtime, gradient = self.steps.runtime, self.steps.gradient
         of_logits = self.logits_gradient()
-        torch.sum(of_logits, 0, out=self.of.of_bias)
         if runtime.world > 1:
             of_logits = of_logits[self.share.positions.to(of_logits.device)] * (not self.share.empty)
-        torch.mm(of_logits.T, self.own, out=self.of.of_weight)
-        runtime.total(self.of.of_weight)
+        torch.sum(of_logits, 0, out=self.steps.of_bias)
+        torch.mm(of_logits.T, self.own, out=self.steps.of_weight)
+        runtime.total(gradient)
         norm = torch.linalg.vector_norm(gradient)
-        gradient.mul_((self.of.config.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
+        gradient.mul_((self.steps.config.max_grad_norm / (norm + 1e-6)).clamp_(max=1))
         return norm, None
 
     def logits_gradient(self) -> Tensor:
@@ -103,10 +103,10 @@ class HeadStep:
         That of the surrogate with respect to pi_new(a) is A(a), or 0 where it is clipped; the softmax subtracts its mean
         under pi_new.
         """
-        config, p = self.of.config, self.p
+        config, p = self.steps.config, self.p
         advantage = self.fixed
         if config.penalty == "current":
-            advantage = advantage.sub(self.log_new, alpha=self.of.beta)
+            advantage = advantage.sub(self.log_new, alpha=self.steps.beta)
             advantage -= (p * advantage).sum(-1, keepdim=True)
         if self.outside is not None:
             below, above = self.outside

@@ -63,14 +63,14 @@ class NetworkStep:
         return self.batch.log_old
 
     @torch.no_grad()
-    def moved(self) -> tuple[float, float]:
+    def measure_change(self) -> tuple[float, float]:
         """approx_kl and clip_fraction, means over the minibatch."""
         new, old, clip = self.batch.log_new, self.batch.log_old, self.learner.config.clip
         sums = torch.stack([approx_kl(new, old).sum(), clip_fraction(new, old, clip).sum()])
         kl, clipped = (sums / len(self.batch)).tolist()
         return kl, clipped
 
-    def gradient_norm(self) -> tuple[Tensor, Tensor]:
+    def compute_gradients(self) -> tuple[Tensor, Tensor]:
         """Compute all gradients and clip their norm; returns it as it was before, and the loss, a scalar."""
         learner = self.learner
         loss = ppo_loss(self.batch, learner.config, learner.controller.beta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,13 +13,31 @@ from pipeline.run.processes import Share
 from pipeline.run.runtime import minibatches
 from pipeline.run.sharded import collect, norm_of
 from stages.ppo.guards import Diverged
-from stages.ppo.head_steps import HeadStep, HeadSteps
+from stages.ppo.head_steps import HeadSteps
 from stages.ppo.learner import Learner
-from stages.ppo.network_steps import NetworkStep, NetworkSteps
+from stages.ppo.network_steps import NetworkSteps
 from stages.ppo.rollout import Rollout
 
 RATIO_TOLERANCE = 1e-4
 EARLY_STOP_FACTOR = 1.5  # epochs end where approx_kl passes this many times its target
+
+
+class Step(Protocol):
+    """A minibatch that the policy has seen, from which a step of the optimiser is made."""
+
+    @property
+    def log_new(self) -> Tensor:
+        """[b, C] log pi of the policy as it is now."""
+
+    @property
+    def log_old(self) -> Tensor:
+        """[b, C] log pi of the policy that made the rollout."""
+
+    def measure_change(self) -> tuple[float, float]:
+        """approx_kl and clip_fraction, means over the minibatch."""
+
+    def compute_gradients(self) -> tuple[Tensor, Tensor | None]:
+        """Set all gradients, their norm clipped; returns the norm before that, and the loss unless it is finite if they are."""
 
 
 def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
@@ -41,14 +60,14 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     for _ in range(config.epochs):
         for positions in minibatches(position, config.minibatch_size, learner.random):
             share = runtime.share(len(positions))
-            made = passes.forward(positions, share)
+            current = passes.forward(positions, share)
             if not steps:
-                check_ratio(made.log_new.detach(), made.log_old)
-            kl, clipped = made.moved()
+                check_ratio(current.log_new.detach(), current.log_old)
+            kl, clipped = current.measure_change()
             if config.target_kl and kl > EARLY_STOP_FACTOR * config.target_kl:
                 collect(learner.policy)
                 return _means(sums, steps, images)
-            norm = step(learner, made)
+            norm = step(learner, current)
             measured = {"approx_kl": kl, "clip_fraction": clipped, "grad_norm": norm}
             if learner.critic:
                 measured["value_loss"] = fit_value(learner, rollout, positions, share)
@@ -58,13 +77,13 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
     return _means(sums, steps, images)
 
 
-def step(learner: Learner, made: HeadStep | NetworkStep) -> float:
+def step(learner: Learner, current: Step) -> float:
     """One step of the optimiser; returns the gradient's norm before it was clipped.
 
     Raises:
         Diverged: loss or gradient is not finite.
     """
-    gradient_norm, loss = made.gradient_norm()
+    gradient_norm, loss = current.compute_gradients()
     norm = norm_of(gradient_norm)
     mean_loss = norm if loss is None else float(loss)
     if not (norm < float("inf") and math.isfinite(mean_loss)):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.data.decode import BadImage
+from pipeline.data.decode import GONE, BadImage
 from pipeline.data.sources.listing import batch_of
 from pipeline.data.sources.shards import ShardSource, label_info, stamps
 from pipeline.data.sources.storage import LocalStorage, StoredFile, reading_shard
@@ -127,12 +127,15 @@ class ParquetSource(ShardSource):
         number, row = self.shard_of(key, "#")
         return number, int(row)
 
-    def _place(self, key: str) -> tuple[int, int, int]:
-        """Shard, row group, and row within it."""
-        number, row = self.find(key)
+    def _place(self, key: str) -> tuple[int, int, int] | None:
+        """Shard, row group, and row within it; None if there is no such row any more."""
+        try:
+            number, row = self.find(key)
+        except KeyError:
+            return None
         ends = self._ends(number)
         group = int(np.searchsorted(ends, row, side="right"))
-        return number, group, row - (int(ends[group - 1]) if group else 0)
+        return (number, group, row - (int(ends[group - 1]) if group else 0)) if group < len(ends) else None
 
     @lru_cache(maxsize=1024)  # noqa: B019  there is one source
     def _ends(self, number: int) -> np.ndarray:
@@ -140,7 +143,9 @@ class ParquetSource(ShardSource):
         return np.cumsum(self.catalog(number)[1]["rows"])
 
     def read(self, key: str, max_bytes: int) -> bytes:
-        number, group, row = self._place(key)
+        if (place := self._place(key)) is None:
+            raise BadImage(GONE)
+        number, group, row = place
         if self.catalog(number)[1]["bytes"][group] > KEPT_BYTES:
             found = next(iter(self._rows(number, group, [row])))
         else:
@@ -148,8 +153,12 @@ class ParquetSource(ShardSource):
         return _checked(found, max_bytes)
 
     def read_many(self, keys: Sequence[str], max_bytes: int) -> Iterator[bytes | BadImage]:
-        for (number, group), places in groupby(map(self._place, keys), key=lambda place: place[:2]):
-            rows = [row for _, _, row in places]
+        for at, places in groupby(map(self._place, keys), key=lambda place: place[:2] if place else None):
+            wanted = list(places)
+            if at is None:
+                yield from [BadImage(GONE)] * len(wanted)
+                continue
+            (number, group), rows = at, [place[2] for place in wanted if place]
             found = 0
             try:
                 for data in self._rows(number, group, rows):
@@ -182,7 +191,8 @@ class ParquetSource(ShardSource):
         try:
             with self._opened(file) as opened:
                 for batch in opened.iter_batches(ROWS, [group], [column], use_threads=False):
-                    yield batch.column(0).field("bytes") if column.endswith(".bytes") else batch.column(0)
+                    data = batch.column(0)
+                    yield data.field("bytes") if pa.types.is_struct(data.type) else data
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BadImage(f"unreadable: a damaged row group of {self.names[number]}: {reason}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.data.decode import BadImage
+from pipeline.data.decode import GONE, BadImage
 from pipeline.data.sources.base import SPLITS, Entry, ImageSource, folder_label
 from pipeline.data.sources.folder_listing import split_columns
 from pipeline.data.sources.listing import BATCH, batch_of, entries_of, key_array
@@ -58,7 +58,7 @@ class RemoteFolderSource(ImageSource):
     def read(self, key: str, max_bytes: int) -> bytes:
         file = self._file(key)
         if file is None:
-            raise BadImage("unreadable: it is no longer there")
+            raise BadImage(GONE)
         if file.size > max_bytes:
             raise BadImage(
                 f"too large: {file.size / 2**20:.0f} MiB, more than images.max_megabytes = {max_bytes / 2**20:g}"

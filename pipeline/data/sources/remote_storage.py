@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
-from pipeline.data.decode import BadImage
+from pipeline.data.decode import GONE, BadImage
 from pipeline.data.sources.block_cache import BlockCache
 from pipeline.data.sources.listing import stamp_number
 from pipeline.data.sources.storage import RangeFile, Storage, StoredFile
@@ -117,7 +117,7 @@ class RemoteStorage(Storage):
         try:
             return self._ask(file.path, get)
         except FileNotFoundError:
-            raise BadImage("unreadable: it is no longer there") from None
+            raise BadImage(GONE) from None
 
     def open(self, file: StoredFile) -> IO[bytes]:
         return cast(IO[bytes], RangeFile(self, file))

@@ -7,9 +7,10 @@ import io
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -52,6 +53,10 @@ class Storage(ABC):
     """
 
     prefix = ""
+
+    def address(self, path: str) -> str:
+        """A path with its prefix, unless it has that already, as paths of https:// do."""
+        return path if is_url(path) else f"{self.prefix}{path}"
 
     @abstractmethod
     def stat(self, path: str) -> StoredFile | None:
@@ -202,18 +207,23 @@ def find_shards(storage: Storage, root: str, suffix: str) -> tuple[str, list[Sto
             found += storage.glob(path)
         elif len(paths) > 1:
             raise UserError(
-                f"images.root: {storage.prefix}{path} is missing, one of the {len(paths)} files of {storage.prefix}{root}; copy it there, or change the range"
+                f"images.root: {storage.address(path)} is missing, one of the {len(paths)} files of {storage.address(root)}; copy it there, or change the range"
             )
         else:
             found += [file for file in storage.below(path) if file.path.endswith(suffix)]
     if not found:
         raise UserError(
-            f"images.root: there is no file *{suffix} in {storage.prefix}{root}; name a file, a folder, or files with * or {{0..9}}"
+            f"images.root: there is no file *{suffix} in {storage.address(root)}; name a file, a folder, or files with * or {{0..9}}"
         )
     files = sorted({file.path: file for file in found}.values(), key=lambda file: file.path)
     folders = {file.path.rsplit("/", 1)[0] for file in files}
-    base = os.path.commonpath(folders) if len(folders) > 1 else folders.pop()
-    return f"{base.rstrip('/')}/", files
+    return f"{common_folder(folders).rstrip('/')}/", files
+
+
+def common_folder(folders: Iterable[str]) -> str:
+    """The folder that all are below or equal to. `os.path.commonpath` would make https:/ of https://."""
+    parts = zip(*(folder.split("/") for folder in folders))  # noqa: B905  up to the shortest
+    return "/".join(same[0] for same in takewhile(lambda part: len(set(part)) == 1, parts))
 
 
 @contextmanager

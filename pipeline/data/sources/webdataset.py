@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.decode import BadImage
+from pipeline.data.decode import GONE, BadImage
 from pipeline.data.sources.base import SPLITS, folder_label
 from pipeline.data.sources.block_cache import BLOCK_BYTES
 from pipeline.data.sources.folder_listing import split_columns
@@ -109,7 +109,7 @@ class WebDatasetSource(ShardSource):
         try:
             number, row = self.find(key)
         except KeyError:
-            raise BadImage("unreadable: it is no longer there") from None
+            raise BadImage(GONE) from None
         catalog, _ = self.catalog(number)
         offset, size = catalog.column("offset")[row].as_py(), catalog.column("size")[row].as_py()
         if size > max_bytes:

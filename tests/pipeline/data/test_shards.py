@@ -19,6 +19,7 @@ from pipeline.data.image_table import ImageTable, read_images
 from pipeline.data.pixel_cache import Pixels
 from pipeline.data.sources import identity
 from pipeline.data.sources.braces import expand_braces
+from pipeline.data.sources.storage import common_folder
 from pipeline.errors import UserError
 from stages.cli import main
 
@@ -118,15 +119,6 @@ def test_numbers_of_classes_and_rows_without_image_or_label(tmp_path: Path) -> N
     assert [labels[identity(striped(n))] for n in range(3)] == [1, -1, 0]
 
 
-def test_large_row_groups_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.data.sources.parquet.KEPT_BYTES", 0)
-    monkeypatch.setattr("pipeline.data.sources.parquet.ROWS", 3)
-    write_parquet(tmp_path / "train.parquet", range(20), struct=False, group=20)
-    table, _ = opened(tmp_path, "parquet", tmp_path, heldout_fraction=0.4)
-    for number in (0, 7, 19):
-        assert table.read(identity(striped(number)), 2**20) == striped(number)
-
-
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1400])
 
@@ -198,6 +190,16 @@ def test_roots_that_name_nothing(shards: Path, tmp_path: Path) -> None:
         opened(tmp_path, "parquet", tmp_path / "folder")
     with pytest.raises(ValueError, match=r"images\.root is needed: the \.tar files that hold the images"):
         ImagesConfig(source="webdataset")
+
+
+def test_the_common_folder_of_addresses() -> None:
+    """Of shards, below which the folders say the split: an address keeps its two slashes."""
+    assert common_folder({"https://host/test-bucket/train", "https://host/test-bucket/more"}) == (
+        "https://host/test-bucket"
+    )
+    assert common_folder({"/data/a/train", "/data/a"}) == "/data/a"
+    assert common_folder({"bucket/ab", "bucket/ac"}) == "bucket"
+    assert common_folder({"one/folder"}) == "one/folder"
 
 
 def test_ranges_in_braces() -> None:

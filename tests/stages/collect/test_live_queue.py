@@ -129,6 +129,25 @@ def test_queues_are_noticed_once_and_in_order(place: Callable[..., Any], tmp_pat
     assert watcher.take() is None
 
 
+def test_a_damaged_queue_is_read_once_it_is_made_again(
+    place: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items, folder = list(place(count=6).plan.items), tmp_path / "rounds"
+    watcher = QueueWatcher(folder)
+    (folder / "0").mkdir(parents=True)
+    (folder / "0" / QUEUE).write_text("{")
+    assert [list(watcher.earlier()) for _ in range(3)] == [[], [], []]
+    assert len(caplog.records) == 1, "it is said once"
+    (folder / "0" / QUEUE).unlink()
+    assert list(watcher.earlier()) == []
+    stored(folder, 0, items[:2])
+    assert list(watcher.earlier()) == [Queue(1, items[:2])]
+    (folder / "1").mkdir()
+    (folder / "1" / QUEUE).write_text("{")
+    stored(folder, 2, items[2:])
+    assert list(watcher.earlier()) == [Queue(3, items[2:])], "a damaged one does not keep later ones away"
+
+
 def test_a_damaged_queue_is_reported_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / QUEUE
     assert read_queue(path) is None

@@ -13,7 +13,8 @@ from torch import Tensor
 from pipeline.config.ppo import PPOConfig
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.learning.environment import Inputs
-from pipeline.run.runtime import generator
+from pipeline.run.processes import Share
+from pipeline.run.runtime import Runtime, generator
 from stages.ppo.head_steps import HeadSteps
 from stages.ppo.learner import Learner
 from stages.ppo.loss import Minibatch, ppo_loss
@@ -22,6 +23,7 @@ from stages.ppo.rollout import Rollout, make_rollout
 from stages.ppo.update import update
 
 BETA = 0.7
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -53,11 +55,11 @@ def test_closed_form_of_a_head(
     positions, share = torch.tensor([4, 0, 1, 5, 2]), learner.runtime.share(5)
     closed, plain = (steps(learner, rollout).forward(positions, share) for steps in (HeadSteps, NetworkSteps))
     assert closed.log_new.numpy() == pytest.approx(plain.log_new.detach().numpy(), abs=1e-6)
-    assert closed.moved() == pytest.approx(plain.moved(), abs=1e-6)
+    assert closed.measure_change() == pytest.approx(plain.measure_change(), abs=1e-6)
     expected = torch.autograd.grad(ppo_loss(plain.batch, config, BETA), (head.weight, head.bias))
     for max_grad_norm in (1e9, 0.01):
-        learner.config = closed.of.config = config.model_copy(update={"max_grad_norm": max_grad_norm})
-        norm, _ = closed.gradient_norm()
+        learner.config = closed.steps.config = config.model_copy(update={"max_grad_norm": max_grad_norm})
+        norm, _ = closed.compute_gradients()
         whole = math.sqrt(sum(float(part.square().sum()) for part in expected))
         assert float(norm) == pytest.approx(whole, rel=1e-4)
         assert head.weight.grad is not None
@@ -103,3 +105,39 @@ def test_inputs_are_read_in_parts(
     uniform = torch.full((300, 4), 0.25).log()
     update(learner, learner.act(given(x), uniform, torch.randn(300, 4, generator=generator(4))))
     assert max(sizes) <= BATCH < 300
+
+
+def test_the_shares_of_several_processes_add_up(
+    problem: tuple[Tensor, Tensor, Tensor], given: Callable[[Tensor], Inputs], make_learner: Callable[..., Learner]
+) -> None:
+    """Four processes and a minibatch of three images, so that one has none: their gradients are one process's in parts."""
+    x, log_ref, reward = (of.detach().float() for of in problem)
+    config = PPOConfig(beta=BETA, max_grad_norm=1e9)
+    learner, positions = make_learner(torch.nn.Linear(4, 4), 6, config), torch.tensor([5, 0, 3])
+    rollout = learner.act(given(x), log_ref, reward)
+    passes = HeadSteps(learner, rollout)
+    whole = passes.forward(positions, learner.runtime.share(3))
+    whole.compute_gradients()
+    expected, total = passes.gradient.clone(), torch.zeros_like(passes.gradient)
+    for rank in range(4):
+        passes.runtime = SeveralProcesses(CPU, rank, 4, whole.log_new)
+        passes.forward(positions, passes.runtime.share(3)).compute_gradients()
+        total += passes.gradient
+    assert expected.abs().max() > 0.01
+    assert total.numpy() == pytest.approx(expected.numpy(), abs=1e-7)
+
+
+class SeveralProcesses(Runtime):
+    """One of several processes, of which the others' outputs are known and the others' gradients are not added."""
+
+    def __init__(self, device: torch.device, rank: int, world: int, outputs: Tensor) -> None:
+        super().__init__(device, rank, world)
+        object.__setattr__(self, "outputs", outputs)
+
+    def gather(self, own: Tensor, share: Share) -> Tensor:
+        outputs: Tensor = self.outputs  # type: ignore[attr-defined]
+        assert torch.allclose(own, outputs[share.positions], atol=1e-6)
+        return outputs
+
+    def total(self, values: Tensor) -> Tensor:
+        return values

@@ -155,6 +155,24 @@ def test_gold_needs_labels(config: Config, asked: Callable[..., pd.DataFrame]) -
         asked(config, 8)
 
 
+def test_recorded_labels_answer_gold_questions_where_they_can(
+    config: Config, asked: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    """First no labelled image has a recorded label, then one has: it is the one that gold questions are about."""
+    reference.run(config)
+    ws, known = open_workspace(config), known_images(config)
+    recorded = [f"{image},{ws.classes[0]}" for image in ws.table.ids[ws.table.rows("train")] if image not in known]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *recorded]))
+    replay = {"csv": str(tmp_path / "labels.csv")}
+    config = changed(config, collect={"gold_fraction": 0.25, "teacher": "replay", "replay": replay})
+    with pytest.raises(UserError, match=r"collect\.gold_fraction: the teacher has no answer about any image"):
+        asked(config, 8)
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *recorded, f"{min(known)},{ws.classes[1]}"]))
+    rows = asked(config, 8)
+    assert set(rows["image"]) & known == {min(known)}
+    assert len(rows) == 8
+
+
 def test_audit_questions_are_a_share_of_the_images_on_pages(config: Config, asked: Callable[..., pd.DataFrame]) -> None:
     pages = {"question": "grid", "grid_tiles": 6, "strategy": "uniform", "audit_fraction": 0.25}
     rows = asked(changed(config, collect=pages), 12, 12)
