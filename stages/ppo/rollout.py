@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -31,28 +31,32 @@ class Rollout:
     samples: Samples | None
     baseline: Tensor | None
 
-    def samples_at(self, positions: Tensor, device: torch.device) -> Samples | None:
-        """Those at `positions` [b], on a device."""
-        if self.samples is None:
-            return None
-        return Samples(*(of[positions].to(device) for of in vars(self.samples).values()))
+    def on(self, device: torch.device) -> Rollout:
+        """The same with its tables on a device: a minibatch is then picked from them without a copy from the host."""
+        tables = {name: getattr(self, name).to(device) for name in ("log_old", "log_ref", "reward")}
+        samples = Samples(*(of.to(device) for of in vars(self.samples).values())) if self.samples else None
+        baseline = None if self.baseline is None else self.baseline.to(device)
+        return replace(self, **tables, samples=samples, baseline=baseline)
+
+    def samples_at(self, positions: Tensor) -> Samples | None:
+        """Those at `positions` [b]."""
+        return Samples(*(of[positions] for of in vars(self.samples).values())) if self.samples else None
 
     def minibatch(self, positions: Tensor, log_new: Tensor, log_labelled: Tensor | None = None) -> Minibatch:
-        """The images at `positions` [b], on the device of the current policy's log_new [b, C].
+        """The images at `positions` [b].
 
         Args:
+            log_new: [b, C] of the current policy.
             log_labelled: [m] log pi(y|x) of labelled images.
         """
-        tables = (self.log_old, self.log_ref, self.reward)
-        log_old, log_ref, reward = (of[positions].to(log_new.device) for of in tables)
-        baseline = None if self.baseline is None else self.baseline[positions].to(log_new.device)
+        at = positions.to(self.log_old.device)
         return Minibatch(
             log_new=log_new,
-            log_old=log_old,
-            log_ref=log_ref,
-            reward=reward,
-            samples=self.samples_at(positions, log_new.device),
-            baseline=baseline,
+            log_old=self.log_old[at],
+            log_ref=self.log_ref[at],
+            reward=self.reward[at],
+            samples=self.samples_at(at),
+            baseline=None if self.baseline is None else self.baseline[at],
             log_labelled=log_labelled,
         )
 

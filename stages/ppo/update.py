@@ -51,7 +51,7 @@ def update(learner: Learner, rollout: Rollout) -> dict[str, float]:
         UserError: at the first minibatch the ratio is not 1.
         Diverged: a loss or gradient is not finite; the weights are those of the step before.
     """
-    config, runtime = learner.config, learner.runtime
+    config, runtime, rollout = learner.config, learner.runtime, rollout.on(learner.runtime.device)
     learner.policy.eval()
     position = torch.arange(len(rollout.inputs))
     passes = HeadSteps(learner, rollout) if learner.closed_form else NetworkSteps(learner, rollout)
@@ -102,7 +102,7 @@ def fit_value(learner: Learner, rollout: Rollout, positions: Tensor, share: Shar
     assert critic is not None
     assert optimiser is not None
     value = runtime.gather(critic.value()[: len(share.positions)], share)
-    samples = rollout.samples_at(positions, value.device)
+    samples = rollout.samples_at(positions.to(value.device))
     assert samples is not None
     loss = (samples.importance * (value - samples.returns).square()).sum() / len(positions)
     optimiser.zero_grad()
