@@ -24,7 +24,12 @@ from pipeline.strategies import strategies
 from stages.collect.next_round import ask
 from stages.rounds.run import run as run_rounds
 
-ANTS_BEES = ("reference.labelled_per_class=0", "reward.unlabelled=auto", "reward.curve=[]", "ppo.iterations=4")
+ANTS_BEES = (
+    "reference.labelled_per_class=0",
+    "reward.unlabelled=balance",  # the classes are about equally frequent
+    "reward.curve=[]",
+    "ppo.iterations=4",
+)
 CIFAR = (
     "images.exclude=[human_labels.csv,work_seconds.csv]",
     "images.size=96",
