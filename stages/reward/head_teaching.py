@@ -17,7 +17,7 @@ from stages.reward.judgment_set import JudgmentSet
 from stages.reward.linear_head import Head, HeadProblem, solvable
 from stages.reward.unlabelled import Propagation, Spread, Targets
 
-WEIGHTS = (0.0, 0.1, 0.3, 1.0)  # of an image that nobody judged, in judgments
+WEIGHTS = (0.1, 0.3, 1.0)  # of an image that nobody judged, in judgments
 PROPAGATING, BALANCING = ("propagate", "auto"), ("balance", "auto")  # values of reward.unlabelled
 
 
@@ -95,22 +95,34 @@ def possible_teaching(ws: Workspace, features: Features, judged: Tensor) -> Head
 
 
 def choose_teaching(
-    teaching: HeadTeaching, problem: HeadProblem, folds: list[Fold], prior_sd: float, *, required: bool
+    teaching: HeadTeaching, problem: HeadProblem, folds: list[Fold], prior_sd: float, *, wanted: str
 ) -> HeadTeaching:
     """The methods, among those allowed, under which held-out judgments are most probable.
 
+    With few judgments, spreading them makes a head worse about as often as better. So `auto` does it only if held-out
+    judgments become more probable by more than one standard error.
+
     Args:
-        required: the classes' shares have their prior whatever held-out judgments say.
+        wanted: `reward.unlabelled`; with "balance" the classes' shares have their prior whatever held-out judgments say.
     """
 
-    def loss(some: HeadTeaching) -> float:
+    def losses(some: HeadTeaching) -> Tensor:
         result = cross_validate(folds, lambda train, number: some.heads(problem, train, prior_sd), problem)
-        return float(heldout_loss(result, problem.config).sum())
+        return heldout_loss(result, problem.config)
 
-    if teaching.balance and not required:
+    if teaching.balance and wanted != "balance":
         without = replace(teaching, balance=None)
-        teaching = min((without, teaching), key=loss)
+        teaching = min((without, teaching), key=lambda some: float(losses(some).sum()))
     if teaching.propagation:
         spreading = replace(teaching, how=teaching.propagation.choose(folds))
-        teaching = min((replace(spreading, weight=weight) for weight in WEIGHTS), key=loss)
+        found = {weight: losses(replace(spreading, weight=weight)) for weight in (0.0, *WEIGHTS)}
+        best = min(WEIGHTS, key=lambda weight: float(found[weight].sum()))
+        gains = found[0.0] - found[best]
+        if surely_positive(gains) if wanted == "auto" else float(gains.sum()) > 0:
+            teaching = replace(spreading, weight=best)
     return teaching
+
+
+def surely_positive(differences: Tensor) -> bool:
+    """Whether the mean of paired differences [M] is more than one standard error above 0."""
+    return len(differences) > 1 and float(differences.mean()) > float(differences.std() / len(differences) ** 0.5)

@@ -49,7 +49,7 @@ def train_heads(
     if not folds:
         raise UserError(f"too few judgments to hold some out by image; run `{next_command.make('collect')}` for more")
     sd = config.prior_sd if config.prior_sd != "auto" else choose_prior_sd(problem, folds, metrics)
-    teaching = choose_teaching(teaching, problem, folds, sd, required=config.unlabelled == "balance")
+    teaching = choose_teaching(teaching, problem, folds, sd, wanted=config.unlabelled)
     rates: nn.ModuleDict | None = None
 
     def fit(train: JudgmentSet, number: int) -> list[Head]:

@@ -83,8 +83,8 @@ def test_held_out_judgments_choose(second: int, used: bool) -> None:
     judgments = answers(rows, group)
     folds = folds_by_image(judgments, 5, torch.Generator().manual_seed(0))
     teaching = HeadTeaching(problem.images, balance=ClassBalance.over(problem.images))
-    assert bool(choose_teaching(teaching, problem, folds, 1.0, required=False).balance) is used
-    assert choose_teaching(teaching, problem, folds, 1.0, required=True).balance is teaching.balance
+    assert bool(choose_teaching(teaching, problem, folds, 1.0, wanted="auto").balance) is used
+    assert choose_teaching(teaching, problem, folds, 1.0, wanted="balance").balance is teaching.balance
 
 
 def test_names_on_the_card() -> None:
