@@ -59,6 +59,7 @@ class Task:
         budgets: numbers of answers, ascending.
         batches: questions of each round of all methods but uniform, which retrains at the budgets alone.
         pages: images of each round, for methods that may ask about pages.
+        people: who answers.
         alone: settings of methods under which unlabelled images teach nothing: a network needs more passes over few answers.
     """
 
@@ -68,6 +69,7 @@ class Task:
     overrides: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     pages: tuple[int, ...] = (48, 48, 96, 192, 384, 384, 768, 768)
+    people: str = "simulated people, simulated seconds"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ TASKS = {
         (50, 100, 200, 500, 1000, 2000),
         (25, 25, 25, 25, 100, 150, 150, 250, 250, 500, 500),
         overrides=CIFAR,
+        people="recorded votes, expected seconds",
     ),
 }
 METHODS = {
@@ -225,9 +228,7 @@ def main(
             last = parts[-1].iloc[-1]
             click.echo(f"seed {seed} {name}: {last['accuracy']:.1%} after {last['answers']:.0f} answers", err=True)
     rows = pd.concat(parts)
-    click.echo(
-        f"{task_name}: {len(seeds)} seeds, simulated people; intervals are 95 % t intervals of paired differences"
-    )
+    click.echo(f"{task_name}: {len(seeds)} seeds, {task.people}; intervals are 95 % t intervals of paired differences")
     for name in names:
         for line in compared(rows, name):
             click.echo(line)
