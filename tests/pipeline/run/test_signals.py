@@ -75,7 +75,8 @@ def position(folder: Path) -> int:
     return int(state["position"])
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_waits_until_the_state_is_written(tmp_path: Path, name: str, code: int) -> None:
     """In the middle of the first state: torch's writer would make a RuntimeError of an exception."""
     returned, said = stopped(tmp_path, during_write=f"writes == 3 and send('{name}')")

@@ -133,9 +133,8 @@ def test_many_classes_are_searched_by_name(page: Any, place: Any, live: Any) -> 
     assert {label for _, label, _ in stored(server)} == {"kind 34"}
 
 
-@pytest.mark.parametrize(
-    "count", [6, pytest.param(24, marks=pytest.mark.long), pytest.param(60, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("count", [6, 24, 60])
 def test_wide_phone_dark_and_large_text(count: int, page: Any, place: Any, live: Any, pictures: Path) -> None:
     draw_many(pictures, 80)
     server = live(place("grid", count=2, grid_tiles=count))

@@ -75,6 +75,7 @@ def test_its_figures_are_the_runs(finished: Config) -> None:
     assert predictor.weights in card
 
 
+@pytest.mark.long
 def test_without_gold_labels_it_claims_nothing(without_gold: Config) -> None:
     hub = pytest.importorskip("huggingface_hub")
     card = card_of(without_gold)

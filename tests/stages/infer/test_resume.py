@@ -173,7 +173,8 @@ def test_two_at_once_are_refused(place: tuple[Config, Path], tmp_path: Path) -> 
         run(config, str(images))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_at_random_moments(how: signal.Signals, place: tuple[Config, Path], tmp_path: Path) -> None:
     """The real command, ended as soon as the journal has grown by some batches; the last call is let be."""
     config, images = place
