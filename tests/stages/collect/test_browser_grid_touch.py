@@ -70,6 +70,7 @@ def test_by_touch_on_a_phone(phone: Any, place: Any, live: Any) -> None:
     assert stored(server) == rows(shown, label, 0, 23)
 
 
+@pytest.mark.long
 def test_a_drag_sideways_marks_and_one_upward_scrolls(phone: Any, place: Any, live: Any) -> None:
     server = live(place("grid", count=2))
     open_page(phone, server)
@@ -83,6 +84,7 @@ def test_a_drag_sideways_marks_and_one_upward_scrolls(phone: Any, place: Any, li
     assert marked(phone) == [0], "nothing is marked by scrolling"
 
 
+@pytest.mark.long
 def test_a_long_press_enlarges_and_marks_nothing(phone: Any, place: Any, live: Any) -> None:
     server = live(place("grid", count=2))
     shown = open_page(phone, server)

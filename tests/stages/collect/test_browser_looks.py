@@ -42,7 +42,11 @@ def test_buttons_touch_zoom_help_and_skip(browser: Any, place: Any, live: Any) -
     context.close()
 
 
-@pytest.mark.parametrize("kind", ["comparison", "image_comparison", "label", "verdict", "rating"])
+OFTEN = "comparison"  # the other kinds are looked at in `make test-long`
+KINDS = ["comparison", "image_comparison", "label", "verdict", "rating"]
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind != OFTEN)) for kind in KINDS])
 def test_dark_phone_and_large_text(kind: str, page: Any, place: Any, live: Any) -> None:
     """At phone width, and at 200 % zoom of a laptop's screen, all is reachable and nothing overlaps."""
     server = live(place(kind, count=6))

@@ -33,7 +33,7 @@ PRESSED = {
 
 
 @needs_display
-@pytest.mark.parametrize("kind", list(PRESSED))
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind != "label")) for kind in PRESSED])
 def test_every_question_by_real_keys(kind: str, display: str, place: Any) -> None:
     """Twenty answers, three of them taken back and given again; the rows are what was pressed."""
     driven = Driven(display, place(kind, count=20))

@@ -64,6 +64,7 @@ def test_absurd_scans_are_refused(served: Callable[..., Config], process: Callab
     assert f"2000 JPEG scans, more than {MAX_SCANS}" in reply.json()["detail"]
 
 
+@pytest.mark.long
 def test_others_are_answered_beside_slow_images_and_it_ends_within_its_grace(
     served: Callable[..., Config], process: Callable[..., Any], picture: Callable[..., bytes], tmp_path: Path
 ) -> None:
