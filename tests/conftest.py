@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ TESTS = Path(__file__).resolve().parent
 # The same examples in every run, so that a failure can be repeated; `make fuzz` draws new ones.
 settings.register_profile("repeatable", derandomize="FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Shells start commands in the background with SIGINT ignored, which the commands that tests start would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collectstart() -> None:

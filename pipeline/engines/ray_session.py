@@ -142,6 +142,8 @@ def _data_options() -> Iterator[None]:
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    # Logs each lost block with a traceback, also while a signal ends everything; what cannot be repeated is raised.
+    logging.getLogger("ray.data._internal.execution.streaming_executor_state").setLevel(logging.CRITICAL)
     context = DataContext.get_current()
     kept = context.execution_options.preserve_order, context.enable_progress_bars
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
