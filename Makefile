@@ -92,7 +92,7 @@ test: $(READY)  ## lint, types and the tests but the longest, one worker per cor
 		PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS); code=$$?; \
 		wait $$types || { cat $$said; code=1; }; rm $$said; exit $$code
 
-test-long: $(READY)  ## the longest tests, of about three minutes together
+test-long: $(READY)  ## the longest tests, of about eleven minutes together
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(PARALLEL) -m long $(ARGS)
 
 test-fast: $(READY)  ## the tests that need no browser, server process or training run

@@ -32,7 +32,7 @@ def what_was_learned(ws: Workspace, archive: Path, asked: Counter[int], told: Co
     rows = torch.tensor(sorted(asked), dtype=torch.long)
     members = torch.stack([torch.log_softmax(u, -1) for u in utilities])
 
-    def of(counts: Counter[int]) -> Tensor:
+    def in_order(counts: Counter[int]) -> Tensor:
         return torch.tensor([counts[row] for row in rows.tolist()], dtype=torch.long)
 
     def draw() -> Tensor:
@@ -40,9 +40,9 @@ def what_was_learned(ws: Workspace, archive: Path, asked: Counter[int], told: Co
             return members
         random = generator(ws.config.seed, Stream.POSTERIOR)
         features = last_features(ws, model.networks[0])
-        return last_layer_samples(features, utilities[0], rows, of(told), random, prior_sd=prior_sd_of(archive))
+        return last_layer_samples(features, utilities[0], rows, in_order(told), random, prior_sd=prior_sd_of(archive))
 
-    return {"judged": rows, "times": of(asked), "predicted": log_mean_probability(members), "draw_samples": draw}
+    return {"judged": rows, "times": in_order(asked), "predicted": log_mean_probability(members), "draw_samples": draw}
 
 
 def last_features(ws: Workspace, network: torch.nn.Module) -> Tensor:
