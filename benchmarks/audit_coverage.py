@@ -13,7 +13,6 @@ from functools import cache
 from itertools import product
 
 import numpy as np
-from scipy import stats
 
 from pipeline.learning.audit_estimate import AccuracyEstimate, Audited, estimate_accuracy
 
@@ -31,6 +30,8 @@ def estimated(patterns: Patterns, classes: int) -> AccuracyEstimate:
 
 def exact(accuracy: float, error: float, images: int, classes: int) -> tuple[float, float]:
     """Coverage and median width with one answer per image."""
+    from scipy import stats  # slow to import, also for those who import this module
+
     found = [
         estimated(tuple((own, n) for own, n in (((0,), k), ((1,), images - k)) if n), classes)
         for k in range(images + 1)

@@ -6,9 +6,12 @@ distances that are usual around both images (Zelnik-Manor and Perona 2004).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
-from sklearn.neighbors import NearestNeighbors
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 NEIGHBOURS = 5
 MAX_STEPS, TOLERANCE = 500, 1e-6
@@ -20,6 +23,9 @@ def neighbour_graph(features: np.ndarray, neighbours: int = NEIGHBOURS) -> spars
     Args:
         neighbours: of each image; an edge joins two images if either is a neighbour of the other.
     """
+    from scipy import sparse  # slow to import: only where they are needed
+    from sklearn.neighbors import NearestNeighbors
+
     count = len(features)
     neighbours = min(neighbours, count - 1)
     distance, index = NearestNeighbors(n_neighbors=neighbours).fit(features).kneighbors()  # without the image itself

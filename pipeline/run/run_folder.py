@@ -14,15 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision
-
 from feedback_store.prefix import limited
 from feedback_store.store import FeedbackStore
 from feedback_store.store_registry import open_store
 from pipeline.config import RunSettings, dump_config
 from pipeline.errors import UserError
-from pipeline.run import next_command
+from pipeline.run import next_command, versions
 from pipeline.run.atomic_files import Damaged, read_object, sha256_of, short_hash, write_atomically, write_json
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.estimate_file import read_estimate
@@ -174,7 +171,7 @@ class StageFolder:
         return settings_hash(self.run.config, self.name)
 
     def _description(self, inputs: dict[str, str]) -> dict[str, Any]:
-        return {"inputs": inputs, "settings": self.settings, "versions": _versions()}
+        return {"inputs": inputs, "settings": self.settings, "versions": versions.installed()}
 
     def is_current(self, inputs: dict[str, str]) -> bool:
         """Whether the stage finished with these inputs and settings, and its outputs are unchanged."""
@@ -182,7 +179,7 @@ class StageFolder:
             manifest = read_manifest(self.path)
             if manifest is None or manifest.settings != self.settings:
                 return False
-            if manifest.inputs != inputs or manifest.versions != _versions():
+            if manifest.inputs != inputs or manifest.versions != versions.installed():
                 return False
             names = (*manifest.outputs, RESULT)
             if not all((self.path / name).is_file() for name in names):
@@ -243,7 +240,3 @@ class StageFolder:
         self.run.write_summary()
         if self.tracking:
             self.tracking.finish(result)
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "torchvision": torchvision.__version__}

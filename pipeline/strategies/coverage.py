@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans, MiniBatchKMeans
 from torch import Tensor
 
 from pipeline.kinds import JudgmentKind, Queries
@@ -40,6 +39,8 @@ def typical_rows(candidates: Candidates, count: int) -> Tensor:
 
 def _representatives(candidates: Candidates, clusters: int, judged: Tensor, left: Tensor) -> list[int]:
     """One row of each cluster that has any in `left`: first those of clusters without a judged image, largest first."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # slow to import: only where they are needed
+
     pool = candidates.pool
     x = candidates.features[pool.numpy()]
     kind = MiniBatchKMeans if len(pool) > MANY else KMeans

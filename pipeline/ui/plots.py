@@ -6,10 +6,10 @@ import html
 import io
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072b2",
@@ -43,6 +43,9 @@ def figure(width: float = 5.2, height: float = 3.4) -> tuple[Figure, Any]:
 
 def panels(count: int, width: float = 5.2, height: float = 3.4) -> tuple[Figure, list[Any]]:
     """A figure, in inches, and the axes of `count` panels side by side."""
+    import matplotlib as mpl  # slow to import: only where something is drawn
+    from matplotlib.figure import Figure
+
     with mpl.rc_context(STYLE):
         plot = Figure(figsize=(width, height), layout="constrained")
         return plot, list(plot.subplots(1, count, squeeze=False)[0])
@@ -54,6 +57,8 @@ def svg(plot: Figure, label: str = "") -> str:
     Args:
         label: description for screen readers.
     """
+    import matplotlib as mpl
+
     out = io.StringIO()
     with mpl.rc_context(STYLE):
         plot.savefig(out, format="svg", metadata={"Date": None}, transparent=True)

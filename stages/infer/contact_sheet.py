@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -26,7 +25,6 @@ COLUMNS_PER_SHEET, PICTURE, PAD, GAP = (
 LINE_HEIGHT = 22
 CELL = (PICTURE + 2 * PAD, PICTURE + 2 * PAD + 12 + 3 * LINE_HEIGHT)
 GROUND, PANEL, INK, QUIET, LINE = "#f6f5f2", "#ffffff", "#1f2523", "#5c6663", "#d9d8d2"
-FONTS = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 def contact_sheet(
@@ -93,7 +91,10 @@ def _draw_cell(
 
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
+    import matplotlib as mpl  # slow to import: only where something is drawn
+
+    fonts = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(fonts / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size)
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, room: float) -> str:

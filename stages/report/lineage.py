@@ -8,13 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision
-
 from pipeline.config import RunSettings, parse_config, read_saved_tree
 from pipeline.data.gold_labels import read_gold_labels
 from pipeline.data.labelled import read_labelled
 from pipeline.models.serialization import weights_hash
+from pipeline.run import versions
 from pipeline.run.atomic_files import sha256_of
 from pipeline.run.run_folder import TARGETS, StageFolder
 from pipeline.run.workspace import Workspace
@@ -81,12 +79,12 @@ def _stage(ws: Workspace, stage: StageFolder, present: Mapping[str, str]) -> dic
         {"name": name, "hash": digest, "now": _state(stage.path / name, digest)}
         for name, digest in manifest["outputs"].items()
     ]
-    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    now = versions.installed()
     reasons = [_reason(file["name"], file["now"]) for file in (*inputs, *outputs) if file["now"] != UNCHANGED]
     reasons += [
-        f"{name} was {version}, now it is {versions.get(name)}"
+        f"{name} was {version}, now it is {now.get(name)}"
         for name, version in manifest["versions"].items()
-        if versions.get(name) != version
+        if now.get(name) != version
     ]
     if stage.name == "reward":
         reasons += [f"{name} is new" for name in _judgments(ws) if name not in manifest["inputs"]]

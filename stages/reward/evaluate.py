@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pipeline.learning.statistics import reliability
@@ -160,6 +159,8 @@ def fit_temperature(
     members: Sequence[Any], utilities: Sequence[Tensor], images: Tensor, judgments: JudgmentSet
 ) -> float:
     """The temperature of the utilities with the best log loss on these judgments, between 1/20 and 20."""
+
+    from scipy.optimize import minimize_scalar  # slow to import: only where it is needed
 
     def log_loss(log_t: float) -> float:
         p = predict(members, utilities, images, judgments, temperature=float(np.exp(log_t))).probability

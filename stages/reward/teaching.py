@@ -10,7 +10,6 @@ from feedback_store.registry import Registry
 from pipeline.data.feature_cache import Features
 from pipeline.run.runtime import Stream, generator
 from pipeline.run.workspace import Workspace
-from stages.reward.consistency import Consistency
 from stages.reward.folds import FOLDS, folds_by_image
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.unlabelled import Propagation
@@ -80,6 +79,8 @@ class WeakToStrong:
         return ws.config.model.trainable == "all"
 
     def prepare(self, ws: Workspace, features: Features, judgments: JudgmentSet) -> Teaching | None:
+        from stages.reward.consistency import Consistency  # imports torchvision, which is slow
+
         return Consistency(features, ws.rows("train"), len(ws.classes), ws.config.seed)
 
 

@@ -7,11 +7,10 @@ model as much as held-out judgments bear them out.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
@@ -22,6 +21,9 @@ from stages.reward.folds import Fold
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)  # of an image's probabilities that comes from its neighbours
 SHARPNESSES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # powers of the spread probabilities, which come out too flat

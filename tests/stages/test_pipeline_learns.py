@@ -40,7 +40,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 @pytest.mark.draws
-@pytest.mark.parametrize("question", ["comparison", "label"])
+@pytest.mark.parametrize("question", [pytest.param("comparison", marks=pytest.mark.long), "label"])
 def test_stripes_and_chequerboards(
     image_folder: Callable[..., Path], tmp_path: Path, question: str, stripes_config: Callable[..., Config]
 ) -> None:

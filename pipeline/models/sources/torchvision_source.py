@@ -6,7 +6,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import torchvision
 from torch import nn
 
 from pipeline.errors import UserError
@@ -25,6 +24,8 @@ class TorchvisionSource(BackboneSource):
 
     @functools.cache  # noqa: B019  there is one source
     def names(self) -> tuple[str, ...]:
+        import torchvision  # here and below: slow to import, so only where it is needed
+
         return tuple(sorted(torchvision.models.list_models(module=torchvision.models)))
 
     def build(self, name: str, classes: int, weights: str, seed: int) -> nn.Module:
@@ -35,6 +36,8 @@ class TorchvisionSource(BackboneSource):
         return network
 
     def own_head(self, name: str, weights: str) -> OwnHead:
+        import torchvision
+
         if weights == "imagenet":
             network = _download(name)
         else:
@@ -57,6 +60,8 @@ class TorchvisionSource(BackboneSource):
         return OwnHead(network, own, own.in_features, is_map=False)
 
     def categories(self, name: str) -> tuple[str, ...] | None:
+        import torchvision
+
         names = torchvision.models.get_model_weights(name).DEFAULT.meta.get("categories")
         return tuple(names) if names else None
 
@@ -99,6 +104,8 @@ def construct(name: str, weights: str | None) -> nn.Module:
     Raises:
         OSError: the weights cannot be downloaded.
     """
+    import torchvision
+
     options = (
         {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") and not weights else {}
     )
@@ -134,6 +141,8 @@ def replace_head(network: nn.Module, classes: int) -> None:
     SqueezeNet's head (a 1 x 1 convolution and ReLU before the pooling, which
     cannot output a negative score) becomes pooling and a linear layer, like every other network's.
     """
+    import torchvision
+
     path = _head_path(network)
     old: Any = network.get_submodule(path)
     if isinstance(network, torchvision.models.SqueezeNet):

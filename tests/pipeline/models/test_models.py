@@ -26,7 +26,15 @@ def network(backbone: str = "resnet18", classes: int = 3, seed: int = 0) -> nn.M
 
 @pytest.mark.parametrize("trainable", ["head", "last_block", "all"])
 @pytest.mark.parametrize(
-    "backbone", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_32", "efficientnet_b0"]
+    "backbone",
+    [
+        "resnet18",
+        "squeezenet1_1",
+        "mobilenet_v3_small",
+        "shufflenet_v2_x0_5",
+        pytest.param("vit_b_32", marks=pytest.mark.long),
+        "efficientnet_b0",
+    ],
 )
 def test_split_is_exact(backbone: str, trainable: str) -> None:
     """suffix(prefix(x)) is network(x), bit for bit, and only the suffix learns."""

@@ -30,7 +30,15 @@ def network(name: str = "tiny") -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny", "resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "densenet121", "vit_b_32"]
+    "name",
+    [
+        "tiny",
+        "resnet18",
+        "mobilenet_v3_small",
+        "shufflenet_v2_x0_5",
+        "densenet121",
+        pytest.param("vit_b_32", marks=pytest.mark.long),
+    ],
 )
 def test_folding_changes_no_output(name: str) -> None:
     """densenet121's BatchNorm comes before its convolutions, and is kept; vit_b_32 has none."""

@@ -16,13 +16,12 @@ from pipeline.text.encoder import cached_embeddings, load_encoder
 from pipeline.text.reward_model import TextRewardModel
 from pipeline.text.table import TextTable
 
-pytest.importorskip("transformers", reason="transformers is not installed: no text encoder was tested")
-
 TEXTS = ["the answer is kind", "rude", "a short answer of a helpful person"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("transformers", reason="transformers is not installed: no text encoder was tested")
     return tiny_encoder(tmp_path_factory.mktemp("encoder"), width=8)
 
 

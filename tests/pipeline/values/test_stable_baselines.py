@@ -13,8 +13,6 @@ from pipeline.run.runtime import generator
 from pipeline.values.environments import LEFT, RIGHT, Chain
 
 gymnasium = pytest.importorskip("gymnasium", reason="needs gymnasium")
-sb3 = pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
-DummyVecEnv = sb3.common.vec_env.DummyVecEnv
 
 BEST = [LEFT, RIGHT, RIGHT, RIGHT, RIGHT]
 ROLLOUT = {"n_steps": 16, "gamma": 0.9, "gae_lambda": 0.95, "learning_rate": 0.02, "ent_coef": 0.01}
@@ -57,7 +55,8 @@ class OneChain(gymnasium.Env):  # type: ignore[misc, name-defined]
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["A2C", "PPO", "DQN"])
 def test_stable_baselines_agrees(name: str) -> None:
-    chains = DummyVecEnv([partial(OneChain, number) for number in range(1 if name == "DQN" else 8)])
+    sb3 = pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
+    chains = sb3.common.vec_env.DummyVecEnv([partial(OneChain, number) for number in range(1 if name == "DQN" else 8)])
     model = getattr(sb3, name)("MlpPolicy", chains, seed=0, device="cpu", verbose=0, **SETTINGS[name])
     model.learn(STEPS[name])
     states = np.eye(5, dtype=np.float32)

@@ -57,7 +57,9 @@ def test_answers_that_wait_survive_a_closed_tab(browser: Any, place: Any, live: 
     context.close()
 
 
-@pytest.mark.parametrize("clock", ["right", "set to 1970 when the answer was given"])
+@pytest.mark.parametrize(
+    "clock", [pytest.param("right", marks=pytest.mark.long), "set to 1970 when the answer was given"]
+)
 def test_answers_that_wait_survive_lost_leases(page: Any, place: Any, live: Any, clock: str) -> None:
     where = place(count=12)
     server = live(where)

@@ -76,7 +76,11 @@ def live_server(
 
 @pytest.mark.parametrize(
     ("name", "width", "height", "scheme"),
-    [("wide", 1280, 800, "light"), ("phone", 390, 844, "light"), ("dark", 1280, 800, "dark")],
+    [
+        ("wide", 1280, 800, "light"),
+        pytest.param("phone", 390, 844, "light", marks=pytest.mark.long),
+        pytest.param("dark", 1280, 800, "dark", marks=pytest.mark.long),
+    ],
 )
 def test_what_the_answers_have_achieved(
     live_server: Any, page: Any, name: str, width: int, height: int, scheme: str

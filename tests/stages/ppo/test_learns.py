@@ -67,7 +67,7 @@ def test_identity_task(train: Callable[..., Tensor], settings: dict[str, Any], l
     assert policy_metrics(log_pi, log_ref, 2 * x - 0.5, 0.5).attained > least
 
 
-@pytest.mark.parametrize("estimator", ["sampled", "critic"])
+@pytest.mark.parametrize("estimator", ["sampled", pytest.param("critic", marks=pytest.mark.long)])
 def test_four_armed_gaussian_bandit(
     make_learner: Callable[..., Learner], given: Callable[[Tensor], Inputs], estimator: str
 ) -> None:

@@ -40,7 +40,7 @@ def environment_of(
     return make
 
 
-@pytest.mark.parametrize("start", ["reference", "backbone"])
+@pytest.mark.parametrize("start", ["reference", pytest.param("backbone", marks=pytest.mark.long)])
 def test_with_a_head_the_start_is_the_optimum(environment_of: Callable[..., Environment], start: str) -> None:
     from pipeline.learning.objective import policy_metrics
     from stages.ppo.start import choose_start

@@ -64,7 +64,7 @@ def test_nothing_is_scored_twice(finished: Config, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.draws
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long)])
 def test_in_a_browser_hostile_names_are_text_and_nothing_is_loaded(finished: Config, opened: Any, width: int) -> None:
     report.run(finished)
     page = opened(page_of(finished), width)

@@ -31,7 +31,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
     ("without", "missing", "says"),
     [
         (("ppo",), ["ppo"], "There is no aligned policy yet"),
-        (("ppo", "reward"), ["reward", "ppo"], "There is no reward model yet"),
+        pytest.param(("ppo", "reward"), ["reward", "ppo"], "There is no reward model yet", marks=pytest.mark.long),
         (("ppo", "reward", "collect", "feedback"), ["collect", "reward", "ppo"], "There are no judgments yet"),
     ],
 )
@@ -214,7 +214,7 @@ def test_the_advice_to_a_flat_folder_works(unlabelled: Config) -> None:
     ]
 
 
-@pytest.mark.parametrize("given", ["{runs}/small {runs}/other", "./small other"])
+@pytest.mark.parametrize("given", ["{runs}/small {runs}/other", pytest.param("./small other", marks=pytest.mark.long)])
 def test_runs_may_be_named_by_path(finished: Config, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     copied(finished, "other")
     monkeypatch.chdir(finished.runs.parent)

@@ -138,7 +138,10 @@ def test_consistency_needs_a_network_without_a_frozen_part(answered: Callable[..
         reward.run(answered("head", "consistency"))
 
 
-@pytest.mark.parametrize(("trainable", "unlabelled"), [("all", "consistency"), ("all", "auto"), ("head", "auto")])
+@pytest.mark.parametrize(
+    ("trainable", "unlabelled"),
+    [("all", "consistency"), ("all", "auto"), pytest.param("head", "auto", marks=pytest.mark.long)],
+)
 def test_what_was_used_is_on_the_card(answered: Callable[..., Config], trainable: str, unlabelled: str) -> None:
     config = answered(trainable, unlabelled)
     assert reward.run(config)

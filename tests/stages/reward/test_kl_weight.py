@@ -73,7 +73,7 @@ def planted(count: int, weight: float, seed: int = 0, of_reference: float = 1.0)
     return Evidence(labels(torch.multinomial(truth, 1, generator=random)[:, 0], 3), log_ref, reward, 0, 0.0)
 
 
-@pytest.mark.parametrize("weight", [0.25, 1.0, 2.0])
+@pytest.mark.parametrize("weight", [0.25, *(pytest.param(more, marks=pytest.mark.long) for more in (1.0, 2.0))])
 def test_many_judgments_find_the_planted_beta(weight: float) -> None:
     chosen = choose(planted(3000, weight), CONFIG)
     assert abs(math.log2(chosen["beta"] * weight)) <= 0.5, "one step of the grid"

@@ -167,9 +167,9 @@ right_ordinal = p.ordinal
     [
         ("bradley_terry", lambda a, b: right_bt(b, a), test_comparisons),
         ("davidson", lambda a, b, nu: right_davidson(a, b, 2 * nu), test_comparisons_with_ties),
-        ("label_choice", lambda u: torch.log_softmax(-u, -1), test_label_choices),
+        pytest.param("label_choice", lambda u: torch.log_softmax(-u, -1), test_label_choices, marks=pytest.mark.long),
         ("verdict", lambda r, tau: right_verdict(r, -tau), test_verdicts),
-        ("ordinal", wrong_ordinal, test_binned_ratings_and_their_cut_points),
+        pytest.param("ordinal", wrong_ordinal, test_binned_ratings_and_their_cut_points, marks=pytest.mark.long),
     ],
 )
 def test_a_wrong_likelihood_fails_these_tests(name: str, wrong, test, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -102,7 +102,7 @@ def test_a_limit_of_time(served: Callable[..., Config], process: Callable[..., A
     assert "takes more than 0.2 s of processor time to decode (serve.decode_seconds)" in detail
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(
     served: Callable[..., Config], process: Callable[..., Any], tmp_path: Path, number: int
 ) -> None:
