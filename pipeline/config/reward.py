@@ -39,7 +39,11 @@ class RewardConfig(TrainingConfig):
     )
     label_smoothing: Fraction = Field(0.0, description="label smoothing of label choices")
     rating: Literal["binned", "scalar"] = Field("binned", description="ratings as ordered bins, or as numbers")
-    reliability: bool = Field(True, description="fit a reliability per annotator, where there are several")
+    reliability: bool = Field(
+        True,
+        description="fit a reliability per annotator, where there are several; of a single one, linear heads take every "
+        "eleventh label choice for a guess",
+    )
     members: int = Field(
         1, ge=1, le=MAX_MEMBERS, description="networks in the ensemble, each trained on a bootstrap of the images"
     )

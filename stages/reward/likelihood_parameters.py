@@ -32,6 +32,7 @@ class LikelihoodParameters(nn.Module):
     Attributes:
         of: parameters of each likelihood, by its name.
         reliability: whether reliabilities are learned.
+        assumed: whether label choices of a single annotator are taken to be mistaken as often as the prior expects.
         errors: error rates of annotators, by the likelihoods that have such and were answered.
     """
 
@@ -41,6 +42,7 @@ class LikelihoodParameters(nn.Module):
         config: RewardConfig,
         *,
         mistakes: bool = False,
+        assumed: bool = False,
         error_rates: nn.ModuleDict | None = None,
     ) -> None:
         """Initial values.
@@ -49,6 +51,9 @@ class LikelihoodParameters(nn.Module):
             judgments: the training set; it determines whether ties occur.
             mistakes: learn reliabilities for one annotator as well. A network that learns with it would tell mistakes
                 from its own errors by little; for a given policy the two are distinct.
+            assumed: where no reliability is learned, `reward.reliability` still expects the prior's share of mistakes among
+                label choices. A softmax alone takes each answer for what most people would say, and a head moves far for
+                a wrong one.
             error_rates: `errors` that are known already and stay as they are (`error_rates.learn_error_rates`).
         """
         super().__init__()
@@ -67,6 +72,7 @@ class LikelihoodParameters(nn.Module):
         self._likelihoods = {one.name: one for one in with_errors}
         annotators = len(judgments.annotators)
         self.reliability = mistakes or (config.reliability and annotators > 1)
+        self.assumed = assumed and config.reliability
         self.annotators = AnnotatorParameters(annotators, self.reliability)
 
     @property
@@ -119,7 +125,7 @@ class LikelihoodParameters(nn.Module):
         if likelihood.name in self.errors:
             who = judgments.annotator.to(log_p.device)
             return likelihood.with_errors(self.errors[likelihood.name], log_p, who)
-        return self._with_mistakes(log_p, likelihood.unreliable(self.of[likelihood.name], log_p), judgments)
+        return self._with_mistakes(log_p, likelihood.unreliable(self.of[likelihood.name], log_p), number, judgments)
 
     def log_p_of_answers(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
         """log P of the answers that were given, [M], with less memory than `log_p` needs; arguments as there."""
@@ -129,9 +135,8 @@ class LikelihoodParameters(nn.Module):
         log_p = self.without_errors(number, utilities, images, judgments)
         otherwise = judgments.likelihoods[number].unreliable(self.of[judgments.likelihoods[number].name], log_p)
         answer = judgments.answer.to(log_p.device)[:, None]
-        return self._with_mistakes(log_p.gather(-1, answer), otherwise.expand_as(log_p).gather(-1, answer), judgments)[
-            :, 0
-        ]
+        otherwise = otherwise.expand_as(log_p).gather(-1, answer)
+        return self._with_mistakes(log_p.gather(-1, answer), otherwise, number, judgments)[:, 0]
 
     def without_errors(self, number: int, utilities: Tensor, images: Tensor, judgments: JudgmentSet) -> Tensor:
         """log P of every answer [M, K] if nobody makes mistakes; arguments as of `log_p`."""
@@ -140,9 +145,9 @@ class LikelihoodParameters(nn.Module):
         at = torch.searchsorted(images, judgments.rows).to(device)
         return likelihood.log_p(self.of[likelihood.name], utilities, at, judgments.classes.to(device))
 
-    def _with_mistakes(self, log_p: Tensor, otherwise: Tensor, judgments: JudgmentSet) -> Tensor:
+    def _with_mistakes(self, log_p: Tensor, otherwise: Tensor, number: int, judgments: JudgmentSet) -> Tensor:
         """log_p [M, n] with `otherwise` [M, n] for the share of answers in which each annotator is unreliable."""
-        if not self.reliability:
+        if not self.reliability and not (self.assumed and judgments.likelihoods[number].answers_are_classes):
             return log_p
         logit = self.logit_eta[judgments.annotator.to(self.logit_eta.device)]
         return p.unreliable(log_p, logsigmoid(logit), logsigmoid(-logit), otherwise)

@@ -112,7 +112,7 @@ class HeadProblem:
         shared = torch.searchsorted(self.images, balance.rows) if balance else None
         at = torch.searchsorted(self.images, images)
         z, initial = self.z[at], self.initial[at]
-        latent = LikelihoodParameters(train, config, error_rates=error_rates).double()
+        latent = LikelihoodParameters(train, config, assumed=True, error_rates=error_rates).double()
         classes = initial.shape[1]
         weight = near.weight.clone() if near else torch.zeros(z.shape[1], classes, dtype=torch.double)
         intercept = near.intercept.clone() if near else torch.zeros(classes, dtype=torch.double)

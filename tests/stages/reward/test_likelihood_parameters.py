@@ -6,9 +6,10 @@ import pytest
 import torch
 from support.judgment_sets import LABEL, JudgmentSet, judgment_set, start_parameters, threshold
 
+from pipeline.config.reward import RewardConfig
 from pipeline.kinds.comparison import PAIR_LIKELIHOOD
 from pipeline.kinds.probabilities import A, B
-from stages.reward.likelihood_parameters import log_likelihood
+from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 
 
 def of_each_kind(count: int) -> JudgmentSet:
@@ -61,3 +62,20 @@ def test_the_same_comparison_is_recognised_beside_kinds_with_more_labels() -> No
     asked, answer = PAIR_LIKELIHOOD.canonical(rows, classes, torch.tensor([A, B]))
     assert torch.equal(asked[0], asked[1])
     assert answer.tolist() == [A, A]
+
+
+@pytest.mark.parametrize(("reliability", "share"), [(True, 10 / 11), (False, 1.0)])
+def test_every_eleventh_label_choice_of_one_person_is_taken_for_a_guess(reliability: bool, share: float) -> None:
+    """Three classes; what the person was asked otherwise counts as it is."""
+    judgments = of_each_kind(40)
+    images, utilities = judgments.images, torch.randn(40, 3)
+    config = RewardConfig(objective="joint", reliability=reliability)
+    plain, assumed = (LikelihoodParameters(judgments, config, assumed=value) for value in (False, True))
+    assert not assumed.reliability
+    for number, likelihood, own in judgments.by_likelihood():
+        before, after = (one.log_p(number, utilities, images, own).exp() for one in (plain, assumed))
+        is_label = likelihood.name == "label"
+        expected = share * before + (1 - share) / 3 if is_label else before
+        assert torch.allclose(after, expected, atol=1e-6)
+        chosen = assumed.log_p_of_answers(number, utilities, images, own).exp()
+        assert torch.allclose(chosen, after.gather(1, own.answer[:, None])[:, 0], atol=1e-6)

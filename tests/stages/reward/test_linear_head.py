@@ -45,7 +45,10 @@ def drawn(count: int, strength: float, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def test_the_posterior_is_that_of_another_optimiser() -> None:
-    """Two classes, one feature: features 0, 2 become -1, 1; scipy minimises the same posterior, written out."""
+    """Two classes, one feature: features 0, 2 become -1, 1; scipy minimises the same posterior, written out.
+
+    Ten of eleven label choices are the model's, the others guesses between the two.
+    """
     head = problem(torch.tensor([[0.0], [2.0]]), 2).fit(labels(torch.tensor([0, 1]), 2), prior_sd=2.0)
 
     def posterior(theta: np.ndarray) -> float:
@@ -53,15 +56,16 @@ def test_the_posterior_is_that_of_another_optimiser() -> None:
         loss = 0.0
         for z, chosen in ((-1.0, 0), (1.0, 1)):
             u = np.array([w0 * z + b0, w1 * z + b1])
-            loss += np.log(np.exp(u).sum()) - u[chosen]
+            loss -= np.log(10 / 11 * np.exp(u[chosen]) / np.exp(u).sum() + 1 / 22)
         return float(loss + (w0**2 + w1**2) / 2 / 4 + (b0**2 + b1**2) / 2 / INTERCEPT_SD**2)
 
     best = minimize(posterior, np.zeros(4), tol=1e-12).x
     assert head.weight.flatten().tolist() == pytest.approx(best[:2], abs=1e-4)
     assert head.intercept.tolist() == pytest.approx(best[2:], abs=1e-4)
-    # By symmetry w1 = -w0 and b = 0; the derivative by w1 is zero where w1 / 4 = 2 / (1 + e^{2 w1}) / 2 * 2 / 2.
+    # By symmetry w1 = -w0 and b = 0; the derivative by w1 is zero where w1 / 4 = 2 a p (1 - p) / (a p + 1 / 22).
     w1 = float(head.weight[0, 1])
-    assert w1 / 4 == pytest.approx(2 / (1 + math.exp(2 * w1)), abs=1e-4)
+    right = 1 / (1 + math.exp(-2 * w1))
+    assert w1 / 4 == pytest.approx(2 * (10 / 11) * right * (1 - right) / (10 / 11 * right + 1 / 22), abs=1e-4)
 
 
 def test_the_linear_layer_gives_the_same_utilities() -> None:
