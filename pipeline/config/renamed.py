@@ -38,6 +38,8 @@ ADDED: dict[str, Any] = {
     "reward.scale": "unit",
     "reward.unlabelled": "none",
     "reference.kind": "auto",
+    "reference.optimiser": "adamw",
+    "reference.prior_sd": "auto",
     "reference.names": {},
     "reference.templates": ["a photo of a {}."],
     "ppo.start": "reference",

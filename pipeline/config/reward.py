@@ -21,16 +21,6 @@ class RewardConfig(TrainingConfig):
         "nats",
         description="unit of the reward: nats of the judgments' likelihood, or its standard deviation under the reference",
     )
-    optimiser: Literal["auto", "adamw", "lbfgs"] = Field(
-        "auto",
-        description="auto: lbfgs for a linear head (model.trainable: head), which needs none of the settings of training; "
-        "adamw otherwise",
-    )
-    prior_sd: Annotated[float, Field(gt=0, le=1000)] | Literal["auto"] = Field(
-        "auto",
-        description="lbfgs: standard deviation, in nats, by which judgments are expected to move utilities; auto: by "
-        "cross-validation",
-    )
     heldout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="share of judged images held out; lbfgs holds out each fifth in turn"
     )

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-INTERCEPT_SD = 3.0  # prior standard deviation, in nats, of what all images have in common
-USUAL_SD = 1.8  # and of the rest, where none was chosen
+from pipeline.learning.linear_heads import INTERCEPT_SD, USUAL_SD
+
 MAX_FEATURES = 512  # longer vectors are projected onto their first principal components
 DRAWS, MAX_VALUES = 16, 100_000_000  # fewer draws where they would not fit in memory
 

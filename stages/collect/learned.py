@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.data.encoding import divided_rows
-from pipeline.learning.laplace import USUAL_SD, last_layer_samples, log_mean_probability
+from pipeline.learning.laplace import last_layer_samples, log_mean_probability
+from pipeline.learning.linear_heads import USUAL_SD
 from pipeline.models.reward_model import RewardModel
 from pipeline.run.atomic_files import read_json
 from pipeline.run.runtime import Stream, generator

@@ -1,9 +1,9 @@
 """Stage 0: the reference policy pi_ref.
 
-`reference.kind` says what it is: trained on a few labelled images per class, then calibrated by temperature scaling;
-zero-shot, what the backbone's weights know of the classes already; uniform; or a given model. It is frozen. The
-temperature is fitted on held-out folds of the labelled images. pi_ref must be calibrated, because pi* is proportional to pi_ref times
-exp(reward / beta) (docs/method.md 3), and a network fitted to fifty images is overconfident.
+`reference.kind` says what it is: trained on a few labelled images per class; zero-shot, what the backbone's weights know
+of the classes already; uniform; or a given model. It is frozen. It must be calibrated, because pi* is proportional to
+pi_ref times exp(reward / beta) (docs/method.md 3), and a network fitted to fifty images is overconfident: held-out folds of
+the labelled images give a network its temperature, and a linear head its prior.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.reference.calibration import calibration_temperature
+from stages.reference.exact_head import fit_exact_head, fitted_exactly
 from stages.reference.training import fit_labels, initial_network
 
 
@@ -49,9 +50,11 @@ def run(config: Config, force: bool = False) -> bool:
             (pieces, features), temperature = ws.cut(ws.load_policy(config.reference.checkpoint)), 1.0
         else:
             rows, labels = torch.from_numpy(labelled), torch.from_numpy(gold.labels[labelled])
-            pieces, features = initial_network(ws)
-            temperature = calibration_temperature(ws, rows, labels)
-            if len(rows):
+            (pieces, features), temperature = initial_network(ws), 1.0
+            if len(rows) and fitted_exactly(ws, features, rows):
+                fit_exact_head(ws, pieces, features, rows, labels, metrics)
+            elif len(rows):
+                temperature = calibration_temperature(ws, rows, labels)
                 fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
                 divide_logits(pieces, temperature)
     log_pi = log_policy(ws.scores(pieces, features))

@@ -6,7 +6,6 @@ of beta the predictions of all judgments, where a single split would leave a fif
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,17 +14,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pipeline.config import RewardConfig
+from pipeline.learning.linear_heads import PRIOR_SDS, penalty_of_prior_sd
 from pipeline.tracking.metrics_log import Metrics
 from stages.reward.folds import Fold
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.kl_weight import log_loss
 from stages.reward.likelihood_parameters import LikelihoodParameters
 from stages.reward.linear_head import Head, HeadProblem
-
-PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # nats
-# Prior of log(prior_sd), in units of a standard deviation: few judgments cannot tell the candidates apart. Chosen on ants
-# and bees, seeds 116 to 139 (docs/choosing-beta.md).
-USUAL_SD, LOG_SD_WIDTH = 1.8, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +80,6 @@ def choose_prior_sd(problem: HeadProblem, folds: list[Fold], metrics: Metrics) -
     for sd in tqdm(PRIOR_SDS, "reward model, prior_sd", unit="value", leave=False, disable=None):
         result = cross_validate(folds, fit, problem)
         loss = heldout_loss(result, problem.config)
-        scores[sd] = float(loss.sum()) + (math.log(sd / USUAL_SD) / LOG_SD_WIDTH) ** 2 / 2
+        scores[sd] = float(loss.sum()) + penalty_of_prior_sd(sd)
         metrics.add(prior_sd=sd, heldout_log_loss=float(loss.mean()), score=scores[sd] / len(loss))
     return min(scores, key=scores.__getitem__)

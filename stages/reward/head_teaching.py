@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from pipeline.data.feature_cache import Features
+from pipeline.learning.linear_heads import solvable
 from pipeline.run.workspace import Workspace
 from stages.reward.class_balance import ClassBalance
 from stages.reward.cross_validation import cross_validate, heldout_loss
 from stages.reward.folds import Fold
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.linear_head import Head, HeadProblem, solvable
+from stages.reward.linear_head import Head, HeadProblem
 from stages.reward.unlabelled import Propagation, Spread, Targets
 
 WEIGHTS = (0.1, 0.3, 1.0)  # of an image that nobody judged, in judgments

@@ -14,16 +14,13 @@ from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
 from pipeline.data.feature_cache import BATCH, Features
+from pipeline.learning.linear_heads import Scale, exact_optimiser, negative_log_prior
 from pipeline.models.known_classes import known_inputs
 from pipeline.models.policy import final_linear
 from stages.reward.class_balance import ClassBalance
 from stages.reward.judgment_set import JudgmentSet
 from stages.reward.likelihood_parameters import LikelihoodParameters, log_likelihood
 from stages.reward.unlabelled import Targets
-
-INTERCEPT_SD = 3.0  # prior standard deviation, in nats, of what all images have in common
-STEPS = 200  # of L-BFGS; a warm start takes about ten
-MAX_SIZE = 5e7  # judged images x features x classes that are fitted in seconds on two cores, 40 times
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +39,6 @@ class Head:
     iterations: int
 
 
-def solvable(features: Features, images: Tensor, classes: int) -> bool:
-    """Whether only a linear head is trained, on few enough features of `images` [U] that an exact fit takes seconds."""
-    if features.prefix is None or not features.linear:
-        return False
-    return len(images) * features.batch(images[:1]).shape[-1] * classes <= MAX_SIZE
-
-
 class HeadProblem:
     """The features and initial utilities of all images in question, from which any part of the judgments is fitted.
 
@@ -63,10 +53,8 @@ class HeadProblem:
         self.config, self.images = config, images
         self.start = weight.double(), bias.double()
         x = x.double()
-        self.mean = x.mean(0)
-        centred = x - self.mean
-        self.norm = float(centred.square().sum(1).mean().sqrt()) or 1.0
-        self.z = centred / self.norm
+        self.scale = Scale.of(x)
+        self.z = self.scale.applied(x)
         self.initial = x @ self.start[0].T + self.start[1]
 
     @classmethod
@@ -118,9 +106,7 @@ class HeadProblem:
         intercept = near.intercept.clone() if near else torch.zeros(classes, dtype=torch.double)
         theta = [weight.requires_grad_(), intercept.requires_grad_()]
         trained = [p for p in latent.parameters() if p.requires_grad]
-        optimiser = torch.optim.LBFGS(
-            [*theta, *trained], max_iter=STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
-        )
+        optimiser = exact_optimiser([*theta, *trained])
         iterations = 0
 
         def closure() -> Tensor:
@@ -129,8 +115,7 @@ class HeadProblem:
             optimiser.zero_grad()
             utilities = initial + z @ weight + intercept
             log_p = log_likelihood(utilities, images, train, latent, smoothing=config.label_smoothing)
-            prior = weight.square().sum() / prior_sd**2 + intercept.square().sum() / INTERCEPT_SD**2
-            loss = prior / 2 - log_p.sum() - latent.log_prior()
+            loss = negative_log_prior(weight, intercept, prior_sd) - log_p.sum() - latent.log_prior()
             if targets and taught is not None:
                 their = self.initial[taught] + self.z[taught] @ weight + intercept
                 loss = loss + targets.cross_entropy(their, targets.rows, targets.rows).sum()
@@ -144,5 +129,4 @@ class HeadProblem:
 
     def linear(self, head: Head) -> tuple[Tensor, Tensor]:
         """Weight [C, D] and bias [C] of the same utilities, for features as they are."""
-        change = head.weight.T / self.norm
-        return self.start[0] + change, self.start[1] + head.intercept - change @ self.mean
+        return self.scale.as_layer(self.start, head.weight, head.intercept)

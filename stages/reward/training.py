@@ -11,6 +11,7 @@ from pipeline.config import parse_config
 from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.learning.laplace import log_mean_probability
+from pipeline.learning.linear_heads import solvable
 from pipeline.models.backbone import Split
 from pipeline.run.checkpoints import Checkpoints
 from pipeline.run.runtime import Stream, generator
@@ -25,7 +26,6 @@ from stages.reward.judgment_set import JudgmentSet, read_judgments
 from stages.reward.kl_weight import log_loss
 from stages.reward.known_labels import known_labels
 from stages.reward.likelihood_parameters import LikelihoodParameters
-from stages.reward.linear_head import solvable
 from stages.reward.refit import refitted
 from stages.reward.teaching import Teaching, candidates, methods
 from stages.reward.trained import Trained

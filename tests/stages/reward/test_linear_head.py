@@ -13,13 +13,14 @@ from support.judgment_sets import COMPARISON, LABEL, judgment_set
 from torch import Tensor, nn
 
 from pipeline.config.reward import RewardConfig
+from pipeline.learning.linear_heads import INTERCEPT_SD, PRIOR_SDS
 from pipeline.models.known_classes import KnownClasses
 from pipeline.run.runtime import Runtime
 from pipeline.tracking.metrics_log import Metrics
-from stages.reward.cross_validation import PRIOR_SDS, choose_prior_sd, cross_validate
+from stages.reward.cross_validation import choose_prior_sd, cross_validate
 from stages.reward.folds import folds_by_image
 from stages.reward.judgment_set import JudgmentSet
-from stages.reward.linear_head import INTERCEPT_SD, Head, HeadProblem
+from stages.reward.linear_head import Head, HeadProblem
 
 CONFIG = RewardConfig(start="backbone")
 

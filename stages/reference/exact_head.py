@@ -1,0 +1,91 @@
+"""The reference's linear head, fitted exactly to its labelled images (docs/method.md 1).
+
+The prior keeps it from being surer than a few images allow, which a temperature would do for all images alike. How strong
+the prior is, held-out folds decide; so no temperature is fitted.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.data.feature_cache import BATCH, Features
+from pipeline.errors import UserError
+from pipeline.learning.linear_heads import (
+    PRIOR_SDS,
+    USUAL_SD,
+    Scale,
+    fit_labels_exactly,
+    penalty_of_prior_sd,
+    solvable,
+)
+from pipeline.models.backbone import Split
+from pipeline.models.policy import final_linear
+from pipeline.run.workspace import Workspace
+from pipeline.tracking.metrics_log import Metrics
+from stages.reference.folds import label_folds
+
+SAMPLE = 5000  # training images whose features give the scale
+
+
+def fitted_exactly(ws: Workspace, features: Features, rows: Tensor) -> bool:
+    """Whether `reference.optimiser` has the head fitted exactly to images `rows` [n].
+
+    Raises:
+        UserError: it should be, and more than a head is trained.
+    """
+    wanted, trainable = ws.config.reference.optimiser, ws.config.model.trainable
+    if wanted == "lbfgs" and trainable != "head":
+        raise UserError(
+            f"reference.optimiser: lbfgs fits linear heads, and model.trainable is '{trainable}'; set model.trainable to "
+            "head, or reference.optimiser to adamw"
+        )
+    return wanted == "lbfgs" or (wanted == "auto" and trainable == "head" and solvable(features, rows, len(ws.classes)))
+
+
+@torch.no_grad()
+def fit_exact_head(
+    ws: Workspace, pieces: Split, features: Features, rows: Tensor, labels: Tensor, metrics: Metrics
+) -> None:
+    """Change the network's last layer to the head of the highest posterior for images `rows` [n] of classes `labels` [n]."""
+    layer = final_linear(pieces.network)
+    start = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
+    train = ws.rows("train")
+    scale = Scale.of(inputs(features, train[:: -(-len(train) // SAMPLE)]))
+    x = inputs(features, rows)
+    z, initial = scale.applied(x), x @ start[0].T + start[1]
+    sd = ws.config.reference.prior_sd
+    if sd == "auto":
+        sd = choose_prior_sd(ws, z, initial, labels, metrics)
+    with torch.enable_grad():
+        weight, intercept = fit_labels_exactly(z, initial, labels, sd)
+    loss = torch.nn.functional.cross_entropy(initial + z @ weight + intercept, labels)
+    metrics.add(prior_sd=sd, loss=float(loss))
+    for parameter, value in zip((layer.weight, layer.bias), scale.as_layer(start, weight, intercept), strict=True):
+        parameter.copy_(value)
+    pieces.suffix.eval()
+
+
+def choose_prior_sd(ws: Workspace, z: Tensor, initial: Tensor, labels: Tensor, metrics: Metrics) -> float:
+    """The candidate under which held-out labels are most probable, with a prior around the usual one; that without folds."""
+    folds = list(label_folds(ws, labels))
+    scores: dict[float, float] = {}
+    for sd in PRIOR_SDS if folds else ():
+        loss = 0.0
+        for held in folds:
+            with torch.enable_grad():
+                weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], sd)
+            utilities = initial[held] + z[held] @ weight + intercept
+            loss += float(torch.nn.functional.cross_entropy(utilities, labels[held], reduction="sum"))
+        scores[sd] = loss + penalty_of_prior_sd(sd)
+        metrics.add(prior_sd=sd, heldout_log_loss=loss / len(labels), score=scores[sd] / len(labels))
+    return min(scores, key=scores.__getitem__) if scores else USUAL_SD
+
+
+def inputs(features: Features, rows: Tensor) -> Tensor:
+    """Features [n, D] of images, double, on the CPU; all processes must call it."""
+
+    def own(part: Tensor) -> Tensor:
+        return torch.cat([features.batch(rows[few]).cpu() for few in part.split(BATCH)])
+
+    return features.runtime.divided(len(rows), own).double()

@@ -1,0 +1,84 @@
+"""The reference's linear head, fitted exactly: calibrated, the same again, and only where a head is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.config import Config, parse_config
+from pipeline.errors import UserError
+from pipeline.learning.linear_heads import PRIOR_SDS, USUAL_SD
+from pipeline.models.policy import final_linear
+from pipeline.run.atomic_files import read_json
+from pipeline.run.workspace import open_workspace
+from stages.reference.run import run
+
+
+@pytest.fixture
+def configured(
+    image_folder: Callable[..., Path], stripes_config: Callable[..., Config], tmp_path: Path
+) -> Callable[..., Config]:
+    root = image_folder()
+
+    def make(trainable: str = "head", **reference: Any) -> Config:
+        tree = stripes_config(root, tmp_path / "runs", model={"trainable": trainable}).model_dump(mode="json")
+        tree["reference"] |= {"labelled_per_class": 4} | reference
+        return parse_config(tree, "test")
+
+    return make
+
+
+def head_of(config: Config) -> torch.Tensor:
+    network = open_workspace(config).load_policy(config.runs / config.name / "reference" / "model.safetensors")
+    return final_linear(network).weight.detach()
+
+
+def metrics_of(config: Config) -> pd.DataFrame:
+    return pd.read_csv(config.runs / config.name / "reference" / "metrics.csv")
+
+
+def test_folds_choose_the_prior_and_no_temperature_is_needed(configured: Callable[..., Config]) -> None:
+    config = configured()
+    assert run(config)
+    result = read_json(config.runs / config.name / "reference" / "result.json")["reference"]
+    assert result["accuracy"] > 0.8, "stripes and chequerboards, by features of random weights"
+    assert result["temperature"] == 1.0
+    rows = metrics_of(config)
+    assert list(rows["prior_sd"][:-1]) == list(PRIOR_SDS)
+    chosen = rows["prior_sd"].iloc[-1]
+    assert chosen == rows["prior_sd"][rows["score"].argmin()]
+    assert not run(config), "up to date"
+    before = head_of(config)
+    assert run(config, force=True)
+    assert torch.equal(before, head_of(config))
+
+
+def test_a_fixed_prior_decides_how_sure_it_is(configured: Callable[..., Config]) -> None:
+    norms = []
+    for sd in (0.3, 3.0):
+        config = configured(prior_sd=sd)
+        run(config)
+        assert list(metrics_of(config)["prior_sd"]) == [sd]
+        norms.append(float(head_of(config).norm()))
+    assert norms[0] < norms[1] / 3
+
+
+def test_one_image_of_a_class_leaves_nothing_to_hold_out(configured: Callable[..., Config]) -> None:
+    config = configured(labelled_per_class=1)
+    run(config)
+    assert list(metrics_of(config)["prior_sd"]) == [USUAL_SD]
+
+
+def test_a_network_is_trained_by_steps(configured: Callable[..., Config]) -> None:
+    config = configured(optimiser="adamw", epochs=2)
+    run(config)
+    assert list(metrics_of(config)["epoch"]) == [1, 2]
+    with pytest.raises(
+        UserError, match=r"reference\.optimiser: lbfgs fits linear heads, and model\.trainable is 'all'"
+    ):
+        run(configured("all", optimiser="lbfgs"))
