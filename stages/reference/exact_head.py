@@ -59,8 +59,9 @@ def fit_exact_head(
         sd = choose_prior_sd(ws, z, initial, labels, metrics)
     with torch.enable_grad():
         weight, intercept = fit_labels_exactly(z, initial, labels, sd)
-    loss = torch.nn.functional.cross_entropy(initial + z @ weight + intercept, labels)
-    metrics.add(prior_sd=sd, loss=float(loss))
+    if not metrics.rows:
+        loss = torch.nn.functional.cross_entropy(initial + z @ weight + intercept, labels)
+        metrics.add(prior_sd=sd, loss=float(loss))
     for parameter, value in zip((layer.weight, layer.bias), scale.as_layer(start, weight, intercept), strict=True):
         parameter.copy_(value)
     pieces.suffix.eval()
