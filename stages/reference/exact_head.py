@@ -1,7 +1,7 @@
 """The reference's linear head, fitted exactly to its labelled images (docs/method.md 1).
 
-The prior keeps it from being surer than a few images allow, which a temperature would do for all images alike. How strong
-the prior is, held-out folds decide; so no temperature is fitted.
+The prior keeps it from being surer than a few images allow: of each image as much as its features are new, where a
+temperature treats all alike. How strong the prior is, held-out folds decide; so no temperature is fitted.
 """
 
 from __future__ import annotations
@@ -54,33 +54,29 @@ def fit_exact_head(
     scale = Scale.of(inputs(features, train[:: -(-len(train) // SAMPLE)]))
     x = inputs(features, rows)
     z, initial = scale.applied(x), x @ start[0].T + start[1]
-    sd = ws.config.reference.prior_sd
-    if sd == "auto":
-        sd = choose_prior_sd(ws, z, initial, labels, metrics)
+    wanted, folds = ws.config.reference.prior_sd, list(label_folds(ws, labels))
+    usual = PRIOR_SDS if folds else (USUAL_SD,)
+    scores: dict[float, float] = {}
+    for sd in usual if wanted == "auto" else (wanted,):
+        loss = heldout_loss(z, initial, labels, folds, sd) if folds else None
+        scores[sd] = (loss or 0.0) + penalty_of_prior_sd(sd) / len(labels)
+        metrics.add(prior_sd=sd, heldout_log_loss=loss, score=scores[sd] if folds else None)
     with torch.enable_grad():
-        weight, intercept = fit_labels_exactly(z, initial, labels, sd)
-    if not metrics.rows:
-        loss = torch.nn.functional.cross_entropy(initial + z @ weight + intercept, labels)
-        metrics.add(prior_sd=sd, loss=float(loss))
+        weight, intercept = fit_labels_exactly(z, initial, labels, min(scores, key=scores.__getitem__))
     for parameter, value in zip((layer.weight, layer.bias), scale.as_layer(start, weight, intercept), strict=True):
         parameter.copy_(value)
     pieces.suffix.eval()
 
 
-def choose_prior_sd(ws: Workspace, z: Tensor, initial: Tensor, labels: Tensor, metrics: Metrics) -> float:
-    """The candidate under which held-out labels are most probable, with a prior around the usual one; that without folds."""
-    folds = list(label_folds(ws, labels))
-    scores: dict[float, float] = {}
-    for sd in PRIOR_SDS if folds else ():
-        loss = 0.0
-        for held in folds:
-            with torch.enable_grad():
-                weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], sd)
-            utilities = initial[held] + z[held] @ weight + intercept
-            loss += float(torch.nn.functional.cross_entropy(utilities, labels[held], reduction="sum"))
-        scores[sd] = loss + penalty_of_prior_sd(sd)
-        metrics.add(prior_sd=sd, heldout_log_loss=loss / len(labels), score=scores[sd] / len(labels))
-    return min(scores, key=scores.__getitem__) if scores else USUAL_SD
+def heldout_loss(z: Tensor, initial: Tensor, labels: Tensor, folds: list[Tensor], prior_sd: float) -> float:
+    """Mean -log P of every label [n], in nats, by a head that was fitted without its fold."""
+    loss = 0.0
+    for held in folds:
+        with torch.enable_grad():
+            weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], prior_sd)
+        utilities = initial[held] + z[held] @ weight + intercept
+        loss += float(torch.nn.functional.cross_entropy(utilities, labels[held], reduction="sum"))
+    return loss / len(labels)
 
 
 def inputs(features: Features, rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.config import Config, parse_config
 from pipeline.errors import UserError
-from pipeline.learning.linear_heads import PRIOR_SDS, USUAL_SD
+from pipeline.learning.linear_heads import PRIOR_SDS, USUAL_SD, penalty_of_prior_sd
 from pipeline.models.policy import final_linear
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import open_workspace
@@ -43,15 +43,17 @@ def metrics_of(config: Config) -> pd.DataFrame:
 
 
 def test_folds_choose_the_prior_and_no_temperature_is_needed(configured: Callable[..., Config]) -> None:
-    config = configured()
+    config = configured(calibration_folds=4)
     assert run(config)
     result = read_json(config.runs / config.name / "reference" / "result.json")["reference"]
     assert result["accuracy"] > 0.8, "stripes and chequerboards, by features of random weights"
     assert result["temperature"] == 1.0
     rows = metrics_of(config)
     assert list(rows["prior_sd"]) == list(PRIOR_SDS)
+    penalties = [penalty_of_prior_sd(sd) / 8 for sd in PRIOR_SDS]  # eight labelled images
+    assert (rows["score"] - rows["heldout_log_loss"]).tolist() == pytest.approx(penalties, abs=1e-4)
     before = head_of(config)
-    best = configured(prior_sd=float(rows["prior_sd"][rows["score"].argmin()]))
+    best = configured(calibration_folds=4, prior_sd=float(rows["prior_sd"][rows["score"].argmin()]))
     assert run(best), "another setting"
     assert torch.equal(before, head_of(best)), "folds chose this one"
     assert run(config)
@@ -73,7 +75,9 @@ def test_a_fixed_prior_decides_how_sure_it_is(configured: Callable[..., Config])
 def test_one_image_of_a_class_leaves_nothing_to_hold_out(configured: Callable[..., Config]) -> None:
     config = configured(labelled_per_class=1)
     run(config)
-    assert list(metrics_of(config)["prior_sd"]) == [USUAL_SD]
+    rows = metrics_of(config)
+    assert list(rows["prior_sd"]) == [USUAL_SD]
+    assert rows["heldout_log_loss"].isna().all()
 
 
 def test_a_network_is_trained_by_steps(configured: Callable[..., Config]) -> None:
