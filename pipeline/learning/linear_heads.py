@@ -74,6 +74,7 @@ def penalty_of_prior_sd(prior_sd: float) -> float:
     return (math.log(prior_sd / USUAL_SD) / LOG_SD_WIDTH) ** 2 / 2
 
 
+@torch.enable_grad()
 def fit_labels_exactly(z: Tensor, initial: Tensor, labels: Tensor, prior_sd: float) -> tuple[Tensor, Tensor]:
     """Change of a head, weight [D, C] and intercept [C], from images whose classes are known: softmax regression.
 

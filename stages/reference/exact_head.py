@@ -1,13 +1,15 @@
 """The reference's linear head, fitted exactly to its labelled images (docs/method.md 1).
 
 The prior keeps it from being surer than a few images allow: of each image as much as its features are new, where a
-temperature treats all alike. How strong the prior is, held-out folds decide; so no temperature is fitted.
+temperature treats all alike. How strong the prior is, held-out folds decide; so no temperature is fitted. Only what a zero-shot head
+knew before may be too sure of itself.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.errors import UserError
@@ -19,6 +21,7 @@ from pipeline.learning.linear_heads import (
     penalty_of_prior_sd,
     solvable,
 )
+from pipeline.learning.statistics import fit_temperature
 from pipeline.models.backbone import Split
 from pipeline.models.policy import final_linear
 from pipeline.run.workspace import Workspace
@@ -46,8 +49,11 @@ def fitted_exactly(ws: Workspace, features: Features, rows: Tensor) -> bool:
 @torch.no_grad()
 def fit_exact_head(
     ws: Workspace, pieces: Split, features: Features, rows: Tensor, labels: Tensor, metrics: Metrics
-) -> None:
-    """Change the network's last layer to the head of the highest posterior for images `rows` [n] of classes `labels` [n]."""
+) -> float:
+    """Change the network's last layer to the head of the highest posterior for images `rows` [n] of classes `labels` [n].
+
+    Returns the temperature that held-out folds give it; 1 if it started at zero, or there are no folds.
+    """
     layer = final_linear(pieces.network)
     start = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
     train = ws.rows("train")
@@ -58,25 +64,26 @@ def fit_exact_head(
     usual = PRIOR_SDS if folds else (USUAL_SD,)
     scores: dict[float, float] = {}
     for sd in usual if wanted == "auto" else (wanted,):
-        loss = heldout_loss(z, initial, labels, folds, sd) if folds else None
+        loss = float(cross_entropy(heldout_utilities(z, initial, labels, folds, sd), labels)) if folds else None
         scores[sd] = (loss or 0.0) + penalty_of_prior_sd(sd) / len(labels)
         metrics.add(prior_sd=sd, heldout_log_loss=loss, score=scores[sd] if folds else None)
-    with torch.enable_grad():
-        weight, intercept = fit_labels_exactly(z, initial, labels, min(scores, key=scores.__getitem__))
+    chosen = min(scores, key=scores.__getitem__)
+    weight, intercept = fit_labels_exactly(z, initial, labels, chosen)
     for parameter, value in zip((layer.weight, layer.bias), scale.as_layer(start, weight, intercept), strict=True):
         parameter.copy_(value)
     pieces.suffix.eval()
+    if not folds or not any(part.any() for part in start):
+        return 1.0
+    return fit_temperature(heldout_utilities(z, initial, labels, folds, chosen), labels)
 
 
-def heldout_loss(z: Tensor, initial: Tensor, labels: Tensor, folds: list[Tensor], prior_sd: float) -> float:
-    """Mean -log P of every label [n], in nats, by a head that was fitted without its fold."""
-    loss = 0.0
+def heldout_utilities(z: Tensor, initial: Tensor, labels: Tensor, folds: list[Tensor], prior_sd: float) -> Tensor:
+    """[n, C] of every image by a head that was fitted without its fold; arguments as of `fit_labels_exactly`."""
+    utilities = initial.clone()
     for held in folds:
-        with torch.enable_grad():
-            weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], prior_sd)
-        utilities = initial[held] + z[held] @ weight + intercept
-        loss += float(torch.nn.functional.cross_entropy(utilities, labels[held], reduction="sum"))
-    return loss / len(labels)
+        weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], prior_sd)
+        utilities[held] += z[held] @ weight + intercept
+    return utilities
 
 
 def inputs(features: Features, rows: Tensor) -> Tensor:

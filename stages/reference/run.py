@@ -52,11 +52,11 @@ def run(config: Config, force: bool = False) -> bool:
             rows, labels = torch.from_numpy(labelled), torch.from_numpy(gold.labels[labelled])
             (pieces, features), temperature = initial_network(ws), 1.0
             if len(rows) and fitted_exactly(ws, features, rows):
-                fit_exact_head(ws, pieces, features, rows, labels, metrics)
+                temperature = fit_exact_head(ws, pieces, features, rows, labels, metrics)
             elif len(rows):
                 temperature = calibration_temperature(ws, rows, labels)
                 fit_labels(ws, pieces, features, rows=rows, labels=labels, metrics=metrics)
-                divide_logits(pieces, temperature)
+            divide_logits(pieces, temperature)
     log_pi = log_policy(ws.scores(pieces, features))
     if ws.runtime.is_main:
         saved = save_trained(stage.path, pieces.network, ws.header("policy"))

@@ -15,7 +15,7 @@ from pipeline.errors import UserError
 from pipeline.learning.linear_heads import PRIOR_SDS, USUAL_SD, penalty_of_prior_sd
 from pipeline.models.policy import final_linear
 from pipeline.run.atomic_files import read_json
-from pipeline.run.workspace import open_workspace
+from pipeline.run.workspace import Workspace, open_workspace
 from stages.reference.run import run
 
 
@@ -88,3 +88,26 @@ def test_a_network_is_trained_by_steps(configured: Callable[..., Config]) -> Non
         UserError, match=r"reference\.optimiser: lbfgs fits linear heads, and model\.trainable is 'all'"
     ):
         run(configured("all", optimiser="lbfgs"))
+
+
+def test_a_head_that_knew_too_surely_gets_a_temperature(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zero-shot head that is very sure, and often wrong: the prior draws toward it, and only a temperature helps."""
+    import stages.reference.run as stage
+
+    original = stage.initial_network
+
+    def sure(ws: Workspace) -> Any:
+        pieces, features = original(ws)
+        weight = final_linear(pieces.network).weight
+        with torch.no_grad():
+            weight.normal_(std=20, generator=torch.Generator().manual_seed(0))
+        return pieces, features
+
+    monkeypatch.setattr(stage, "initial_network", sure)
+    config = configured(calibration_folds=4, prior_sd=0.3)
+    assert run(config)
+    result = read_json(config.runs / config.name / "reference" / "result.json")["reference"]
+    assert result["temperature"] > 2
+    assert float(head_of(config).std()) == pytest.approx(20 / result["temperature"], rel=0.2)
