@@ -1,6 +1,6 @@
 """Beta auto against eight fixed betas: accuracy and calibration of the exact optimum, on seeds that `compare` made.
 
-    python -m stages.cli compare --config FILE --seeds 5 --only PPO --only "supervised on the same judgments"
+    python -m stages.cli compare --config FILE --seeds 5 --only "PPO, expected" --only supervised
     python -m benchmarks.fixed_betas --config FILE --seeds 5
 
 The best of the fixed betas is chosen afterwards by test accuracy, which no user could do.
