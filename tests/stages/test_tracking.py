@@ -127,6 +127,7 @@ def test_all_that_is_logged_and_the_same_bits(small: Callable[..., Config], made
     assert len(made) == 3, "what is up to date has nothing to tell"
 
 
+@pytest.mark.long
 def test_a_killed_stage_goes_on_in_the_same_run(
     small: Callable[..., Config], made: list[Disturbing], monkeypatch: pytest.MonkeyPatch
 ) -> None:

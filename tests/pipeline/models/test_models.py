@@ -15,6 +15,7 @@ from pipeline.models.policy import divide_logits, final_linear
 from pipeline.models.reward_model import RewardModel, centred, reference_scale
 from pipeline.models.serialization import ModelHeader, load_model, save_model, weights_hash
 
+BACKBONES = ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "efficientnet_b0"]
 HEADER = ModelHeader("policy", "resnet18", ("a", "b", "c"), 32, 32)
 
 
@@ -25,17 +26,7 @@ def network(backbone: str = "resnet18", classes: int = 3, seed: int = 0) -> nn.M
 
 
 @pytest.mark.parametrize("trainable", ["head", "last_block", "all"])
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "resnet18",
-        "squeezenet1_1",
-        "mobilenet_v3_small",
-        "shufflenet_v2_x0_5",
-        pytest.param("vit_b_32", marks=pytest.mark.long),
-        "efficientnet_b0",
-    ],
-)
+@pytest.mark.parametrize("backbone", [*BACKBONES, pytest.param("vit_b_32", marks=pytest.mark.long)])
 def test_split_is_exact(backbone: str, trainable: str) -> None:
     """suffix(prefix(x)) is network(x), bit for bit, and only the suffix learns."""
     size = 224 if backbone.startswith("vit") else 64

@@ -24,6 +24,7 @@ PROMPTS = [["a photo of an ant.", "an ant"], ["a photo of a bee.", "a bee"], ["a
 
 
 @torch.no_grad()
+@pytest.mark.long
 def test_clip_zero_shot_is_open_clips_own() -> None:
     """Two templates, averaged as open_clip does; the text half is read once, and not part of the network."""
     import open_clip

@@ -23,6 +23,7 @@ print(versions.installed()["torchvision"], *(name for name in {SLOW} if name in 
 """
 
 
+@pytest.mark.long
 def test_the_stages_start_without_slow_libraries() -> None:
     """And know torchvision's version from its file."""
     said = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=True).stdout

@@ -127,7 +127,8 @@ def test_in_unit_scale_no_beta_is_chosen(config: Config) -> None:
     assert ppo.run(parse_config(tree, "test"))
 
 
-@pytest.mark.parametrize("members", [1, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("members", [1, 3])
 def test_a_head_is_judged_in_folds(config: Config, members: int) -> None:
     """Every judgment is predicted by heads that were fitted without it, and all of them train the final one."""
     answers(config, lambda true, number: true)

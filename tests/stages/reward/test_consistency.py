@@ -140,7 +140,7 @@ def test_consistency_needs_a_network_without_a_frozen_part(answered: Callable[..
 
 @pytest.mark.parametrize(
     ("trainable", "unlabelled"),
-    [("all", "consistency"), ("all", "auto"), pytest.param("head", "auto", marks=pytest.mark.long)],
+    [("all", "consistency"), *(pytest.param(part, "auto", marks=pytest.mark.long) for part in ("all", "head"))],
 )
 def test_what_was_used_is_on_the_card(answered: Callable[..., Config], trainable: str, unlabelled: str) -> None:
     config = answered(trainable, unlabelled)

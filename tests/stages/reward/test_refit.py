@@ -71,6 +71,7 @@ def test_without_neighbours_nothing_is_trained_again(
     assert first.utilities is first.heldout_utilities
 
 
+@pytest.mark.long
 def test_every_member_has_a_sample_of_all_judgments(
     made: Callable[..., tuple[Workspace, JudgmentSet, Trained]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
