@@ -16,6 +16,7 @@ from pipeline.learning.linear_heads import PRIOR_SDS, USUAL_SD, penalty_of_prior
 from pipeline.models.policy import final_linear
 from pipeline.run.atomic_files import read_json
 from pipeline.run.workspace import Workspace, open_workspace
+from stages.reference.exact_head import heldout_utilities
 from stages.reference.run import run
 
 
@@ -111,3 +112,11 @@ def test_a_head_that_knew_too_surely_gets_a_temperature(
     result = read_json(config.runs / config.name / "reference" / "result.json")["reference"]
     assert result["temperature"] > 2
     assert float(head_of(config).std()) == pytest.approx(20 / result["temperature"], rel=0.2)
+
+
+def test_held_out_images_keep_what_the_head_knew() -> None:
+    """A prior that allows no change: the utilities are the initial ones."""
+    z, initial = torch.randn(4, 3, dtype=torch.double), torch.randn(4, 2, dtype=torch.double)
+    folds = [torch.tensor([True, False, False, True]), torch.tensor([False, True, True, False])]
+    found = heldout_utilities(z, initial, torch.tensor([0, 1, 0, 1]), folds, 1e-4)
+    assert torch.allclose(found, initial, atol=1e-3)

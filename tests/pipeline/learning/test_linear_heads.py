@@ -30,6 +30,15 @@ def test_a_strong_prior_keeps_the_initial_head() -> None:
     assert (initial + z @ weight + intercept).argmax(1).tolist() == [0, 1]
 
 
+def test_what_the_initial_head_knows_need_not_be_learned() -> None:
+    """It gives the right class 1 nat more, so that w1 / sd^2 = 2 / (1 + e^{1 + 2 w1})."""
+    z = torch.tensor([[-1.0], [1.0]], dtype=torch.double)
+    initial = torch.eye(2, dtype=torch.double)
+    weight, _ = fit_labels_exactly(z, initial, torch.tensor([0, 1]), 2.0)
+    w1 = float(weight[0, 1])
+    assert w1 / 4 == pytest.approx(2 / (1 + math.exp(1 + 2 * w1)), abs=1e-4)
+
+
 def test_scales_are_undone_in_the_layer() -> None:
     """Mean [2, 1]; the distances to it are 1, 1 and 2, whose root mean square is the square root of 2."""
     x = torch.tensor([[2.0, 0.0], [2.0, 2.0], [0.0, 1.0], [4.0, 1.0]], dtype=torch.double)
