@@ -38,7 +38,10 @@ class ReferenceConfig(TrainingConfig):
         "they train the reference further",
     )
     calibration_folds: int = Field(
-        5, ge=0, le=1000, description="folds of the labelled images that fit the policy's temperature; 0 leaves it at 1"
+        5,
+        ge=0,
+        le=1000,
+        description="folds of the labelled images that fit a network's temperature (0: it is 1), or choose a linear head's prior_sd (0: 1.8)",
     )
 
     _paths = field_validator("checkpoint", mode="before")(expand_path)

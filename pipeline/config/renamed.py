@@ -112,6 +112,8 @@ def original_settings(tree: Tree) -> Tree:
         for section, leaf in _places(tree, key):
             if section[leaf] == present:
                 section[leaf] = earlier
+    if not _fits_reference_head(tree):
+        tree = _replaced(tree, {"reference.optimiser": {"auto": "adamw"}})
     for key, value in ADDED.items():
         for section, leaf in _places(tree, key):
             if section[leaf] == value:
@@ -120,6 +122,13 @@ def original_settings(tree: Tree) -> Tree:
         for section, leaf in _places(tree, key):
             del section[leaf]
     return tree
+
+
+def _fits_reference_head(tree: Tree) -> bool:
+    """Whether labels train a linear head of the reference, which `auto` does in another way than earlier versions."""
+    reference, model = (tree.get(section) or {} for section in ("reference", "model"))
+    labels = reference.get("labelled_per_class", 1) and not reference.get("checkpoint")
+    return model.get("trainable") == "head" and bool(labels) and reference.get("kind") != "uniform"
 
 
 def _moved(tree: Tree, table: Mapping[str, str]) -> Tree:

@@ -31,8 +31,8 @@ class RewardConfig(TrainingConfig):
     rating: Literal["binned", "scalar"] = Field("binned", description="ratings as ordered bins, or as numbers")
     reliability: bool = Field(
         True,
-        description="fit a reliability per annotator, where there are several; of a single one, linear heads take every "
-        "eleventh label choice for a guess",
+        description="fit a reliability per annotator, where there are several; of a single one, linear heads expect that "
+        "one label choice in eleven is a guess",
     )
     members: int = Field(
         1, ge=1, le=MAX_MEMBERS, description="networks in the ensemble, each trained on a bootstrap of the images"

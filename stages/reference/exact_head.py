@@ -1,8 +1,8 @@
 """The reference's linear head, fitted exactly to its labelled images (docs/method.md 1).
 
 The prior keeps it from being surer than a few images allow: of each image as much as its features are new, where a
-temperature treats all alike. How strong the prior is, held-out folds decide; so no temperature is fitted. Only what a zero-shot head
-knew before may be too sure of itself.
+temperature treats all alike. How strong the prior is, held-out folds decide. Only what a zero-shot head knew before may still be too sure
+of itself: it gets a temperature.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pipeline.config import Config
 from pipeline.data.feature_cache import BATCH, Features
 from pipeline.errors import UserError
 from pipeline.learning.linear_heads import (
@@ -31,19 +32,21 @@ from stages.reference.folds import label_folds
 SAMPLE = 5000  # training images whose features give the scale
 
 
-def fitted_exactly(ws: Workspace, features: Features, rows: Tensor) -> bool:
-    """Whether `reference.optimiser` has the head fitted exactly to images `rows` [n].
-
-    Raises:
-        UserError: it should be, and more than a head is trained.
-    """
-    wanted, trainable = ws.config.reference.optimiser, ws.config.model.trainable
-    if wanted == "lbfgs" and trainable != "head":
+def check_optimiser(config: Config) -> None:
+    """Raise UserError if a head should be fitted exactly, and more than a head is trained."""
+    if config.reference.optimiser == "lbfgs" and config.model.trainable != "head":
         raise UserError(
-            f"reference.optimiser: lbfgs fits linear heads, and model.trainable is '{trainable}'; set model.trainable to "
-            "head, or reference.optimiser to adamw"
+            f"reference.optimiser: lbfgs fits linear heads, and model.trainable is '{config.model.trainable}'; set "
+            "model.trainable to head, or reference.optimiser to adamw"
         )
-    return wanted == "lbfgs" or (wanted == "auto" and trainable == "head" and solvable(features, rows, len(ws.classes)))
+
+
+def fitted_exactly(ws: Workspace, features: Features, rows: Tensor) -> bool:
+    """Whether `reference.optimiser` has the head fitted exactly to images `rows` [n]."""
+    wanted = ws.config.reference.optimiser
+    if wanted == "auto":
+        return ws.config.model.trainable == "head" and solvable(features, rows, len(ws.classes))
+    return wanted == "lbfgs"
 
 
 @torch.no_grad()
@@ -53,6 +56,9 @@ def fit_exact_head(
     """Change the network's last layer to the head of the highest posterior for images `rows` [n] of classes `labels` [n].
 
     Returns the temperature that held-out folds give it; 1 if it started at zero, or there are no folds.
+
+    Raises:
+        UserError: features are NaN or Inf.
     """
     layer = final_linear(pieces.network)
     start = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
@@ -61,14 +67,19 @@ def fit_exact_head(
     x = inputs(features, rows)
     z, initial = scale.applied(x), x @ start[0].T + start[1]
     wanted, folds = ws.config.reference.prior_sd, list(label_folds(ws, labels))
-    usual = PRIOR_SDS if folds else (USUAL_SD,)
+    candidates = PRIOR_SDS if folds else (USUAL_SD,)
     scores: dict[float, float] = {}
-    for sd in usual if wanted == "auto" else (wanted,):
+    for sd in candidates if wanted == "auto" else (wanted,):
         loss = float(cross_entropy(heldout_utilities(z, initial, labels, folds, sd), labels)) if folds else None
         scores[sd] = (loss or 0.0) + penalty_of_prior_sd(sd) / len(labels)
         metrics.add(prior_sd=sd, heldout_log_loss=loss, score=scores[sd] if folds else None)
     chosen = min(scores, key=scores.__getitem__)
     weight, intercept = fit_labels_exactly(z, initial, labels, chosen)
+    if not all(bool(part.isfinite().all()) for part in (weight, intercept)):
+        raise UserError(
+            f"model.backbone: {ws.config.model.backbone} computes NaN or Inf for some images, so that no head can be fitted; "
+            "use other weights (model.weights), or runtime.precision: fp32"
+        )
     for parameter, value in zip((layer.weight, layer.bias), scale.as_layer(start, weight, intercept), strict=True):
         parameter.copy_(value)
     pieces.suffix.eval()

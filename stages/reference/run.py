@@ -29,13 +29,14 @@ from pipeline.run.runtime import Stream, generator
 from pipeline.run.stage_lock import one_process
 from pipeline.run.workspace import Workspace, open_workspace
 from stages.reference.calibration import calibration_temperature
-from stages.reference.exact_head import fit_exact_head, fitted_exactly
+from stages.reference.exact_head import check_optimiser, fit_exact_head, fitted_exactly
 from stages.reference.training import fit_labels, initial_network
 
 
 @one_process("reference")
 def run(config: Config, force: bool = False) -> bool:
     """Train runs/<name>/reference/; returns False if it is up to date."""
+    check_optimiser(config)
     stage = RunFolder(config).stage("reference")
     ws = open_workspace(config)
     gold = read_gold_labels(ws.table, ws.classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,26 @@ def test_what_was_added_is_as_earlier_versions_behaved(tmp_path: Path) -> None:
     assert (saved.reward.scale, saved.ppo.start, saved.ppo.beta) == ("unit", "reference", 0.3)
     fresh = parse_config({"images": {"source": "digits"}}, "test")
     assert (fresh.reward.scale, fresh.ppo.start, fresh.ppo.beta) == ("nats", "auto", "auto")
+
+
+@pytest.mark.parametrize(
+    ("model", "reference", "same"),
+    [
+        ({"trainable": "all"}, {}, True),
+        ({"trainable": "head"}, {"labelled_per_class": 0}, True),
+        ({"trainable": "head"}, {"checkpoint": "x.safetensors"}, True),
+        ({"trainable": "head"}, {}, False),
+        ({"trainable": "head"}, {"optimiser": "adamw"}, True),
+        ({"trainable": "all"}, {"prior_sd": 2.0}, False),
+    ],
+)
+def test_a_reference_that_is_trained_as_before_stays(
+    model: dict[str, str], reference: dict[str, Any], same: bool
+) -> None:
+    """`reference.optimiser: auto` is new, and means what earlier versions did unless labels train a linear head."""
+    tree = {"images": {"source": "digits"}, "model": model, "reference": reference}
+    settings = original_settings(parse_config(tree, "test").model_dump(mode="json"))
+    assert ({"optimiser", "prior_sd"} & settings["reference"].keys() == set()) == same
 
 
 def test_the_local_copy_of_remote_images_changes_no_hash() -> None:

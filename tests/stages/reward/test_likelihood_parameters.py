@@ -65,7 +65,7 @@ def test_the_same_comparison_is_recognised_beside_kinds_with_more_labels() -> No
 
 
 @pytest.mark.parametrize(("reliability", "share"), [(True, 10 / 11), (False, 1.0)])
-def test_every_eleventh_label_choice_of_one_person_is_taken_for_a_guess(reliability: bool, share: float) -> None:
+def test_of_one_person_one_label_choice_in_eleven_is_expected_to_be_a_guess(reliability: bool, share: float) -> None:
     """Three classes; what the person was asked otherwise counts as it is."""
     judgments = of_each_kind(40)
     images, utilities = judgments.images, torch.randn(40, 3)
