@@ -120,3 +120,14 @@ def test_held_out_images_keep_what_the_head_knew() -> None:
     folds = [torch.tensor([True, False, False, True]), torch.tensor([False, True, True, False])]
     found = heldout_utilities(z, initial, torch.tensor([0, 1, 0, 1]), folds, 1e-4)
     assert torch.allclose(found, initial, atol=1e-3)
+
+
+def test_features_that_are_no_numbers_are_named(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import stages.reference.exact_head as stage
+
+    original = stage.inputs
+    monkeypatch.setattr(stage, "inputs", lambda features, rows: original(features, rows) / 0)
+    with pytest.raises(UserError, match=r"model\.backbone: \w+ computes NaN or Inf"):
+        run(configured(prior_sd=1.0))
