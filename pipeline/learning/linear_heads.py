@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.data.feature_cache import Features
+from pipeline.data.feature_cache import BATCH, Features
 
 INTERCEPT_SD = 3.0  # prior standard deviation, in nats, of what all images have in common
 PRIOR_SDS = (0.3, 0.5, 1.0, 1.7, 3.0, 5.0, 10.0)  # candidates for that of the rest, in nats
@@ -57,6 +57,15 @@ def solvable(features: Features, images: Tensor, classes: int) -> bool:
     if features.prefix is None or not features.linear:
         return False
     return len(images) * features.batch(images[:1]).shape[-1] * classes <= MAX_SIZE
+
+
+def head_inputs(features: Features, rows: Tensor) -> Tensor:
+    """Features [n, D] of images, double, on the CPU; all processes must call it, and each computes a share."""
+
+    def own(part: Tensor) -> Tensor:
+        return torch.cat([features.batch(rows[few]).cpu() for few in part.split(BATCH)])
+
+    return features.runtime.divided(len(rows), own).double()
 
 
 def negative_log_prior(weight: Tensor, intercept: Tensor, prior_sd: float) -> Tensor:

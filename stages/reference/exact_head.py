@@ -1,8 +1,8 @@
 """The reference's linear head, fitted exactly to its labelled images (docs/method.md 1).
 
-The prior keeps it from being surer than a few images allow: of each image as much as its features are new, where a
-temperature treats all alike. How strong the prior is, held-out folds decide. Only what a zero-shot head knew before may still be too sure
-of itself: it gets a temperature.
+The prior keeps it from being surer than a few images allow, most of all for images unlike these; a temperature would treat
+all images alike. Held-out folds choose how strong the prior is. What a zero-shot head knew before may still be too sure of
+itself: it gets a temperature as well.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pipeline.config import Config
-from pipeline.data.feature_cache import BATCH, Features
+from pipeline.data.feature_cache import Features
 from pipeline.errors import UserError
 from pipeline.learning.linear_heads import (
     PRIOR_SDS,
     USUAL_SD,
     Scale,
     fit_labels_exactly,
+    head_inputs,
     penalty_of_prior_sd,
     solvable,
 )
@@ -63,8 +64,8 @@ def fit_exact_head(
     layer = final_linear(pieces.network)
     start = layer.weight.detach().cpu().double(), layer.bias.detach().cpu().double()
     train = ws.rows("train")
-    scale = Scale.of(inputs(features, train[:: -(-len(train) // SAMPLE)]))
-    x = inputs(features, rows)
+    scale = Scale.of(head_inputs(features, train[:: -(-len(train) // SAMPLE)]))
+    x = head_inputs(features, rows)
     z, initial = scale.applied(x), x @ start[0].T + start[1]
     wanted, folds = ws.config.reference.prior_sd, list(label_folds(ws, labels))
     candidates = PRIOR_SDS if folds else (USUAL_SD,)
@@ -95,12 +96,3 @@ def heldout_utilities(z: Tensor, initial: Tensor, labels: Tensor, folds: list[Te
         weight, intercept = fit_labels_exactly(z[~held], initial[~held], labels[~held], prior_sd)
         utilities[held] += z[held] @ weight + intercept
     return utilities
-
-
-def inputs(features: Features, rows: Tensor) -> Tensor:
-    """Features [n, D] of images, double, on the CPU; all processes must call it."""
-
-    def own(part: Tensor) -> Tensor:
-        return torch.cat([features.batch(rows[few]).cpu() for few in part.split(BATCH)])
-
-    return features.runtime.divided(len(rows), own).double()

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import RewardConfig
-from pipeline.data.feature_cache import BATCH, Features
-from pipeline.learning.linear_heads import Scale, exact_optimiser, negative_log_prior
+from pipeline.data.feature_cache import Features
+from pipeline.learning.linear_heads import Scale, exact_optimiser, head_inputs, negative_log_prior
 from pipeline.models.known_classes import known_inputs
 from pipeline.models.policy import final_linear
 from stages.reward.class_balance import ClassBalance
@@ -61,11 +61,7 @@ class HeadProblem:
     def of_network(cls, config: RewardConfig, network: nn.Module, features: Features, images: Tensor) -> HeadProblem:
         """The head of a network. Where it does not know the classes yet (`reward.start: backbone`), it starts at zero."""
         head = final_linear(network)
-
-        def inputs(own: Tensor) -> Tensor:
-            return torch.cat([features.batch(part).cpu() for part in images[own].split(BATCH)])
-
-        x = features.runtime.divided(len(images), inputs)
+        x = head_inputs(features, images)
         knows = config.start == "reference"
         if not knows and (known := known_inputs(network)):
             x[:, -known:] = 0  # the reference's own log-probabilities: the judgments are to be evidence beside it

@@ -127,7 +127,7 @@ def test_features_that_are_no_numbers_are_named(
 ) -> None:
     import stages.reference.exact_head as stage
 
-    original = stage.inputs
-    monkeypatch.setattr(stage, "inputs", lambda features, rows: original(features, rows) / 0)
+    original = stage.head_inputs
+    monkeypatch.setattr(stage, "head_inputs", lambda features, rows: original(features, rows) / 0)
     with pytest.raises(UserError, match=r"model\.backbone: \w+ computes NaN or Inf"):
         run(configured(prior_sd=1.0))
