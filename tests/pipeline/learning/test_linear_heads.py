@@ -40,9 +40,9 @@ def test_what_the_initial_head_knows_need_not_be_learned() -> None:
 
 
 def test_scales_are_undone_in_the_layer() -> None:
-    """Mean [2, 1]; the distances to it are 1, 1 and 2, whose root mean square is the square root of 2."""
+    """Mean [2, 1]; the distances to it are 1, 1, 2 and 2."""
     x = torch.tensor([[2.0, 0.0], [2.0, 2.0], [0.0, 1.0], [4.0, 1.0]], dtype=torch.double)
-    scale = Scale.of(x[:, :])
+    scale = Scale.of(x)
     assert scale.mean.tolist() == [2, 1]
     assert scale.norm == pytest.approx(math.sqrt((1 + 1 + 4 + 4) / 4))
     start = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.double), torch.tensor([0.5, 0.0], dtype=torch.double)
