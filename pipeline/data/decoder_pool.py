@@ -13,14 +13,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow
-from pipeline.data.decode_limits import JOIN_SECONDS, QUICK_SECONDS, Limits
+from pipeline.data.decode import TooSlow
+from pipeline.data.decode_limits import JOIN_SECONDS, Limits
+from pipeline.data.decoder_job import Job, number_together
 from pipeline.data.decoder_process import DecodingProcess
 from pipeline.data.decoder_worker import Header
 from pipeline.data.resize import Transform
@@ -28,31 +29,6 @@ from pipeline.data.resize import Transform
 
 class DecodingStopped(Exception):
     """The image was not decoded because the decoders were closed."""
-
-
-@dataclass(eq=False)
-class _Job:
-    work: str
-    arguments: dict[str, Any]
-    data: bytes
-    limits: Limits
-    quick: bool
-    parse: Callable[[Header, bytes], Any]  # the future's result from the process's answer
-    future: Future[Any] = field(default_factory=Future)
-
-    @property
-    def seconds(self) -> float:
-        return min(QUICK_SECONDS, self.limits.seconds) if self.quick else self.limits.seconds
-
-    def header(self) -> Header:
-        return {
-            "work": self.work,
-            "arguments": self.arguments,
-            "max_pixels": self.limits.pixels,
-            "seconds": self.seconds,
-            "memory": self.limits.memory(len(self.data)),
-            "quick": self.quick,
-        }
 
 
 class Decoders:
@@ -65,8 +41,8 @@ class Decoders:
 
     def __init__(self, processes: int, reserve: bool = False) -> None:
         self._reserve, self._max_slow = reserve, processes
-        self._jobs: deque[_Job] = deque()
-        self._slow: deque[_Job] = deque()  # known to be slow
+        self._jobs: deque[Job] = deque()
+        self._slow: deque[Job] = deque()  # known to be slow
         self._slow_running, self._closed = 0, False
         self._changed = threading.Condition()  # only the threads of processes wait for it, and any of them will do
         self._closing = threading.Event()
@@ -119,7 +95,7 @@ class Decoders:
         for process in self._processes:
             process.end()
         for job in waiting:
-            _fail(job, DecodingStopped())
+            job.fail(DecodingStopped())
         for thread in self._threads:
             thread.join(JOIN_SECONDS)
         for process in self._processes:
@@ -134,7 +110,7 @@ class Decoders:
         *,
         parse: Callable[[Header, bytes], Any],
     ) -> Future[Any]:
-        job = _Job(work, arguments, data, limits, self._reserve, parse)
+        job = Job(work, arguments, data, limits, self._reserve, parse)
         with self._changed:
             if self._closed:
                 raise DecodingStopped
@@ -152,45 +128,58 @@ class Decoders:
             thread.start()
 
     def _work(self, process: DecodingProcess) -> None:
-        """The thread of one process: give it one job after the other."""
-        while job := self._next():
-            try:
-                if job.future.running() or job.future.set_running_or_notify_cancel():
-                    self._finish(job, *process.ask(job.header(), job.data, job.seconds))
-            except Exception as error:  # the thread must survive the error of a job
-                _fail(job, DecodingStopped() if self._closed else error)
-            finally:
-                with self._changed:
-                    self._slow_running -= not job.quick
-                    if self._slow:
-                        self._changed.notify()
+        """The thread of one process: give it one job after the other, or a few small ones together."""
+        while jobs := self._next():
+            wanted = [job for job in jobs if job.future.running() or job.future.set_running_or_notify_cancel()]
+            while wanted:
+                wanted = wanted[self._answered(process, wanted) :]
+            with self._changed:
+                self._slow_running -= sum(not job.quick for job in jobs)
+                if self._slow:
+                    self._changed.notify()
 
-    def _next(self) -> _Job | None:
-        """The next job, slow ones last; None when the decoders are closed."""
+    def _answered(self, process: DecodingProcess, jobs: list[Job]) -> int:
+        """Ask about jobs, and finish them until the process ends; returns how many were finished, at least one."""
+        finished = 0
+        try:
+            for answer in process.ask([job.request() for job in jobs]):
+                self._finish(jobs[finished], *answer)
+                finished += 1
+        except Exception as error:  # the thread must survive the error of a job
+            jobs[finished].fail(DecodingStopped() if self._closed else error)
+            finished += 1
+        return finished
+
+    def _next(self) -> list[Job]:
+        """The next jobs, slow ones last; none when the decoders are closed."""
         with self._changed:
             while not self._closed:
-                job = None
+                jobs = []
                 if self._jobs:
-                    job = self._jobs.popleft()
+                    jobs = [self._jobs.popleft() for _ in range(number_together(self._jobs, self._most_together()))]
                 elif self._slow and self._slow_running < self._max_slow:
-                    job = self._slow.popleft()
-                if job:
-                    self._slow_running += not job.quick
-                    return job
+                    jobs = [self._slow.popleft()]
+                if jobs:
+                    self._slow_running += sum(not job.quick for job in jobs)
+                    return jobs
                 self._changed.wait()
-            return None
+            return []
 
-    def _finish(self, job: _Job, header: Header, payload: bytes) -> None:
+    def _most_together(self) -> int:
+        """A process's share of the waiting jobs; a server's images are handed over one by one."""
+        return 1 if self._reserve else -(-len(self._jobs) // len(self._processes))
+
+    def _finish(self, job: Job, header: Header, payload: bytes) -> None:
         """Resolve a job's future; a slow job is moved to the queue of slow ones."""
         if "slow" not in header:
-            _resolve(job, header, payload)
+            job.resolve(header, payload)
             return
         with self._changed:
             if job.quick and not self._closed:
                 self._slow.append(replace(job, quick=False))
                 return
         reason = f"takes more than {job.limits.seconds:g} s of processor time to decode"
-        _fail(job, DecodingStopped() if self._closed else TooSlow(reason))
+        job.fail(DecodingStopped() if self._closed else TooSlow(reason))
 
     def _watch(self) -> None:
         """Kill processes that hang without using processor time."""
@@ -206,23 +195,3 @@ def shared_decoders() -> Decoders:
     decoders = Decoders(os.cpu_count() or 1)
     atexit.register(decoders.close)
     return decoders
-
-
-def _resolve(job: _Job, header: Header, payload: bytes) -> None:
-    if "fault" in header:
-        _fail(job, RuntimeError(f"error in the decoding process: {header['fault']}"))
-    elif "limit" in header:
-        large = TooManyPixels(header["size"], header["limit"])
-        large.args = (header["bad"],)
-        _fail(job, large)
-    elif "costly" in header:
-        _fail(job, TooCostly(header["costly"]))
-    elif "bad" in header:
-        _fail(job, BadImage(header["bad"]))
-    else:
-        job.future.set_result(job.parse(header, payload))
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.future.done():
-        job.future.set_exception(error)

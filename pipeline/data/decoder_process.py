@@ -9,13 +9,32 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.data.decode import TooCostly
 from pipeline.data.decode_limits import WALL_EXTRA, WALL_FACTOR
-from pipeline.data.decoder_worker import Header, read_message, write_message
+from pipeline.data.decoder_worker import Answer, Header, read_message, write_messages
 
 ROOT = Path(__file__).parents[2]  # from which the process imports this project
+# Requests after the first one must fit into the pipe, of which macOS has 16 KiB: both sides would wait for each other.
+BYTES_TOGETHER = 12 * 2**10
+HEADER_BYTES = 512  # more than a header takes
+
+
+class Request(NamedTuple):
+    """An image file and what is wanted of it.
+
+    Attributes:
+        header: for `decoder_worker.answer`.
+        data: the file's bytes.
+        seconds: limit of processor time.
+    """
+
+    header: Header
+    data: bytes
+    seconds: float
 
 
 class DecodingProcess:
@@ -31,8 +50,11 @@ class DecodingProcess:
         self._guard = threading.Lock()
         self._ended = False
 
-    def ask(self, header: Header, data: bytes, seconds: float) -> tuple[Header, bytes]:
-        """The process's answer to a request; `{"slow": True}` if it used up its processor time.
+    def ask(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        """The process's answers to requests, in order; `{"slow": True}` if it used up its processor time.
+
+        If the process ends at one of them, the answers end with that one's: ask again about those after it. All
+        requests are written before the first answer is read: those after the first take at most `BYTES_TOGETHER`.
 
         Raises:
             TooCostly: the process ended while it decoded the image.
@@ -41,16 +63,25 @@ class DecodingProcess:
         popen = self.start()
         assert popen.stdin
         assert popen.stdout
-        self.deadline = time.monotonic() + WALL_FACTOR * seconds + WALL_EXTRA
-        try:
-            write_message(popen.stdin, header, data)
-            answer = read_message(popen.stdout)
-        except OSError:  # the pipe broke: the process was killed
+        self._expect(requests[0])
+        with contextlib.suppress(OSError):  # the pipe broke: the process was killed, which reading shows
+            write_messages(popen.stdin, [(request.header, request.data) for request in requests])
+        for request in requests:
+            self._expect(request)
             answer = None
-        expired = self.deadline < time.monotonic()
-        self.deadline = float("inf")
-        if answer is not None:
-            return answer
+            with contextlib.suppress(OSError):
+                answer = read_message(popen.stdout)
+            expired = self.deadline < time.monotonic()
+            self.deadline = float("inf")
+            if answer is None:
+                yield self._ended_by_image(expired)
+                return
+            yield answer
+
+    def _expect(self, request: Request) -> None:
+        self.deadline = time.monotonic() + WALL_FACTOR * request.seconds + WALL_EXTRA
+
+    def _ended_by_image(self, expired: bool) -> Answer:
         code = self.discard()
         if expired or code == -getattr(signal, "SIGPROF", 0):
             return {"slow": True}, b""

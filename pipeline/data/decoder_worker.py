@@ -13,7 +13,7 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 from PIL import Image
@@ -25,15 +25,15 @@ from pipeline.data.resize import Transform
 LENGTHS = struct.Struct("<II")  # sizes in bytes of the header (JSON) and of the payload
 LOSSLESS_SIDE = 256  # pixels; up to this side a rendition is a lossless PNG, since JPEG would blur a small picture
 Header = dict[str, Any]
-Result = tuple[Header, bytes]
+Answer = tuple[Header, bytes]
 
 
-def pixels(data: bytes, max_pixels: int, *, size: int, resize: int, interpolation: str) -> Result:
+def pixels(data: bytes, max_pixels: int, *, size: int, resize: int, interpolation: str) -> Answer:
     """The network's input: uint8 [size, size, 3]."""
     return {}, Transform(size, resize, interpolation).square(decode(data, max_pixels)).tobytes()
 
 
-def rendition(data: bytes, max_pixels: int, side: int) -> Result:
+def rendition(data: bytes, max_pixels: int, side: int) -> Answer:
     """A PNG or JPEG for the browser, whose longer side has at most `side` pixels."""
     picture = decode(data, max_pixels)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -45,10 +45,10 @@ def rendition(data: bytes, max_pixels: int, side: int) -> Result:
     return {"media_type": "image/jpeg"}, out.getvalue()
 
 
-WORK: dict[str, Callable[..., Result]] = {"pixels": pixels, "rendition": rendition}
+WORK: dict[str, Callable[..., Answer]] = {"pixels": pixels, "rendition": rendition}
 
 
-def answer(request: Header, data: bytes) -> Result:
+def answer(request: Header, data: bytes) -> Answer:
     """Process one request; an unusable image is reported in the answer, not raised.
 
     Args:
@@ -102,7 +102,7 @@ def _limit_memory(more: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def read_message(stream: IO[bytes]) -> tuple[Header, bytes] | None:
+def read_message(stream: IO[bytes]) -> Answer | None:
     """The next header and payload; None at the end of the stream."""
     start = stream.read(LENGTHS.size)
     if len(start) < LENGTHS.size:
@@ -112,11 +112,12 @@ def read_message(stream: IO[bytes]) -> tuple[Header, bytes] | None:
     return (json.loads(text), data) if len(text) == header and len(data) == payload else None
 
 
-def write_message(stream: IO[bytes], header: Header, payload: bytes) -> None:
-    """Write and flush a header and a payload."""
-    text = json.dumps(header).encode()
-    stream.write(LENGTHS.pack(len(text), len(payload)) + text)
-    stream.write(payload)
+def write_messages(stream: IO[bytes], messages: Iterable[Answer]) -> None:
+    """Write headers and payloads, and flush once."""
+    for header, payload in messages:
+        text = json.dumps(header).encode()
+        stream.write(LENGTHS.pack(len(text), len(payload)) + text)
+        stream.write(payload)
     stream.flush()
 
 
@@ -126,9 +127,9 @@ def main() -> None:
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
     Image.init()
-    write_message(sys.stdout.buffer, {}, b"")  # ready
+    write_messages(sys.stdout.buffer, [({}, b"")])  # ready
     while (message := read_message(sys.stdin.buffer)) is not None:
-        write_message(sys.stdout.buffer, *answer(*message))
+        write_messages(sys.stdout.buffer, [answer(*message)])
         del message
 
 

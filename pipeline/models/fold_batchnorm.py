@@ -15,7 +15,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batchnorm(network: nn.Module) -> nn.Module:
     """A copy of a network in eval mode with BatchNorm folded, wherever its input is that of one convolution alone.
 
-    A network that cannot be traced by torch.fx is returned as it is.
+    A network that cannot be traced by torch.fx, or has no such BatchNorm, is returned as it is.
     """
     try:
         traced = fx.symbolic_trace(copy.deepcopy(network).eval())
@@ -23,6 +23,7 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
         return network
     modules = dict(traced.named_modules())
     used = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    any_folded = False
     for node in list(traced.graph.nodes):
         if node.op != "call_module" or not isinstance(norm := modules[node.target], NORMS):
             continue
@@ -40,6 +41,9 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
         modules[before.target] = folded
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
+        any_folded = True
+    if not any_folded:
+        return network
     traced.delete_all_unused_submodules()
     traced.recompile()
     for parameter in traced.parameters():

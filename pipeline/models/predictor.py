@@ -75,7 +75,8 @@ class Predictor:
     Attributes:
         classes: names, in the order of the network's outputs.
         weights: SHA-256 over the weights.
-        bf16: whether the network computes in bfloat16, with BatchNorm folded; probabilities are float32.
+        network: as it was trained; predictions come from a copy with BatchNorm folded, which is faster.
+        bf16: whether it computes in bfloat16; probabilities are float32.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Predictor:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.bf16 = bf16
-        self._computed = fold_batchnorm(self.network) if bf16 else self.network
+        self._folded = fold_batchnorm(self.network)
         limits = ImagesConfig.model_fields
         self.max_pixels: int = max_pixels or limits["max_pixels"].default
         self.max_bytes: int = (max_megabytes or limits["max_megabytes"].default) * 2**20
@@ -143,14 +144,18 @@ class Predictor:
             return self
         other = copy.copy(self)
         other.device = device
-        other.network, other._computed = copy.deepcopy((self.network, self._computed))
-        other.network.to(device)
-        other._computed.to(device)
+        other.network = copy.deepcopy(self.network).to(device)
+        other._folded = fold_batchnorm(other.network)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """For other processes, whose machine may lack this device: the networks are on the CPU."""
-        return self.on(torch.device("cpu")).__dict__
+        """For other processes, whose machine may lack this device: the network is on the CPU, and is folded there."""
+        state = self.on(torch.device("cpu")).__dict__
+        return {name: value for name, value in state.items() if name != "_folded"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._folded = fold_batchnorm(self.network)
 
     def prepare(self, source: Source) -> np.ndarray:
         """The network's input from a file, a file's bytes or a Pillow image: uint8 [size, size, 3]; stack it for `log_probs`.
@@ -183,7 +188,7 @@ class Predictor:
             pixels = torch.from_numpy(np.require(pixels, requirements="W"))
         batch = pixels.to(self.device)
         with autocast(self.device, self.bf16):
-            logits = self._computed(normalise(batch, self.header.normalisation))
+            logits = self._folded(normalise(batch, self.header.normalisation))
         return log_policy(logits).cpu()
 
     def predict(self, images: Source | Sequence[Source]) -> Prediction | list[Prediction]:

@@ -17,6 +17,8 @@ from pipeline.models.predictor import Predictor
 from stages.infer.journal import Line, stamp
 
 PREFETCHED_BATCHES = 1  # read and decoded while one is computed
+TOGETHER = 8  # files that a thread reads before it waits for their pixels, so that decoders are handed several at once
+MAX_WAITING_BYTES = 2**20  # of them
 
 
 class Reader:
@@ -39,11 +41,14 @@ class Reader:
         """
         side = self._policy.header.size
         buffers = [np.empty((size, side, side, 3), np.uint8) for _ in range(PREFETCHED_BATCHES + 1)]
-        waiting: deque[tuple[list[Future[Line]], np.ndarray]] = deque()
+        waiting: deque[tuple[list[Future[list[Line]]], np.ndarray]] = deque()
         for number, batch in enumerate(batches):
             buffer = buffers[number % len(buffers)]
-            futures = [self._threads.submit(self._load, path, buffer[place]) for place, path in enumerate(batch)]
-            waiting.append((futures, buffer))
+            parts = [
+                self._threads.submit(self._load, batch[first : first + TOGETHER], buffer[first:])
+                for first in range(0, len(batch), TOGETHER)
+            ]
+            waiting.append((parts, buffer))
             if len(waiting) > PREFETCHED_BATCHES:
                 yield _resolved(*waiting.popleft())
         while waiting:
@@ -54,19 +59,39 @@ class Reader:
         self._decoders.close()
         self._threads.shutdown(cancel_futures=True)
 
-    def _load(self, path: Path, place: np.ndarray) -> Line:
-        line: Line = {"path": str(path), "stamp": stamp(path)}
+    def _load(self, paths: list[Path], places: np.ndarray) -> list[Line]:
+        """A line per file; pixels are written to its place, [side, side, 3], of those that begin `places`."""
+        lines: list[Line] = [{"path": str(path), "stamp": stamp(path)} for path in paths]
+        waiting: list[tuple[Line, np.ndarray, Future[np.ndarray]]] = []
+        size = 0
+        for line, path, place in zip(lines, paths, places, strict=False):
+            try:
+                data = self._policy.read(path)
+            except BadImage as bad:
+                line["bad"] = str(bad)
+                continue
+            pixels = self._decoders.submit_pixels(data, self._policy.header.transform, self._limits)
+            waiting.append((line, place, pixels))
+            size += len(data)
+            if size > MAX_WAITING_BYTES:
+                _finish(waiting)
+                waiting, size = [], 0
+        _finish(waiting)
+        return lines
+
+
+def _finish(waiting: list[tuple[Line, np.ndarray, Future[np.ndarray]]]) -> None:
+    """Put pixels into their places, and reasons into the lines of files without."""
+    for line, place, pixels in reversed(waiting):  # so that the thread wakes up once, not for each image
         try:
-            data = self._policy.read(path)
-            place[:] = self._decoders.pixels(data, self._policy.header.transform, self._limits)
+            place[:] = pixels.result()
         except TooSlow as slow:
             line["bad"] = f"{slow} (runtime.decode_seconds)"
         except BadImage as bad:
             line["bad"] = str(bad)
-        return line
 
 
-def _resolved(futures: list[Future[Line]], buffer: np.ndarray) -> tuple[list[Line], np.ndarray]:
-    lines = [future.result() for future in futures]
+def _resolved(parts: list[Future[list[Line]]], buffer: np.ndarray) -> tuple[list[Line], np.ndarray]:
+    lines = [line for part in parts for line in part.result()]
     good = [place for place, line in enumerate(lines) if "bad" not in line]
     return lines, buffer[: len(lines)] if len(good) == len(lines) else buffer[good]

@@ -137,6 +137,7 @@ def _key(config: Config, models: Models) -> dict[str, object]:
         "transform": transform.key,
         "limits": [models.policy.max_pixels, models.policy.max_bytes, config.runtime.decode_seconds],
         "batch": settings.batch_size,
+        "batchnorm": "folded",
     }
     return key | ({"precision": "bf16"} if models.policy.bf16 else {})
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from benchmarks.adversarial_images import encode, huge_tile, many_scans, thin
 from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
 from pipeline.data.decode_limits import MAX_SCANS, Limits
+from pipeline.data.decoder_job import Job, number_together
 from pipeline.data.decoder_pool import Decoders, DecodingStopped
-from pipeline.data.decoder_process import DecodingProcess
+from pipeline.data.decoder_process import BYTES_TOGETHER, DecodingProcess, Request
+from pipeline.data.decoder_worker import Answer
 from pipeline.data.image_table import read_images
 from pipeline.data.resize import Transform
 from pipeline.errors import UserError
@@ -150,17 +152,60 @@ def test_an_image_that_only_turns_out_to_be_slow_is_set_aside(monkeypatch: pytes
     asked: list[bool] = []
     ask = DecodingProcess.ask
 
-    def slow_when_quick(self: DecodingProcess, header: dict, data: bytes, seconds: float) -> tuple[dict, bytes]:
+    def slow_when_quick(self: DecodingProcess, requests: Sequence[Request]) -> Iterator[Answer]:
+        [(header, _, _)] = requests
         asked.append(header["quick"])
-        if header["quick"]:
-            return {"slow": True}, b""
-        return ask(self, header, data, seconds)
+        return iter([({"slow": True}, b"")]) if header["quick"] else ask(self, requests)
 
     monkeypatch.setattr(DecodingProcess, "ask", slow_when_quick)
     decoders = Decoders(1, reserve=True)
     assert decoders.pixels(encode(picture(), "PNG"), TRANSFORM, LIMITS).shape == (32, 32, 3)
     decoders.close()
     assert asked == [True, False]
+
+
+@pytest.mark.parametrize("seconds", [10.0, 0.1])
+def test_small_images_that_are_handed_over_together(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has an outcome of its own, also where one of them ends the process: 10 seconds are enough for it, 0.1 are not."""
+    together: list[int] = []
+    ask = DecodingProcess.ask
+
+    def counted(self: DecodingProcess, requests: Sequence[Request]) -> Iterator[Answer]:
+        together.append(len(requests))
+        return ask(self, requests)
+
+    monkeypatch.setattr(DecodingProcess, "ask", counted)
+    costly = encode(Image.new("1", (7000, 7000)), "PNG")
+    assert len(costly) < BYTES_TOGETHER - 4000
+    small = [encode(picture(seed, (12, 9)), "PNG") for seed in range(5)]
+    files = [small[0], small[1], b"", costly, small[2], small[3], b"no image", small[4]]
+    decoders = Decoders(1)
+    outcomes = [decoders.submit_pixels(data, TRANSFORM, Limits(100_000_000, seconds)) for data in files]
+    for number, (data, outcome) in enumerate(zip(files, outcomes, strict=True)):
+        if number in (2, 6):
+            with pytest.raises(BadImage, match="empty file" if number == 2 else "not an image"):
+                outcome.result(timeout=60)
+        elif number == 3 and seconds < 1:
+            with pytest.raises(TooSlow, match=r"takes more than 0\.1 s"):
+                outcome.result(timeout=60)
+        else:
+            assert np.array_equal(outcome.result(timeout=60), TRANSFORM(decode(data, 100_000_000))), number
+    decoders.close()
+    assert max(together) > 1
+    assert sum(together) >= len(files)
+
+
+def test_large_images_are_handed_over_alone() -> None:
+    jobs = [job_of(bytes(size)) for size in (10**6, 3000, 3000, 3000, 3000, 100)]
+    assert number_together(jobs, 1) == 1
+    assert number_together(jobs, 3) == 3
+    assert number_together(jobs, 6) == 4, "three of 3000 bytes and their headers, after the first of any size"
+    assert number_together(jobs[::-1], 6) == 4
+    assert number_together([job_of(bytes(100)), job_of(bytes(10**5))], 2) == 1
+
+
+def job_of(data: bytes) -> Job:
+    return Job("pixels", {}, data, LIMITS, quick=False, parse=lambda *_: None)
 
 
 def test_memory_of_an_image_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

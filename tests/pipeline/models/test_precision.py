@@ -66,6 +66,11 @@ def test_a_network_that_cannot_be_traced_stays() -> None:
     assert fold_batchnorm(own) is own
 
 
+def test_a_network_without_batchnorm_stays() -> None:
+    own = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    assert fold_batchnorm(own) is own
+
+
 def test_a_convolution_used_twice_is_not_folded() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

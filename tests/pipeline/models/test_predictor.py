@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from PIL import Image
 from support.untrained_runs import CLASSES, noise_images, untrained_run
 
+from benchmarks.untrained import make_untrained
 from pipeline.config import RuntimeConfig
 from pipeline.data.decode import BadImage
 from pipeline.data.transforms import normalise
 from pipeline.errors import UserError
 from pipeline.models import predictor as predictor_module
 from pipeline.models.predictor import Prediction, Predictor
+from pipeline.models.serialization import weights_hash
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -42,6 +45,22 @@ def test_it_is_the_network_on_the_transformed_image(tmp_path: Path) -> None:
     logits = predictor.network(normalise(torch.from_numpy(pixels[None].copy())))
     expected = torch.softmax(logits, -1)[0].tolist()
     assert list(predictor.predict(path).probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_copy_in_another_process_predicts_the_same(tmp_path: Path) -> None:
+    """It is folded there once more, and the network is as it was trained."""
+    config = untrained_run(tmp_path)
+    model = config.model.model_copy(update={"backbone": "mobilenet_v3_small"})  # which has BatchNorm
+    make_untrained(config.model_copy(update={"model": model}), CLASSES, reference=False)
+    predictor = Predictor.load(tmp_path / "runs" / "bugs", RuntimeConfig(device="cpu", precision="fp32"))
+    copied = pickle.loads(pickle.dumps(predictor))
+    size = predictor.header.size
+    pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+    assert torch.equal(copied.log_probs(pixels), predictor.log_probs(pixels))
+    logits = copied.network(normalise(torch.from_numpy(pixels)))
+    assert torch.allclose(copied.log_probs(pixels), torch.log_softmax(logits, -1), atol=1e-4)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in copied.network.modules())
+    assert weights_hash(copied.network) == predictor.weights
 
 
 def test_paths_bytes_and_images_one_or_many(tmp_path: Path) -> None:
