@@ -9,8 +9,10 @@ from typing import Any
 
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels
 from pipeline.data.decode_limits import QUICK_SECONDS, Limits
-from pipeline.data.decoder_process import BYTES_TOGETHER, HEADER_BYTES, Request
+from pipeline.data.decoder_process import Request
 from pipeline.data.decoder_worker import Header
+
+BYTES_TOGETHER = 64 * 2**10  # of files that a process is handed together, after the first one
 
 
 @dataclass(eq=False)
@@ -70,7 +72,7 @@ def number_together(jobs: Sequence[Job], most: int) -> int:
     much as decoding it."""
     number, size = 1, 0
     while number < most:
-        size += len(jobs[number].data) + HEADER_BYTES
+        size += len(jobs[number].data)
         if size > BYTES_TOGETHER:
             break
         number += 1

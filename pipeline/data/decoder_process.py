@@ -15,12 +15,9 @@ from typing import NamedTuple
 
 from pipeline.data.decode import TooCostly
 from pipeline.data.decode_limits import WALL_EXTRA, WALL_FACTOR
-from pipeline.data.decoder_worker import Answer, Header, read_message, write_messages
+from pipeline.data.decoder_worker import Answer, Header, read_message, write_together
 
 ROOT = Path(__file__).parents[2]  # from which the process imports this project
-# Requests after the first one must fit into the pipe, of which macOS has 16 KiB: both sides would wait for each other.
-BYTES_TOGETHER = 12 * 2**10
-HEADER_BYTES = 512  # more than a header takes
 
 
 class Request(NamedTuple):
@@ -53,8 +50,7 @@ class DecodingProcess:
     def ask(self, requests: Sequence[Request]) -> Iterator[Answer]:
         """The process's answers to requests, in order; `{"slow": True}` if it used up its processor time.
 
-        If the process ends at one of them, the answers end with that one's: ask again about those after it. All
-        requests are written before the first answer is read: those after the first take at most `BYTES_TOGETHER`.
+        If the process ends at one of them, the answers end with that one's: ask again about those after it.
 
         Raises:
             TooCostly: the process ended while it decoded the image.
@@ -65,7 +61,7 @@ class DecodingProcess:
         assert popen.stdout
         self._expect(requests[0])
         with contextlib.suppress(OSError):  # the pipe broke: the process was killed, which reading shows
-            write_messages(popen.stdin, [(request.header, request.data) for request in requests])
+            write_together(popen.stdin, [(request.header, request.data) for request in requests])
         for request in requests:
             self._expect(request)
             answer = None

@@ -13,7 +13,7 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from PIL import Image
@@ -22,6 +22,7 @@ from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, count_scans
 from pipeline.data.decode_limits import QUICK_COST
 from pipeline.data.resize import Transform
 
+COUNT = struct.Struct("<I")  # of messages that are written together
 LENGTHS = struct.Struct("<II")  # sizes in bytes of the header (JSON) and of the payload
 LOSSLESS_SIDE = 256  # pixels; up to this side a rendition is a lossless PNG, since JPEG would blur a small picture
 Header = dict[str, Any]
@@ -112,13 +113,37 @@ def read_message(stream: IO[bytes]) -> Answer | None:
     return (json.loads(text), data) if len(text) == header and len(data) == payload else None
 
 
-def write_messages(stream: IO[bytes], messages: Iterable[Answer]) -> None:
-    """Write headers and payloads, and flush once."""
-    for header, payload in messages:
-        text = json.dumps(header).encode()
-        stream.write(LENGTHS.pack(len(text), len(payload)) + text)
-        stream.write(payload)
+def write_message(stream: IO[bytes], header: Header, payload: bytes) -> None:
+    """Write and flush a header and a payload."""
+    _write(stream, header, payload)
     stream.flush()
+
+
+def read_together(stream: IO[bytes]) -> list[Answer] | None:
+    """What `write_together` wrote; None at the end of the stream."""
+    start = stream.read(COUNT.size)
+    if len(start) < COUNT.size:
+        return None
+    messages: list[Answer] = []
+    for _ in range(*COUNT.unpack(start)):
+        if (message := read_message(stream)) is None:
+            return None
+        messages.append(message)
+    return messages
+
+
+def write_together(stream: IO[bytes], messages: Sequence[Answer]) -> None:
+    """Write and flush messages that are read before any of them is answered: so neither side waits for a full pipe."""
+    stream.write(COUNT.pack(len(messages)))
+    for header, payload in messages:
+        _write(stream, header, payload)
+    stream.flush()
+
+
+def _write(stream: IO[bytes], header: Header, payload: bytes) -> None:
+    text = json.dumps(header).encode()
+    stream.write(LENGTHS.pack(len(text), len(payload)) + text)
+    stream.write(payload)
 
 
 def main() -> None:
@@ -127,10 +152,10 @@ def main() -> None:
     if hasattr(signal, "SIGPROF"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
     Image.init()
-    write_messages(sys.stdout.buffer, [({}, b"")])  # ready
-    while (message := read_message(sys.stdin.buffer)) is not None:
-        write_messages(sys.stdout.buffer, [answer(*message)])
-        del message
+    write_message(sys.stdout.buffer, {}, b"")  # ready
+    while (messages := read_together(sys.stdin.buffer)) is not None:
+        while messages:
+            write_message(sys.stdout.buffer, *answer(*messages.pop(0)))
 
 
 if __name__ == "__main__":

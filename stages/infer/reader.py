@@ -17,7 +17,7 @@ from pipeline.models.predictor import Predictor
 from stages.infer.journal import Line, stamp
 
 PREFETCHED_BATCHES = 1  # read and decoded while one is computed
-TOGETHER = 8  # files that a thread reads before it waits for their pixels, so that decoders are handed several at once
+TOGETHER = 16  # files that a thread reads before it waits for their pixels, so that decoders are handed several at once
 MAX_WAITING_BYTES = 2**20  # of them
 
 

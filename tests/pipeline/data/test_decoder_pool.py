@@ -20,9 +20,9 @@ from benchmarks.adversarial_images import encode, huge_tile, many_scans, thin
 from pipeline.config import ImagesConfig
 from pipeline.data.decode import BadImage, TooCostly, TooManyPixels, TooSlow, decode, to_rgb
 from pipeline.data.decode_limits import MAX_SCANS, Limits
-from pipeline.data.decoder_job import Job, number_together
+from pipeline.data.decoder_job import BYTES_TOGETHER, Job, number_together
 from pipeline.data.decoder_pool import Decoders, DecodingStopped
-from pipeline.data.decoder_process import BYTES_TOGETHER, DecodingProcess, Request
+from pipeline.data.decoder_process import DecodingProcess, Request
 from pipeline.data.decoder_worker import Answer
 from pipeline.data.image_table import read_images
 from pipeline.data.resize import Transform
@@ -176,7 +176,7 @@ def test_small_images_that_are_handed_over_together(seconds: float, monkeypatch:
 
     monkeypatch.setattr(DecodingProcess, "ask", counted)
     costly = encode(Image.new("1", (7000, 7000)), "PNG")
-    assert len(costly) < BYTES_TOGETHER - 4000
+    assert len(costly) < BYTES_TOGETHER / 2
     small = [encode(picture(seed, (12, 9)), "PNG") for seed in range(5)]
     files = [small[0], small[1], b"", costly, small[2], small[3], b"no image", small[4]]
     decoders = Decoders(1)
@@ -196,12 +196,22 @@ def test_small_images_that_are_handed_over_together(seconds: float, monkeypatch:
 
 
 def test_large_images_are_handed_over_alone() -> None:
-    jobs = [job_of(bytes(size)) for size in (10**6, 3000, 3000, 3000, 3000, 100)]
+    quarter = BYTES_TOGETHER // 4
+    jobs = [job_of(bytes(size)) for size in (10**6, quarter, quarter, quarter, quarter, 1)]
     assert number_together(jobs, 1) == 1
     assert number_together(jobs, 3) == 3
-    assert number_together(jobs, 6) == 4, "three of 3000 bytes and their headers, after the first of any size"
-    assert number_together(jobs[::-1], 6) == 4
-    assert number_together([job_of(bytes(100)), job_of(bytes(10**5))], 2) == 1
+    assert number_together(jobs, 6) == 5, "four quarters after the first of any size, and no more"
+    assert number_together(jobs[::-1], 6) == 5
+    assert number_together([job_of(bytes(1)), job_of(bytes(10**6))], 2) == 1
+
+
+def test_answers_that_are_larger_than_a_pipe() -> None:
+    """Requests come first, then their answers: neither side waits for the other."""
+    decoders = Decoders(1)
+    files = [encode(picture(seed, (20, 20)), "JPEG") for seed in range(40)]
+    outcomes = [decoders.submit_pixels(data, Transform(400, 400), LIMITS) for data in files]
+    assert all(outcome.result(timeout=60).shape == (400, 400, 3) for outcome in outcomes)
+    decoders.close()
 
 
 def job_of(data: bytes) -> Job:
