@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
@@ -142,9 +143,10 @@ class Decoders:
         """Ask about jobs, and finish them until the process ends; returns how many were finished, at least one."""
         finished = 0
         try:
-            for answer in process.ask([job.request() for job in jobs]):
-                self._finish(jobs[finished], *answer)
-                finished += 1
+            with closing(process.ask([job.request() for job in jobs])) as answers:
+                for answer in answers:
+                    self._finish(jobs[finished], *answer)
+                    finished += 1
         except Exception as error:  # the thread must survive the error of a job
             jobs[finished].fail(DecodingStopped() if self._closed else error)
             finished += 1

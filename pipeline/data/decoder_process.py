@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,10 +47,11 @@ class DecodingProcess:
         self._guard = threading.Lock()
         self._ended = False
 
-    def ask(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def ask(self, requests: Sequence[Request]) -> Generator[Answer]:
         """The process's answers to requests, in order; `{"slow": True}` if it used up its processor time.
 
-        If the process ends at one of them, the answers end with that one's: ask again about those after it.
+        If the process ends at one of them, the answers end with that one's: ask again about those after it. Close the
+        iterator if you do not read all.
 
         Raises:
             TooCostly: the process ended while it decoded the image.
@@ -62,17 +63,23 @@ class DecodingProcess:
         self._expect(requests[0])
         with contextlib.suppress(OSError):  # the pipe broke: the process was killed, which reading shows
             write_together(popen.stdin, [(request.header, request.data) for request in requests])
-        for request in requests:
-            self._expect(request)
-            answer = None
-            with contextlib.suppress(OSError):
-                answer = read_message(popen.stdout)
-            expired = self.deadline < time.monotonic()
-            self.deadline = float("inf")
-            if answer is None:
-                yield self._ended_by_image(expired)
-                return
-            yield answer
+        unread = len(requests)
+        try:
+            for request in requests:
+                self._expect(request)
+                answer = None
+                with contextlib.suppress(OSError):
+                    answer = read_message(popen.stdout)
+                expired = self.deadline < time.monotonic()
+                self.deadline = float("inf")
+                if answer is None:
+                    yield self._ended_by_image(expired)
+                    return
+                unread -= 1
+                yield answer
+        finally:
+            if unread:  # nobody may take an answer for that to a later request
+                self.discard()
 
     def _expect(self, request: Request) -> None:
         self.deadline = time.monotonic() + WALL_FACTOR * request.seconds + WALL_EXTRA

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -152,10 +152,10 @@ def test_an_image_that_only_turns_out_to_be_slow_is_set_aside(monkeypatch: pytes
     asked: list[bool] = []
     ask = DecodingProcess.ask
 
-    def slow_when_quick(self: DecodingProcess, requests: Sequence[Request]) -> Iterator[Answer]:
+    def slow_when_quick(self: DecodingProcess, requests: Sequence[Request]) -> Generator[Answer]:
         [(header, _, _)] = requests
         asked.append(header["quick"])
-        return iter([({"slow": True}, b"")]) if header["quick"] else ask(self, requests)
+        yield from [({"slow": True}, b"")] if header["quick"] else ask(self, requests)
 
     monkeypatch.setattr(DecodingProcess, "ask", slow_when_quick)
     decoders = Decoders(1, reserve=True)
@@ -170,7 +170,7 @@ def test_small_images_that_are_handed_over_together(seconds: float, monkeypatch:
     together: list[int] = []
     ask = DecodingProcess.ask
 
-    def counted(self: DecodingProcess, requests: Sequence[Request]) -> Iterator[Answer]:
+    def counted(self: DecodingProcess, requests: Sequence[Request]) -> Generator[Answer]:
         together.append(len(requests))
         return ask(self, requests)
 
@@ -203,6 +203,30 @@ def test_large_images_are_handed_over_alone() -> None:
     assert number_together(jobs, 6) == 5, "four quarters after the first of any size, and no more"
     assert number_together(jobs[::-1], 6) == 5
     assert number_together([job_of(bytes(1)), job_of(bytes(10**6))], 2) == 1
+
+
+def test_answers_that_nobody_read_are_not_those_of_later_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error between two answers of a group, such as one in the code that takes them, fails one image alone."""
+    decoders = Decoders(1)
+    files = [encode(picture(seed), "PNG") for seed in range(6)]
+    resolve = Job.resolve
+
+    def failing(job: Job, header: dict, payload: bytes) -> None:
+        if job.data == files[3]:
+            raise RuntimeError("no room")
+        resolve(job, header, payload)
+
+    monkeypatch.setattr(Job, "resolve", failing)
+    outcomes = [decoders.submit_pixels(data, TRANSFORM, LIMITS) for data in files]
+    for number, (data, outcome) in enumerate(zip(files, outcomes, strict=True)):
+        if number == 3:
+            with pytest.raises(RuntimeError, match="no room"):
+                outcome.result(timeout=60)
+        else:
+            assert np.array_equal(outcome.result(timeout=60), TRANSFORM(decode(data, LIMITS.pixels))), number
+    later = encode(picture(9), "PNG")
+    assert np.array_equal(decoders.pixels(later, TRANSFORM, LIMITS), TRANSFORM(decode(later, LIMITS.pixels)))
+    decoders.close()
 
 
 def test_answers_that_are_larger_than_a_pipe() -> None:
