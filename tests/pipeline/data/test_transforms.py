@@ -33,6 +33,12 @@ def test_transform_keeps_proportions() -> None:
     assert Transform(size=16, resize=16)(halves(3, 500)).shape == (16, 16, 3)
 
 
+def test_normalise_leaves_its_input_alone() -> None:
+    pixels = torch.full((1, 2, 2, 3), 255.0)
+    assert normalise(pixels).shape == (1, 3, 2, 2)
+    assert (pixels == 255).all()
+
+
 def test_normalise_by_hand() -> None:
     out = normalise(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8))
     assert torch.allclose(

@@ -53,7 +53,9 @@ def test_a_copy_in_another_process_predicts_the_same(tmp_path: Path) -> None:
     model = config.model.model_copy(update={"backbone": "mobilenet_v3_small"})  # which has BatchNorm
     make_untrained(config.model_copy(update={"model": model}), CLASSES, reference=False)
     predictor = Predictor.load(tmp_path / "runs" / "bugs", RuntimeConfig(device="cpu", precision="fp32"))
-    copied = pickle.loads(pickle.dumps(predictor))
+    sent = pickle.dumps(predictor)
+    assert len(sent) < 1.2 * sum(p.nbytes for p in predictor.network.state_dict().values()), "one network, not two"
+    copied = pickle.loads(sent)
     size = predictor.header.size
     pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
     assert torch.equal(copied.log_probs(pixels), predictor.log_probs(pixels))
