@@ -91,12 +91,14 @@ def test_answers_that_nobody_read_are_not_those_of_later_images(monkeypatch: pyt
     decoders.close()
 
 
-def test_answers_that_are_larger_than_a_pipe() -> None:
-    """Requests come first, then their answers: neither side waits for the other."""
+def test_requests_and_answers_that_are_larger_than_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests are read before the first answer is written: neither side waits for the other."""
+    monkeypatch.setattr("pipeline.data.decoder_job.BYTES_TOGETHER", 2**20)
     decoders = Decoders(1)
-    files = [encode(picture(seed, (20, 20)), "JPEG") for seed in range(40)]
+    files = [encode(picture(seed), "PNG") for seed in range(60)]
+    assert sum(map(len, files)) > 2**19
     outcomes = [decoders.submit_pixels(data, Transform(400, 400), LIMITS) for data in files]
-    assert all(outcome.result(timeout=60).shape == (400, 400, 3) for outcome in outcomes)
+    assert all(outcome.result(timeout=20).shape == (400, 400, 3) for outcome in outcomes)
     decoders.close()
 
 
